@@ -1,0 +1,369 @@
+"""Which layers get LoRA and gates, how LoRA is put in, merged and counted, and how a base is told from another."""
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+
+from .errors import LeamlInputError
+
+if TYPE_CHECKING:
+    from peft import LoraConfig
+    from peft.tuners.lora import LoraLayer
+
+ADAPTER_NAME = "default"
+SAMPLED_VALUES = 64
+STRUCTURE_KEYS = (
+    "model_type",
+    "hidden_act",
+    "hidden_size",
+    "image_size",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_hidden_layers",
+    "num_key_value_heads",
+    "patch_size",
+    "vocab_size",
+)
+
+
+def upper_third(num_layers: int) -> list[int]:
+    """
+    The layers that are adapted by default.
+
+    Args:
+        num_layers (`int`): decoder layers.
+
+    Returns:
+        `list[int]`: the upper third of them, at least one.
+    """
+    return list(range(num_layers - max(1, num_layers // 3), num_layers))
+
+
+def default_fusion_dim(hidden_size: int) -> int:
+    """
+    Inner width of the adapter's gated cross-attention by default: a quarter of the decoder's.
+
+    With it, the reference configuration (ViT-L/16 and a 7B decoder, upper third fused) grows by about 3%.
+
+    Args:
+        hidden_size (`int`): width D of the decoder.
+
+    Returns:
+        `int`: a multiple of 64 for wide decoders, at least 16.
+    """
+    quarter = hidden_size // 4
+    return quarter // 64 * 64 if quarter >= 64 else max(16, quarter)
+
+
+def check_layers(name: str, layers: list[int], num_layers: int) -> None:
+    """
+    Checks that chosen layers exist.
+
+    Args:
+        name (`str`): of the option, for the message.
+        layers (`list[int]`): chosen layers.
+        num_layers (`int`): decoder layers there are.
+
+    Raises:
+        [`LeamlInputError`]: if one does not exist.
+    """
+    wrong = [layer for layer in layers if layer >= num_layers]
+    if wrong:
+        raise LeamlInputError(
+            f"{name} names layer {wrong[0]}, but the backbone has layers 0 to {num_layers - 1} only."
+        )
+
+
+def decoder_lora_modules(
+    model: PreTrainedModel, decoder_path: str, layers: list[int], targets: list[str] | None
+) -> list[str]:
+    """
+    Linear modules of the decoder that get LoRA, anchored on the decoder's own path.
+
+    Args:
+        model (`PreTrainedModel`): the whole model.
+        decoder_path (`str`): of the decoder inside it.
+        layers (`list[int]`): decoder layers to adapt.
+        targets (`list[str]`, *optional*): last parts of the names of linear modules; defaults to every linear module.
+
+    Returns:
+        `list[str]`: full module names.
+
+    Raises:
+        [`LeamlInputError`]: if a layer to adapt has none of the targets.
+    """
+    chosen = []
+    for layer in layers:
+        prefix = f"{decoder_path}.layers.{layer}."
+        linear = [n for n, m in model.named_modules() if n.startswith(prefix) and isinstance(m, nn.Linear)]
+        found = [name for name in linear if targets is None or name.rsplit(".", 1)[-1] in targets]
+        if not found:
+            names = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear}))
+            raise LeamlInputError(
+                f"lora_targets {targets} names no linear module of decoder layer {layer}: choose from "
+                f"{names or 'none'}."
+            )
+        chosen += found
+    return chosen
+
+
+def vision_lora_modules(model: PreTrainedModel, targets: list[str] | None) -> list[str]:
+    """
+    Linear modules of vision encoder, connector and bridge that get LoRA.
+
+    Args:
+        model (`LeamlForVisualQA`): a composed model.
+        targets (`list[str]`, *optional*): last parts of names; defaults to every linear module but gates and poolers.
+
+    Returns:
+        `list[str]`: full module names.
+
+    Raises:
+        [`LeamlInputError`]: if there is none.
+    """
+    found = [
+        name
+        for name, module in model.named_modules()
+        if name.startswith(("vision_tower.", "connector.", "bridge."))
+        and isinstance(module, nn.Linear)
+        and "pooler" not in name
+        and not name.endswith("gate_proj")
+        and (targets is None or name.rsplit(".", 1)[-1] in targets)
+    ]
+    if not found:
+        raise LeamlInputError(
+            f"vision_lora_targets {targets} names no linear module of the vision encoder, connector or bridge."
+        )
+    return found
+
+
+def inject_lora(model: PreTrainedModel, module_names: list[str], rank: int, alpha: int, dropout: float) -> None:
+    """
+    Puts LoRA into exactly the named modules; changes no output yet (B = 0).
+
+    Freezes every parameter of the model but LoRA's.
+
+    Args:
+        model (`PreTrainedModel`): changed in place.
+        module_names (`list[str]`): full names of linear modules.
+        rank (`int`): rank.
+        alpha (`int`): scale.
+        dropout (`float`): in [0, 1).
+    """
+    from peft import inject_adapter_in_model
+
+    pattern = "|".join(re.escape(name) for name in module_names)
+    inject_adapter_in_model(lora_config(pattern, rank, alpha, dropout), model, adapter_name=ADAPTER_NAME)
+    for name, parameter in model.named_parameters():
+        if "lora_" in name and parameter.dtype in (torch.float16, torch.bfloat16):
+            parameter.data = parameter.data.float()
+
+
+def lora_config(pattern: str, rank: int, alpha: int, dropout: float) -> "LoraConfig":
+    """
+    PEFT's configuration of the LoRA part.
+
+    Args:
+        pattern (`str`): regular expression over full module names.
+        rank (`int`): rank.
+        alpha (`int`): scale.
+        dropout (`float`): in [0, 1).
+
+    Returns:
+        `LoraConfig`.
+    """
+    from peft import LoraConfig
+
+    return LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=f"(?:{pattern})", bias="none")
+
+
+def lora_layers(model: nn.Module) -> dict[str, "LoraLayer"]:
+    """
+    The modules of a model that carry LoRA.
+
+    Args:
+        model (`nn.Module`): any.
+
+    Returns:
+        `dict[str, LoraLayer]`: by name.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+
+
+@torch.no_grad()
+def merge_lora(model: nn.Module) -> dict[str, int]:
+    """
+    Adds LoRA into the weights below it, so that it costs no time; [`unmerge_lora`] takes it out again.
+
+    Args:
+        model (`nn.Module`): changed in place.
+
+    Returns:
+        `dict[str, int]`: `changed` weights and those `expected` to change (LoRA's B is not zero).
+
+    Raises:
+        [`LeamlInputError`]: if a weight that had to change did not, or LoRA holds NaN or infinity.
+    """
+    changed = expected = 0
+    for name, module in lora_layers(model).items():
+        if module.merged:
+            continue
+        delta = module.get_delta_weight(ADAPTER_NAME)
+        if not delta.isfinite().all():
+            raise LeamlInputError(
+                f"The adapter of {name} holds NaN or infinity: train it again with a lower learning rate."
+            )
+        before = module.get_base_layer().weight.clone()
+        module.merge()
+        expected += bool(delta.any())
+        changed += not torch.equal(before, module.get_base_layer().weight)
+    if changed < expected:
+        raise LeamlInputError(
+            f"Merging changed {changed} of {expected} weights: the backbone's number format is too coarse, load it "
+            "with "
+            "dtype=torch.float32."
+        )
+    return {"changed": changed, "expected": expected}
+
+
+def unmerge_lora(model: nn.Module) -> None:
+    """
+    Takes merged LoRA out of the weights.
+
+    Args:
+        model (`nn.Module`): changed in place.
+    """
+    for module in lora_layers(model).values():
+        if module.merged:
+            module.unmerge()
+
+
+def is_adapter_tensor(name: str) -> bool:
+    """
+    Whether a tensor belongs to the adapter and not to the base.
+
+    Args:
+        name (`str`): in the state dict of a `LeamlForVisualQA`.
+
+    Returns:
+        `bool`.
+    """
+    return name.startswith("fusion.") or ".lora_" in name
+
+
+def adapter_state_dict(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """
+    All tensors of the adapter, by names that do not depend on PEFT's adapter name.
+
+    Args:
+        state_dict (`dict[str, torch.Tensor]`): of a `LeamlForVisualQA`.
+
+    Returns:
+        `dict[str, torch.Tensor]`: the same tensors, not copies.
+    """
+    return {name.replace(f".{ADAPTER_NAME}.", "."): t for name, t in state_dict.items() if is_adapter_tensor(name)}
+
+
+@torch.no_grad()
+def load_tensors(own: dict[str, torch.Tensor], given: dict[str, torch.Tensor], what: str) -> int:
+    """
+    Copies tensors into a model's own, all or none.
+
+    Args:
+        own (`dict[str, torch.Tensor]`): the model's.
+        given (`dict[str, torch.Tensor]`): from a file.
+        what (`str`): the file, for messages.
+
+    Returns:
+        `int`: tensors matched, which is all of them.
+
+    Raises:
+        [`LeamlInputError`]: if one is missing, unexpected, of another shape, or holds NaN or infinity.
+    """
+    missing, unexpected = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
+    if missing or unexpected:
+        raise LeamlInputError(
+            f"{what} does not fit this model: {len(missing)} of {len(own)} tensors are missing and {len(unexpected)} "
+            "are not "
+            f"expected (first names: {', '.join((missing + unexpected)[:3])}); fetch it again, or use the leaml_hf "
+            "version it names."
+        )
+    for name, tensor in own.items():
+        if tensor.shape != given[name].shape:
+            raise LeamlInputError(
+                f"{what} does not fit this model: {name} has shape {tuple(given[name].shape)}, but the model needs "
+                f"{tuple(tensor.shape)}."
+            )
+        if given[name].is_floating_point() and not given[name].isfinite().all():
+            raise LeamlInputError(f"{what} is damaged: {name} holds NaN or infinity; train or fetch it again.")
+    for name, tensor in own.items():
+        tensor.copy_(given[name])
+    return len(own)
+
+
+def count_parameters(model: PreTrainedModel) -> dict[str, float]:
+    """
+    Counts the parameters of a LEAML model by part.
+
+    Args:
+        model (`LeamlForVisualQA`): any, also on the meta device.
+
+    Returns:
+        `dict[str, float]`: see [`LeamlForVisualQA.num_added_parameters`].
+    """
+    parts = {"vision_tower": "vision_encoder", "backbone": "language_model"}
+    counts: dict[str, float] = dict.fromkeys(
+        ("vision_encoder", "connector", "bridge", "language_model", "lora", "fusion"), 0
+    )
+    for name, parameter in model.named_parameters():
+        prefix = name.split(".", 1)[0]
+        counts["lora" if ".lora_" in name else parts.get(prefix, prefix)] += parameter.numel()
+    kept = {} if model.reliability is None else model.reliability.ood.state_dict()
+    counts["ood"] = sum(int(array.size) for array in kept.values())
+    counts["base"] = sum(counts[part] for part in ("vision_encoder", "connector", "bridge", "language_model"))
+    counts["added"] = counts["lora"] + counts["fusion"] + counts["ood"]
+    counts["percent"] = 100.0 * counts["added"] / counts["base"]
+    return counts
+
+
+def _structure(config: PreTrainedConfig) -> dict[str, Any]:
+    subs = {
+        key: _structure(getattr(config, key)) for key in config.sub_configs if getattr(config, key, None) is not None
+    }
+    return {key: getattr(config, key) for key in STRUCTURE_KEYS if getattr(config, key, None) is not None} | subs
+
+
+@torch.no_grad()
+def base_fingerprint(*parts: nn.Module) -> str:
+    """
+    Tells one frozen base from another, the same on each machine and in each number format.
+
+    Hashes the structure of the configurations, and name, shape and up to 64 values (rounded to bfloat16) of each
+    tensor that is not LoRA's. Poolers are left out: encoders are often loaded without theirs, and it is then drawn at
+    random.
+
+    Args:
+        parts (`nn.Module`): the parts of the base, always in the same order.
+
+    Returns:
+        `str`: `"sha256:"` and 64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, PreTrainedModel):
+            digest.update(json.dumps(_structure(part.config), sort_keys=True, default=str).encode())
+        for name, tensor in sorted(part.state_dict().items()):
+            if ".lora_" in name or "pooler" in name or not tensor.is_floating_point():
+                continue
+            digest.update(f"{name.replace('.base_layer', '')}{tuple(tensor.shape)}".encode())
+            flat = tensor.reshape(-1)
+            sample = flat[:: max(1, flat.numel() // SAMPLED_VALUES)][:SAMPLED_VALUES]
+            digest.update(sample.to("cpu", torch.bfloat16).view(torch.int16).numpy().tobytes())
+    return f"sha256:{digest.hexdigest()}"

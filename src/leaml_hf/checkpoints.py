@@ -1,0 +1,289 @@
+"""Files of a LEAML model: an adapter without its base, or a base without its causal LM. Safetensors and JSON only."""
+
+import copy
+import importlib
+import importlib.metadata
+import importlib.util
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.utils import cached_file
+
+from .adapters import adapter_state_dict, base_fingerprint, load_tensors
+from .backbones import (
+    load_config,
+    load_image_text_backbone,
+    load_text_backbone,
+    load_vision_backbone,
+    resolve_base_path,
+)
+from .configuration_leaml import LeamlConfig
+from .errors import LeamlInputError
+from .vision_features import vision_encoder
+
+if TYPE_CHECKING:
+    from .modeling_leaml import LeamlForVisualQA
+
+ADAPTER_FILE = "leaml_adapter.safetensors"
+BASE_FILE = "leaml_base.safetensors"
+RELIABILITY_FILES = ("leaml_reliability.safetensors", "leaml_reliability.json")
+BASE_PARTS = ("vision_tower.", "connector.", "bridge.")
+HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "subfolder", "force_download", "proxies")
+BACKBONE_OPTIONS = ("dtype", "device_map", "attn_implementation", "quantization_config")
+LIBRARIES = ("leaml-hf", "torch", "transformers", "peft")
+
+logger = logging.getLogger(__name__)
+
+
+def library_versions() -> dict[str, str]:
+    """
+    Versions of the libraries that decide what a saved model means.
+
+    Returns:
+        `dict[str, str]`: by name; LEAML's is left out where it runs without being installed.
+    """
+    versions = {}
+    for name in LIBRARIES:
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def save_model(model: "LeamlForVisualQA", folder: str, state_dict: dict[str, torch.Tensor] | None = None) -> None:
+    """
+    Writes `config.json` and one safetensors file: of the adapter if there is one, else of the base.
+
+    An adapter is saved in its own precision; a base's vision encoder, connector and bridge in float16.
+
+    Args:
+        model ([`LeamlForVisualQA`]): to save.
+        folder (`str`): made if it is not there.
+        state_dict (`dict[str, torch.Tensor]`, *optional*): the model's tensors, if they had to be gathered.
+
+    Raises:
+        [`LeamlInputError`]: if the base has no name to find it by again, or a tensor holds NaN or infinity.
+    """
+    config = model.config
+    _check_named(config)
+    tensors = model.state_dict() if state_dict is None else state_dict
+    if config.has_adapter:
+        name, tensors = ADAPTER_FILE, adapter_state_dict(tensors)
+    else:
+        name, tensors = BASE_FILE, {key: _half(t) for key, t in tensors.items() if _belongs_to_base_file(key)}
+        if config.is_composed:
+            config.text_fingerprint = base_fingerprint(model.backbone)
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise LeamlInputError(
+                f"{key} holds NaN or infinity: nothing was saved; train again with a lower learning rate."
+            )
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    config.versions = library_versions()
+    config.architectures = [type(model).__name__]
+    _without_paths(config).save_pretrained(folder)
+    tensors = {key: tensor.detach().to("cpu", copy=True).contiguous() for key, tensor in tensors.items()}
+    save_file(tensors, Path(folder) / name, metadata={"format": "pt"} | config.versions)
+    (Path(folder) / name).chmod(0o644)  # safetensors keeps it to the owner
+    if model.reliability is not None:
+        model.reliability.save(folder)
+
+
+def load_model(
+    cls: type["LeamlForVisualQA"],
+    name_or_path: str,
+    config: LeamlConfig | None = None,
+    base: str | PreTrainedModel | None = None,
+    vision: str | PreTrainedModel | None = None,
+    text: str | PreTrainedModel | None = None,
+    **kwargs: Any,
+) -> "LeamlForVisualQA":
+    """
+    Reads what [`save_model`] wrote and lays it on the base that the configuration names.
+
+    Args:
+        cls (`type`): class of the model.
+        name_or_path (`str`): a folder, Hub id, or the name of a shipped base.
+        config ([`LeamlConfig`], *optional*): read already.
+        base (`str` or `PreTrainedModel`, *optional*): where the base is, if it is not where the configuration says.
+        vision (`str` or `PreTrainedModel`, *optional*): the same for the vision encoder.
+        text (`str` or `PreTrainedModel`, *optional*): the same for the causal LM.
+        kwargs: options for the Hub and the backbone, see [`LeamlForVisualQA.from_pretrained`].
+
+    Returns:
+        [`LeamlForVisualQA`]: in evaluation mode.
+
+    Raises:
+        [`LeamlInputError`]: if a file is missing, damaged or does not fit, or if the base is another one.
+    """
+    hub = {key: kwargs[key] for key in HUB_OPTIONS if kwargs.get(key) is not None}
+    options = {key: kwargs[key] for key in BACKBONE_OPTIONS if kwargs.get(key) is not None}
+    path = resolve_base_path(name_or_path)
+    if config is None:
+        config = load_config(path, **hub)
+    if config.model_type != LeamlConfig.model_type:
+        raise LeamlInputError(
+            f"{name_or_path} holds a {config.model_type} model, not a LEAML model: lay an adapter on it with "
+            "LeamlForVisualQA.from_backbone."
+        )
+    model = _load_base(cls, config, base, vision, text, options)
+    if not config.has_adapter:
+        _load_base_tensors(model, path, hub)
+        model.config._name_or_path = name_or_path
+        return _finish(model, options)
+    actual = model.fingerprint()
+    if config.base_fingerprint is not None and actual != config.base_fingerprint:
+        raise LeamlInputError(
+            f"{name_or_path} was trained on another base: it needs {base_name(config)} with fingerprint "
+            f"{config.base_fingerprint[:19]}, but the one found has {actual[:19]}; give the right one as base=, "
+            "text= or vision=."
+        )
+    model.config = config
+    model._build_adapter()
+    file = _find_file(path, ADAPTER_FILE, hub)
+    own = adapter_state_dict(model.state_dict(keep_vars=True))
+    load_tensors({key: tensor.data for key, tensor in own.items()}, _read(file), ADAPTER_FILE)
+    model.config._name_or_path = name_or_path
+    _load_reliability(model, path, hub)
+    return _finish(model, options)
+
+
+def _without_paths(config: PreTrainedConfig) -> PreTrainedConfig:
+    """A copy in which no part remembers the folder that it was read from; what is needed to find it again has its own
+    fields."""
+    config = copy.deepcopy(config)
+    parts = [config]
+    while parts:
+        part = parts.pop()
+        part._name_or_path = ""
+        parts += [getattr(part, key) for key in part.sub_configs if getattr(part, key, None) is not None]
+    return config
+
+
+def base_name(config: LeamlConfig) -> str:
+    """
+    The base of a model, for people.
+
+    Args:
+        config ([`LeamlConfig`]): of the model.
+
+    Returns:
+        `str`: name or names.
+    """
+    return config.base_name_or_path or f"{config.vision_name_or_path} and {config.text_name_or_path}"
+
+
+def _check_named(config: LeamlConfig) -> None:
+    if not config.has_adapter:
+        named = config.is_composed and config.text_name_or_path
+    elif config.base_name_or_path:
+        named = True
+    else:
+        own_parts = config.bridge_layers or config.connector_config  # of a base that was never saved
+        named = config.is_composed and config.text_name_or_path and config.vision_name_or_path and not own_parts
+    if named:
+        return
+    raise LeamlInputError(
+        "The base of this model has no name to find it by again: save the base first (or load it by name) and lay "
+        "the adapter on the "
+        "saved one."
+    )
+
+
+def _load_base(
+    cls: type["LeamlForVisualQA"],
+    config: LeamlConfig,
+    base: str | PreTrainedModel | None,
+    vision: str | PreTrainedModel | None,
+    text: str | PreTrainedModel | None,
+    options: dict[str, Any],
+) -> "LeamlForVisualQA":
+    """The model without its adapter; a base's own tensors are still to be read."""
+    if config.has_adapter and (base is not None or config.base_name_or_path is not None):
+        revision = config.base_revision if base is None else None
+        base = config.base_name_or_path if base is None else base
+        if config.is_composed:
+            return (
+                base
+                if isinstance(base, cls)
+                else load_model(cls, base, vision=vision, text=text, revision=revision, **options)
+            )
+        if not isinstance(base, PreTrainedModel):
+            base = load_image_text_backbone(base, revision, **options)
+        return cls(LeamlConfig(backbone_config=base.config), backbone=base)
+    if text is None:
+        text, _ = load_text_backbone(config.text_name_or_path, config.text_revision, config.text_source, **options)
+    elif not isinstance(text, PreTrainedModel):
+        text, _ = load_text_backbone(text, **options)
+    if not config.has_adapter:
+        if config.text_fingerprint is not None and base_fingerprint(text) != config.text_fingerprint:
+            raise LeamlInputError(
+                f"This base was trained with other weights of {config.text_name_or_path}: give the right ones as "
+                "text=."
+            )
+        vision = vision_encoder(AutoModel.from_config(config.vision_config))
+        return cls(config, backbone=text, vision_tower=vision)
+    if vision is None:
+        vision = load_vision_backbone(config.vision_name_or_path, config.vision_revision, **options)
+    elif not isinstance(vision, PreTrainedModel):
+        vision = load_vision_backbone(vision, **options)
+    return cls(LeamlConfig(text_config=text.config, vision_config=vision.config), backbone=text, vision_tower=vision)
+
+
+def _load_base_tensors(model: "LeamlForVisualQA", path: str, hub: dict[str, Any]) -> None:
+    given = _read(_find_file(path, BASE_FILE, hub))
+    own = {key: tensor.data for key, tensor in model.state_dict(keep_vars=True).items() if _belongs_to_base_file(key)}
+    load_tensors(own, given, BASE_FILE)
+
+
+def _finish(model: "LeamlForVisualQA", options: dict[str, Any]) -> "LeamlForVisualQA":
+    model.to(model.backbone.device)
+    if options.get("dtype") is not None and model.vision_tower is not None:
+        model.vision_tower.to(model.backbone.dtype)
+    model.freeze_base()
+    return model.eval()
+
+
+def _load_reliability(model: "LeamlForVisualQA", path: str, hub: dict[str, Any]) -> None:
+    files = [_find_file(path, name, hub, required=False) for name in RELIABILITY_FILES]
+    if all(file is None for file in files):
+        return
+    if importlib.util.find_spec("leaml_hf") is None:
+        logger.warning(
+            "Install leaml-hf for calibrated confidence and out-of-distribution scores: its classes are not here."
+        )
+        return
+    folder = next(file for file in files if file is not None).parent
+    model.reliability = importlib.import_module("leaml_hf.reliability").Reliability.load(folder)
+
+
+def _find_file(path: str, name: str, hub: dict[str, Any], required: bool = True) -> Path | None:
+    file = cached_file(path, name, _raise_exceptions_for_missing_entries=False, **hub)
+    if file is None and required:
+        raise LeamlInputError(f"{path} has a LEAML configuration but no {name}: save or fetch it again.")
+    return None if file is None else Path(file)
+
+
+def _read(file: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(file)
+    except SafetensorError as error:
+        raise LeamlInputError(f"{file} is damaged or cut short: save or fetch it again.") from error
+
+
+def _belongs_to_base_file(name: str) -> bool:
+    return name.startswith(BASE_PARTS) and "pooler" not in name  # a pooler is never asked for
+
+
+def _half(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in float16, or as it is where float16 has no room for it."""
+    if not tensor.is_floating_point():
+        return tensor
+    half = tensor.half()
+    return half if half.isfinite().all() else tensor

@@ -1,0 +1,268 @@
+"""The `leaml` command. With `--json` standard output holds one JSON object; everything else goes to standard error."""
+
+import argparse
+import json
+import logging
+import math
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from .errors import LeamlError, LeamlInputError
+
+logger = logging.getLogger("leaml_hf")
+DATA_HELP = "a folder of pictures, a Hub data set, real-charts, or visual-arrays:task/variant/domain"
+MODEL_HELP = "a folder, a Hub id, or a shipped base (leaml-smol)"
+
+
+def _adapt(args: argparse.Namespace) -> dict[str, Any]:
+    from .training.adapt import OOD_SETS, adapt
+
+    options = {
+        name: getattr(args, name) for name in ("max_steps", "learning_rate", "consistency_weight", "replay_share")
+    }
+    return adapt(
+        args.data,
+        args.base,
+        args.output,
+        labels=args.labels,
+        ood=tuple(args.ood or OOD_SETS),
+        seed=args.seed,
+        test_rows=args.test_rows,
+        progress=not args.quiet,
+        command=args.command_line,
+        **{name: value for name, value in options.items() if value is not None},
+    )
+
+
+def _print_adapt(out: dict[str, Any]) -> None:
+    before, after = out["before"], out["after"]
+    print(
+        f"{out['data']}: {out['labels_used']} labels, {out['unlabeled_used']} unlabelled rows, {out['seconds']:.0f} s"
+    )
+    print(f"{'':22}{'before':>10}{'after':>10}")
+    for key in ("accuracy", "ece", "auroc", "auprc", "fpr95", "coverage", "selective_accuracy"):
+        if after.get(key) is not None:
+            print(f"{key:22}{before[key] if before.get(key) is not None else math.nan:>10.3f}{after[key]:>10.3f}")
+    low, high = after["accuracy_ci"]
+    print(f"accuracy after: {after['accuracy']:.3f} (95% interval {low:.3f} to {high:.3f}, {after['n']} questions)")
+    if out["handed_over"] == "base":
+        print("No adapter was better than the base on the held-out labels, so the base is what was saved.")
+    print(f"Adapter, leaml_results.json and report.html are in {out['output']}")
+
+
+def _load(model: str) -> tuple[Any, Any]:
+    from .modeling_leaml import LeamlForVisualQA
+    from .processing_leaml import load_processor
+
+    return LeamlForVisualQA.from_pretrained(model), load_processor(model)
+
+
+def _answer(args: argparse.Namespace) -> dict[str, Any]:
+    from .processing_leaml import load_image
+
+    image = load_image(args.image)
+    model, processor = _load(args.model)
+    answers = model.answer([image] * len(args.question), args.question, processor)
+    return {
+        "answers": [
+            {"question": question, "answer": a.text, "confidence": a.confidence, "is_ood": a.is_ood,
+             "ood_score": None if math.isnan(a.ood_score) else a.ood_score, "abstained": a.abstained,
+             "evidence": a.evidence.round(5).tolist()}
+            for question, a in zip(args.question, answers, strict=True)
+        ]
+    }  # fmt: skip
+
+
+def _print_answer(out: dict[str, Any]) -> None:
+    for a in out["answers"]:
+        score = "not fitted" if a["ood_score"] is None else f"{a['ood_score']:.2f}"
+        unfamiliar = " (outside what this adapter knows)" if a["is_ood"] else ""
+        print(a["question"])
+        print(f"  answer      {a['answer']}")
+        print(f"  confidence  {a['confidence']:.2f}")
+        print(f"  OOD score   {score}{unfamiliar}")
+        print(f"  abstains    {'yes: too unsure to rely on' if a['abstained'] else 'no'}")
+
+
+def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
+    from .data.sources import evaluation_split
+    from .evaluation.runner import evaluate_model
+    from .training.adapt import sample_rows
+
+    dataset = sample_rows(evaluation_split(args.data, args.seed), args.rows, args.seed)
+    outside = {name: sample_rows(evaluation_split(name, args.seed), args.rows, args.seed) for name in args.ood or ()}
+    model, processor = _load(args.model)
+    return evaluate_model(
+        model, processor, dataset, outside, tolerance=args.tolerance, progress=not args.quiet
+    ).results
+
+
+def _print_evaluate(out: dict[str, Any]) -> None:
+    low, high = out["accuracy_ci"]
+    print(f"{'accuracy':20}{out['accuracy']:>8.3f}   95% interval {low:.3f} to {high:.3f}, {out['n']} questions")
+    for key in (
+        "ece",
+        "brier",
+        "nll",
+        "aurc",
+        "coverage",
+        "selective_accuracy",
+        "latency_ms",
+        "auroc",
+        "auprc",
+        "fpr95",
+    ):
+        if out.get(key) is not None:
+            print(f"{key:20}{out[key]:>8.3f}")
+    for program, figures in out["per_program"].items():
+        print(f"  {program:18}{figures['accuracy']:>8.3f}   {figures['n']} questions")
+
+
+def _generate(args: argparse.Namespace) -> dict[str, Any]:
+    from .data.export import write_folder
+    from .data.real_charts import build_real_charts
+    from .data.sources import REAL_CHARTS
+
+    if args.data == REAL_CHARTS:
+        folder = build_real_charts(Path(args.output), seed=args.seed, progress=not args.quiet)
+        return {"output": str(folder)}
+    return {"output": str(write_folder(args.data, Path(args.output), args.rows, args.seed))}
+
+
+def _pretrain(args: argparse.Namespace) -> dict[str, Any]:
+    from .training.pretrain import pretrain_base
+
+    return pretrain_base(Path(args.output), args.pictures, args.rows)
+
+
+def _inspect(args: argparse.Namespace) -> dict[str, Any]:
+    from .inspection import inspect_model
+
+    return inspect_model(args.model)
+
+
+def _print_inspect(out: dict[str, Any]) -> None:
+    for part, count in out["parameters"].items():
+        print(f"{part:18}{count:>16,}" if isinstance(count, int) else f"{part:18}{count:>16.2f}")
+    for key, value in out.items():
+        if key != "parameters":
+            print(f"{key:18}{value}")
+
+
+def _doctor(args: argparse.Namespace) -> dict[str, Any]:
+    from .inspection import examine_installation
+
+    return examine_installation()
+
+
+def _print_pairs(out: dict[str, Any]) -> None:
+    for key, value in out.items():
+        print(f"{key:24}{value}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="leaml", description="Label-efficient adapters that know when they don't know."
+    )
+    commands = parser.add_subparsers(dest="name", required=True, metavar="COMMAND")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--json", action="store_true", help="print one JSON object and nothing else on standard output"
+    )
+    common.add_argument("--quiet", action="store_true", help="no progress bars")
+    common.add_argument("--seed", type=int, default=0, help="seed of everything drawn at random (default 0)")
+
+    def command(name: str, run: Callable, show: Callable, summary: str, example: str) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name, parents=[common], help=summary, description=summary, epilog=f"example: {example}"
+        )
+        sub.set_defaults(run=run, show=show)
+        return sub
+
+    adapt = command("adapt", _adapt, _print_adapt, "Train an adapter with few labels and the unlabelled rest.",
+                    "leaml adapt my-charts --base leaml-smol --labels 1%% --output out/my-charts")  # fmt: skip
+    adapt.add_argument("data", help=DATA_HELP)
+    adapt.add_argument("--base", default="leaml-smol", help=MODEL_HELP)
+    adapt.add_argument(
+        "--labels", default="1%", help="share (1%%), number (200) or all of the answers that may be used"
+    )
+    adapt.add_argument("--output", required=True, help="folder for adapter, figures and report")
+    adapt.add_argument(
+        "--ood", action="append", metavar="DATA", help="pictures from elsewhere to measure OOD detection on"
+    )
+    adapt.add_argument("--test-rows", type=int, default=1500, help="test questions judged at most (default 1500)")
+    adapt.add_argument("--max-steps", type=int, help="training steps at most")
+    adapt.add_argument("--learning-rate", type=float, help="peak learning rate")
+    adapt.add_argument("--consistency-weight", type=float, help="weight of the unlabelled pictures; 0 leaves them out")
+    adapt.add_argument("--replay-share", type=float, help="source rows per labelled row; 0 for none")
+
+    answer = command("answer", _answer, _print_answer, "Answer questions about a picture.",
+                     'leaml answer out/my-charts chart.png "Which bar is the tallest?"')  # fmt: skip
+    answer.add_argument("model", help=MODEL_HELP)
+    answer.add_argument("image", help="a picture file")
+    answer.add_argument("question", nargs="+", help="one or more questions")
+
+    evaluate = command("evaluate", _evaluate, _print_evaluate, "Accuracy, calibration and OOD figures on labelled pictures.",
+                       "leaml evaluate out/my-charts my-charts --ood visual-arrays:layout/base --json")  # fmt: skip
+    evaluate.add_argument("model", help=MODEL_HELP)
+    evaluate.add_argument("data", help=DATA_HELP)
+    evaluate.add_argument("--ood", action="append", metavar="DATA", help="pictures from elsewhere")
+    evaluate.add_argument("--rows", type=int, help="questions judged at most, drawn by seed (default: all)")
+    evaluate.add_argument("--tolerance", type=float, help="relative error that numbers may have, such as 0.05")
+
+    generate = command("generate", _generate, _print_pairs, "Write a drawn data set as an ImageFolder.",
+                       "leaml generate visual-arrays:chart/style --rows 800 --output out/chart-style")  # fmt: skip
+    generate.add_argument("data", help="real-charts, or visual-arrays:task/variant/domain")
+    generate.add_argument("--rows", type=int, default=800, help="rows a split (default 800)")
+    generate.add_argument("--output", required=True, help="folder to write")
+
+    pretrain = command("pretrain", _pretrain, _print_pairs, "Train the base leaml-smol on drawn pictures; resumes after a kill.",
+                       "leaml pretrain --output out/leaml-smol")  # fmt: skip
+    pretrain.add_argument("--output", required=True, help="folder for checkpoints and the base")
+    pretrain.add_argument("--pictures", type=int, default=192_000, help="pictures for the vision half")
+    pretrain.add_argument("--rows", type=int, default=160_000, help="questions for the bridge")
+
+    inspect = command("inspect", _inspect, _print_inspect, "Parameters added, adapted layers and base of a model.",
+                      "leaml inspect reference")  # fmt: skip
+    inspect.add_argument("model", help=f"{MODEL_HELP}, or reference (ViT-L/16 and a 7B LM, sizes only)")
+
+    command("doctor", _doctor, _print_pairs, "Check the installation.", "leaml doctor")
+    return parser
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs the command line.
+
+    Args:
+        argv (`list[str]`, *optional*): defaults to `sys.argv[1:]`.
+
+    Returns:
+        `int`: 0 done, 1 failed, 2 wrong use or bad input.
+    """
+    arguments = sys.argv[1:] if argv is None else argv
+    args = _parser().parse_args(arguments)
+    args.command_line = shlex.join(["leaml", *arguments])
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logger.setLevel(logging.WARNING if args.quiet else logging.INFO)
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    try:
+        out = args.run(args)
+    except LeamlInputError as error:
+        print(f"leaml: {error}", file=sys.stderr)
+        return 2
+    except (LeamlError, OSError) as error:
+        print(f"leaml: {error}", file=sys.stderr)
+        return 1
+    if args.json:
+        print(json.dumps(out))
+    else:
+        args.show(out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

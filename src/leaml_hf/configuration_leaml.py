@@ -1,0 +1,156 @@
+"""Configuration of a LEAML model: which backbone it stands on, and what is added to it where."""
+
+from typing import Any, ClassVar
+
+from huggingface_hub.dataclasses import strict
+from transformers import AutoConfig
+from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
+
+from .errors import LeamlInputError
+
+
+@strict
+class LeamlConfig(PreTrainedConfig):
+    r"""
+    Configuration of a [`LeamlForVisualQA`].
+
+    A LEAML model stands either on a vision encoder and a causal LM (*composed*: `text_config` and `vision_config`), or
+    on an existing image-text-to-text model (`backbone_config`). A model without LoRA and without fusion layers is a
+    *base*.
+
+    Args:
+        text_config (`PreTrainedConfig` or `dict`, *optional*): of the causal LM of a composed model.
+        vision_config (`PreTrainedConfig` or `dict`, *optional*): of the vision encoder of a composed model.
+        backbone_config (`PreTrainedConfig` or `dict`, *optional*): of an existing image-text-to-text model.
+        base_name_or_path (`str`, *optional*): the LEAML base or the image-text-to-text model that an adapter belongs
+            to.
+        base_revision (`str`, *optional*): its revision on the Hub.
+        text_name_or_path (`str`, *optional*): where the causal LM comes from.
+        text_revision (`str`, *optional*): its revision on the Hub.
+        text_source (`str`, *optional*): `"package"`, `"hub"` or `"folder"`: which of its sources was used.
+        text_fingerprint (`str`, *optional*): of the LM that a LEAML base was trained with.
+        vision_name_or_path (`str`, *optional*): where the vision encoder comes from, unless it belongs to a LEAML
+            base.
+        vision_revision (`str`, *optional*): its revision on the Hub.
+        base_fingerprint (`str`, *optional*): of everything frozen that an adapter was trained on.
+        bridge_layers (`list[int]`, *optional*, defaults to `[]`): decoder layers with a trained, frozen bridge (of a
+            LEAML base).
+        bridge_dim (`int`, *optional*, defaults to 256): inner width of the bridge's attention.
+        bridge_heads (`int`, *optional*, defaults to 4): heads of the bridge's attention.
+        bridge_ffn_dim (`int`, *optional*, defaults to 512): inner width of the bridge's feed-forward; 0 for none.
+        connector_config (`PreTrainedConfig` or `dict`, *optional*): of a ViT with patch size 1 over the vision
+            encoder's cells, part of a LEAML base: it lets far parts of a picture see each other.
+        num_vision_tokens (`int`, *optional*): vision states per picture, for information.
+        fusion_layers (`list[int]`, *optional*, defaults to `[]`): decoder layers with the adapter's own gated
+            cross-attention.
+        fusion_dim (`int`, *optional*, defaults to 256): inner width of its attention.
+        fusion_heads (`int`, *optional*, defaults to 4): its heads.
+        fusion_ffn_dim (`int`, *optional*, defaults to 256): inner width of its feed-forward; 0 for none.
+        lora_layers (`list[int]`, *optional*, defaults to `[]`): decoder layers with LoRA.
+        lora_targets (`list[str]`, *optional*): names of the linear modules there; defaults to every linear module.
+        lora_rank (`int`, *optional*, defaults to 8): rank of LoRA.
+        lora_alpha (`int`, *optional*, defaults to 16): scale of LoRA (alpha / rank multiplies the update).
+        lora_dropout (`float`, *optional*, defaults to 0.0): dropout before LoRA, in [0, 1).
+        adapt_vision (`bool`, *optional*, defaults to `False`): LoRA in vision encoder, connector and bridge too
+            (composed only).
+        vision_lora_targets (`list[str]`, *optional*): names of the linear modules there; defaults to every linear
+            module.
+        versions (`dict`, *optional*): versions of the libraries that the model was made with.
+
+    Raises:
+        [`LeamlInputError`]: if a value is out of range; the message names it.
+    """
+
+    model_type = "leaml"
+    sub_configs_defaults: ClassVar[dict[str, SubConfigSpec]] = {
+        "text_config": SubConfigSpec(config_class=AutoConfig, model_type="llama", optional=True),
+        "vision_config": SubConfigSpec(config_class=AutoConfig, model_type="vit", optional=True),
+        "backbone_config": SubConfigSpec(config_class=AutoConfig, model_type="llava", optional=True),
+        "connector_config": SubConfigSpec(config_class=AutoConfig, model_type="vit", optional=True),
+    }
+
+    text_config: dict | PreTrainedConfig | None = None
+    vision_config: dict | PreTrainedConfig | None = None
+    backbone_config: dict | PreTrainedConfig | None = None
+    connector_config: dict | PreTrainedConfig | None = None
+    base_name_or_path: str | None = None
+    base_revision: str | None = None
+    text_name_or_path: str | None = None
+    text_revision: str | None = None
+    text_source: str | None = None
+    text_fingerprint: str | None = None
+    vision_name_or_path: str | None = None
+    vision_revision: str | None = None
+    base_fingerprint: str | None = None
+    bridge_layers: list[int] | None = None
+    bridge_dim: int = 256
+    bridge_heads: int = 4
+    bridge_ffn_dim: int = 512
+    num_vision_tokens: int | None = None
+    fusion_layers: list[int] | None = None
+    fusion_dim: int = 256
+    fusion_heads: int = 4
+    fusion_ffn_dim: int = 256
+    lora_layers: list[int] | None = None
+    lora_targets: list[str] | None = None
+    lora_rank: int = 8
+    lora_alpha: int = 16
+    lora_dropout: float | int = 0.0
+    adapt_vision: bool = False
+    vision_lora_targets: list[str] | None = None
+    versions: dict[str, str] | None = None
+    tie_word_embeddings: bool = False
+
+    def __post_init__(self, **kwargs: Any) -> None:
+        for name in ("bridge_layers", "fusion_layers", "lora_layers"):
+            layers = getattr(self, name) or []
+            if any(isinstance(layer, bool) or not isinstance(layer, int) or layer < 0 for layer in layers):
+                raise LeamlInputError(f"{name} must be a list of layer numbers from 0 up, but got {layers}.")
+            setattr(self, name, sorted(set(layers)))
+        for name in ("lora_rank", "lora_alpha", "bridge_dim", "bridge_heads", "fusion_dim", "fusion_heads"):
+            if getattr(self, name) < 1:
+                raise LeamlInputError(f"{name} must be 1 or more, but got {getattr(self, name)}.")
+        for name in ("bridge_ffn_dim", "fusion_ffn_dim"):
+            if getattr(self, name) < 0:
+                raise LeamlInputError(f"{name} must be 0 or more, but got {getattr(self, name)}.")
+        for part in ("bridge", "fusion"):
+            dim, heads = getattr(self, f"{part}_dim"), getattr(self, f"{part}_heads")
+            if heads < 1 or dim % heads:
+                raise LeamlInputError(f"{part}_dim must be a multiple of {part}_heads, but got {dim} and {heads}.")
+        if not 0.0 <= self.lora_dropout < 1.0:
+            raise LeamlInputError(f"lora_dropout must be in [0, 1), but got {self.lora_dropout}.")
+        if self.backbone_config is not None and (self.text_config is not None or self.vision_config is not None):
+            raise LeamlInputError(
+                "Give either backbone_config or both text_config and vision_config, but not all of them: a LEAML "
+                "model stands on one backbone."
+            )
+        if (self.text_config is None) != (self.vision_config is None):
+            raise LeamlInputError("Give text_config and vision_config together: a composed model needs both.")
+        if self.backbone_config is not None and (self.bridge_layers or self.connector_config or self.adapt_vision):
+            raise LeamlInputError(
+                "bridge_layers, connector_config and adapt_vision are for composed models: leave them out with "
+                "backbone_config."
+            )
+        kwargs.setdefault("attn_implementation", {})  # leaves the backbones' own alone, where None would erase it
+        super().__post_init__(**kwargs)
+
+    @property
+    def is_composed(self) -> bool:
+        """`bool`: whether the backbone is a vision encoder and a causal LM rather than one model for both."""
+        return self.backbone_config is None
+
+    @property
+    def has_adapter(self) -> bool:
+        """`bool`: whether anything trainable is laid on the base (LoRA or fusion layers)."""
+        return bool(self.lora_layers or self.fusion_layers)
+
+    @property
+    def decoder_config(self) -> PreTrainedConfig:
+        """`PreTrainedConfig`: of the decoder that holds the adapted layers."""
+        return self.text_config if self.is_composed else self.backbone_config.get_text_config(decoder=True)
+
+    @property
+    def first_adapted_layer(self) -> int:
+        """`int`: the lowest decoder layer with bridge, fusion or LoRA; the number of layers if there is none."""
+        adapted = [*self.bridge_layers, *self.fusion_layers, *self.lora_layers]
+        return min(adapted, default=self.decoder_config.num_hidden_layers)

@@ -1,0 +1,95 @@
+"""How many of the answers present may be used, and which."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import LeamlInputError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+HELD_OUT_SHARE = 0.3  # of the labels used: for early stopping, the guard and calibration
+
+
+def parse_budget(budget: str, available: int) -> int:
+    """Number of labels that "1%", "200" or "all" stands for.
+
+    Raises:
+        LeamlInputError: if the budget cannot be read, is not positive, or there are no labels.
+    """
+    text = str(budget).strip()
+    if available == 0:
+        raise LeamlInputError("The training data has no answers at all; add an answer to some rows of its metadata.")
+    try:
+        count = available if text == "all" else (
+            round(available * float(text[:-1]) / 100) if text.endswith("%") else int(text)
+        )  # fmt: skip
+    except ValueError:
+        raise LeamlInputError(
+            f"--labels takes a share such as 1%, a number such as 200, or all, not '{text}'."
+        ) from None
+    if count < 1:
+        raise LeamlInputError(f"--labels {text} of {available} answers is no label at all; ask for more.")
+    return min(count, available)
+
+
+@dataclass
+class LabelledPool:
+    """`labelled` to learn from, `held_out` (labelled too) to stop, guard and calibrate by, and the rest `unlabelled`."""
+
+    labelled: "Dataset"
+    held_out: "Dataset"
+    unlabelled: "Dataset"
+
+    @property
+    def labels_used(self) -> int:
+        return len(self.labelled) + len(self.held_out)
+
+
+def draw_labels(dataset: "Dataset", budget: str, seed: int = 0) -> LabelledPool:
+    """Draws the labels that may be used; all other answers are removed, so that nothing downstream can see them.
+
+    Rows of one picture do not stand on both sides of labelled and held-out.
+
+    Args:
+        dataset (`Dataset`): rows with `image`, `question`, `answer`.
+        budget (`str`): "1%", "200" or "all"; counts labelled and held-out rows together.
+        seed (`int`, *optional*, defaults to 0): of the draw.
+
+    Raises:
+        LeamlInputError: if there are fewer than 4 labels: two to learn from and two to check by.
+    """
+    answers, questions = dataset["answer"], dataset["question"]
+    answered = np.array([i for i, (a, q) in enumerate(zip(answers, questions, strict=True)) if a and q], dtype=int)
+    count = parse_budget(budget, len(answered))
+    if count < 4:
+        raise LeamlInputError(f"Only {count} label{'s' if count > 1 else ''} may be used; at least 4 are needed, two to learn "
+                              "from and two to check the result by.")  # fmt: skip
+    rng = np.random.default_rng([seed, 4711])
+    chosen = rng.permutation(answered)[:count]
+    pictures = picture_keys(dataset)
+    groups = list(dict.fromkeys(pictures[i] for i in chosen))
+    held_pictures: set[str] = set()
+    target = max(2, round(HELD_OUT_SHARE * count))
+    for key in groups[:-1]:  # one picture at least stays to learn from
+        if sum(pictures[i] in held_pictures for i in chosen) >= target:
+            break
+        held_pictures.add(key)
+    held = [int(i) for i in chosen if pictures[i] in held_pictures]
+    labelled = [int(i) for i in chosen if pictures[i] not in held_pictures]
+    used = set(map(int, chosen))
+    rest = dataset.select([i for i in range(len(dataset)) if i not in used])
+    unlabelled = rest.remove_columns("answer").add_column("answer", [None] * len(rest))
+    return LabelledPool(dataset.select(labelled), dataset.select(held), unlabelled)
+
+
+def picture_keys(dataset: "Dataset") -> list[str]:
+    """A key per row that rows of the same picture share: its path, or a hash of its bytes."""
+    import hashlib
+
+    import datasets
+
+    raw = dataset.select_columns("image").cast_column("image", datasets.Image(decode=False))["image"]
+    return [r["path"] if r["bytes"] is None else hashlib.sha256(r["bytes"]).hexdigest() for r in raw]

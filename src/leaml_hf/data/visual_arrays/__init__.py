@@ -1,0 +1,5 @@
+"""Visual Arrays: questions about drawn charts and scenes, with variants that differ in one shift each."""
+
+from .builder import draw_scene, iter_rows, load_visual_arrays
+
+__all__ = ["draw_scene", "iter_rows", "load_visual_arrays"]

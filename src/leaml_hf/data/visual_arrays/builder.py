@@ -1,0 +1,115 @@
+"""Rows of Visual Arrays: row i depends on (seed, task, variant, split, i) alone."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ...errors import LeamlInputError
+from .conventions import VARIANTS
+from .programs import Question, ask
+from .renderers import Drawing, render
+from .scenes import QUESTIONS_PER_SCENE, SPLITS, TASKS, Scene, rng_for, sample_scene
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+DOMAINS = ("synthetic",)
+
+
+def draw_scene(
+    task: str, variant: str, split: str, index: int, seed: int = 0, num_questions: int = QUESTIONS_PER_SCENE
+) -> tuple[Drawing, Scene, list[Question]]:
+    """Picture `index` as drawn, its content and its questions.
+
+    Content and questions are the same in every variant; only the drawing differs.
+    """
+    scene = sample_scene(task, split, index, seed)
+    questions = ask(scene, rng_for(seed, task, split, index, 1), num_questions)
+    drawing = render(scene, variant, rng_for(seed, task, split, index, 2, list(VARIANTS).index(variant)))
+    return drawing, scene, questions
+
+
+def _row(task: str, variant: str, split: str, seed: int, index: int, slot: int, drawn: tuple) -> dict[str, Any]:
+    drawing, scene, questions = drawn
+    question = questions[slot]
+    return {
+        "image": drawing.image,
+        "question": question.text,
+        "answer": question.answer,
+        "id": f"{task}-{variant}-{split}-{seed}-{index}-{slot}",
+        "task": task,
+        "variant": variant,
+        "domain": "synthetic",
+        "kind": scene.kind,
+        "program": question.program,
+        "set_size": len(scene.marks),
+        "distractors": len(scene.marks) - len(set(question.relevant)),
+        "complexity": question.complexity,
+        "relevant_boxes": [list(box) for mark in question.relevant for box in drawing.parts[mark]],
+        "shift_factors": list(VARIANTS[variant].factors),
+        "shift_strengths": list(VARIANTS[variant].factors.values()),
+        "seed": seed,
+    }
+
+
+def check_cell(task: str, variant: str, domain: str, split: str) -> None:
+    """Raises `LeamlInputError` with the choices where a cell of the grid does not exist."""
+    for name, value, choices in (("task", task, TASKS), ("variant", variant, tuple(VARIANTS)),
+                                 ("domain", domain, DOMAINS), ("split", split, SPLITS)):  # fmt: skip
+        if value not in choices:
+            raise LeamlInputError(f"Visual Arrays has no {name} '{value}'; choose one of {', '.join(choices)}.")
+
+
+def iter_rows(task: str, variant: str, split: str, start: int, stop: int, seed: int = 0) -> Iterator[dict[str, Any]]:
+    """Rows `start` to `stop - 1` of a cell; a picture is drawn once for the questions it serves."""
+    drawn, current = None, -1
+    for i in range(start, stop):
+        index, slot = divmod(i, QUESTIONS_PER_SCENE)
+        if index != current:
+            drawn, current = draw_scene(task, variant, split, index, seed), index
+        yield _row(task, variant, split, seed, index, slot, drawn)
+
+
+def load_visual_arrays(
+    task: str = "chart",
+    variant: str = "base",
+    domain: str = "synthetic",
+    split: str = "train",
+    num_rows: int = 1000,
+    seed: int = 0,
+) -> "Dataset":
+    """Draws the first `num_rows` rows of one cell of Visual Arrays.
+
+    Args:
+        task (`str`, *optional*, defaults to `"chart"`): "chart" or "layout".
+        variant (`str`, *optional*, defaults to `"base"`): "base" or "style"; content, questions and answers of row i
+            are the same in all variants.
+        domain (`str`, *optional*, defaults to `"synthetic"`): only "synthetic" so far.
+        split (`str`, *optional*, defaults to `"train"`): "train", "validation" or "test"; no picture is in two splits.
+        num_rows (`int`, *optional*, defaults to 1000): rows; 8 questions share a picture.
+        seed (`int`, *optional*, defaults to 0): another seed gives other pictures.
+
+    Returns:
+        `datasets.Dataset` with `image`, `question`, `answer`, `id` and the metadata of each row.
+
+    Raises:
+        LeamlInputError: if the cell does not exist or `num_rows` is below 1.
+    """
+    import datasets
+
+    check_cell(task, variant, domain, split)
+    if num_rows < 1:
+        raise LeamlInputError(f"num_rows must be at least 1, not {num_rows}.")
+    string, integer = datasets.Value("string"), datasets.Value("int32")
+    features = datasets.Features(
+        {
+            "image": datasets.Image(),
+            **dict.fromkeys(("question", "answer", "id", "task", "variant", "domain", "kind", "program"), string),
+            **dict.fromkeys(("set_size", "distractors", "complexity"), integer),
+            "relevant_boxes": datasets.List(datasets.List(datasets.Value("float32"))),
+            "shift_factors": datasets.List(string),
+            "shift_strengths": datasets.List(datasets.Value("float32")),
+            "seed": integer,
+        }
+    )
+    rows = list(iter_rows(task, variant, split, 0, num_rows, seed))
+    return datasets.Dataset.from_list(rows, features=features)

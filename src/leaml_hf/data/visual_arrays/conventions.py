@@ -1,0 +1,125 @@
+"""What a drawing may look like: colours, fonts, words and layout habits, one `Conventions` per variant.
+
+The `base` variant is broad on purpose (a base model trained on one style cannot be adapted); `style` draws the same
+content with palettes, fonts, grounds and legends that `base` never uses.
+"""
+
+from dataclasses import dataclass, field
+from functools import cache
+
+# Colour name -> anchor colours (RGB). Base draws jittered shades around the first list, style around the second.
+BASE_SHADES: dict[str, list[tuple[int, int, int]]] = {
+    "red": [(214, 39, 40), (228, 26, 28), (200, 30, 45), (235, 60, 50)],
+    "orange": [(255, 127, 14), (245, 140, 30), (252, 141, 60), (230, 120, 10)],
+    "yellow": [(250, 215, 40), (240, 220, 60), (245, 200, 20), (255, 235, 80)],
+    "green": [(44, 160, 44), (60, 170, 75), (30, 140, 60), (80, 180, 70)],
+    "olive": [(140, 145, 40), (150, 150, 60), (128, 128, 20), (165, 160, 50)],
+    "cyan": [(23, 190, 207), (50, 200, 210), (70, 205, 220), (20, 175, 190)],
+    "blue": [(31, 119, 180), (40, 90, 200), (55, 126, 184), (30, 70, 160)],
+    "purple": [(148, 103, 189), (130, 60, 170), (152, 78, 163), (110, 70, 180)],
+    "pink": [(227, 119, 194), (240, 130, 190), (247, 150, 200), (235, 100, 170)],
+    "brown": [(140, 86, 75), (130, 80, 40), (160, 95, 50), (110, 65, 40)],
+    "gray": [(127, 127, 127), (150, 150, 150), (110, 115, 120), (165, 165, 165)],
+    "black": [(20, 20, 20), (35, 35, 40), (5, 5, 5), (45, 45, 45)],
+}
+STYLE_SHADES: dict[str, list[tuple[int, int, int]]] = {
+    "red": [(250, 128, 114), (150, 10, 30), (255, 0, 0)],
+    "orange": [(255, 179, 102), (255, 165, 0), (204, 85, 0)],
+    "yellow": [(255, 245, 150), (255, 255, 0), (218, 190, 60)],
+    "green": [(152, 223, 138), (0, 100, 0), (0, 230, 60)],
+    "olive": [(196, 200, 120), (85, 90, 10), (160, 170, 0)],
+    "cyan": [(158, 230, 235), (0, 255, 255), (0, 130, 140)],
+    "blue": [(135, 170, 240), (0, 0, 128), (0, 0, 255)],
+    "purple": [(197, 176, 230), (75, 0, 110), (160, 0, 255)],
+    "pink": [(255, 200, 225), (255, 20, 147), (219, 80, 140)],
+    "brown": [(205, 160, 120), (80, 40, 15), (139, 69, 19)],
+    "gray": [(200, 200, 200), (85, 88, 92), (119, 136, 153)],
+    "black": [(0, 0, 0), (25, 10, 30), (10, 25, 25)],
+}
+COLOR_NAMES = tuple(BASE_SHADES)
+
+# Sets of words that stand together on one axis. Ordered sets keep their order; the others are drawn in any order.
+ORDERED_WORDS: dict[str, tuple[str, ...]] = {
+    "month": tuple(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]),
+    "weekday": tuple(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]),
+    "letter": tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
+    "year": tuple(str(y) for y in range(1990, 2025)),
+    "quarter": ("Q1", "Q2", "Q3", "Q4"),
+}
+FREE_WORDS: dict[str, tuple[str, ...]] = {
+    "region": tuple(["North", "South", "East", "West", "Centre", "Coast"]),
+    "country": tuple(["Spain", "Italy", "France", "Norway", "Poland", "Greece", "Japan", "China", "India", "Brazil", "Kenya", "Egypt", "Chile", "Peru", "Cuba"]),
+    "fruit": tuple(["Apple", "Pear", "Plum", "Grape", "Lemon", "Mango", "Cherry", "Peach", "Melon", "Kiwi"]),
+    "animal": tuple(["Cat", "Dog", "Horse", "Cow", "Sheep", "Goat", "Duck", "Hen", "Pig", "Fox"]),
+    "subject": tuple(["Maths", "Music", "Art", "Sport", "Latin", "Physics", "History", "Drama"]),
+    "material": tuple(["Wood", "Steel", "Glass", "Stone", "Paper", "Gold", "Cotton", "Wool"]),
+    "transport": tuple(["Car", "Bus", "Train", "Bike", "Ship", "Plane", "Tram", "Walk"]),
+    "person": tuple(["Anna", "Ben", "Carl", "Dora", "Emma", "Finn", "Gina", "Hugo", "Ida", "Jack", "Kate", "Leo"]),
+    "food": tuple(["Bread", "Rice", "Pasta", "Fish", "Meat", "Soup", "Cake", "Milk", "Eggs", "Beans"]),
+}  # fmt: skip
+LABELS = tuple(word for words in (*ORDERED_WORDS.values(), *FREE_WORDS.values()) for word in words)
+TITLE_WORDS = tuple(
+    ["Sales", "Visitors", "Rainfall", "Growth", "Votes", "Points", "Output", "Energy", "Traffic", "Orders", "Exports", "Income", "Members", "Results", "Survey", "Harvest", "Budget", "Score", "Weight", "Height", "Speed", "Share", "Report", "Total", "Weekly", "Monthly", "Yearly"]
+)
+
+
+@cache
+def font_path(family: str) -> str:
+    """Path of the variable TrueType file that the package `fontpkg-<family>` installs (OFL-1.1 fonts)."""
+    from importlib.resources import files
+
+    folder = files(f"fontpkg_{family}") / "files"
+    upright = [p for p in folder.iterdir() if p.name.endswith(".ttf") and "Italic" not in p.name]
+    return str(upright[0])
+
+
+@dataclass(frozen=True)
+class Conventions:
+    """The family of drawing habits that one variant draws from; every list is sampled uniformly, every rate in [0, 1]."""
+
+    shades: dict[str, list[tuple[int, int, int]]]
+    shade_jitter: int
+    fonts: tuple[str, ...]
+    grounds: tuple[tuple[int, int, int], ...]  # page colours (RGB); dark ones get light ink
+    plot_grounds: tuple[tuple[int, int, int] | None, ...]  # colour of the plot area; None = that of the page
+    legend_places: tuple[str, ...]
+    spines: tuple[str, ...]
+    grids: tuple[str, ...]
+    value_axis_opposite: float = 0.0  # rate of value axes drawn at the right or the top
+    hatch: float = 0.0  # rate of hatched fills
+    donut: float = 0.2
+    outline: float = 0.4
+    markers: tuple[str, ...] = ("dot", "none", "square")
+    font_sizes: tuple[int, int] = (21, 28)  # at 448 pixels; half of that in the picture
+    factors: dict[str, float] = field(default_factory=dict)  # what shifts against base, with strength in [0, 1]
+
+
+VARIANTS: dict[str, Conventions] = {
+    "base": Conventions(
+        shades=BASE_SHADES,
+        shade_jitter=14,
+        fonts=("roboto", "lora", "open_sans", "merriweather"),
+        grounds=((255, 255, 255),) * 5 + ((250, 248, 240), (240, 244, 250), (236, 236, 236), (32, 34, 40)),
+        plot_grounds=(None, None, None, (234, 234, 242), (246, 246, 246)),
+        legend_places=("right", "top", "inside"),
+        spines=("left-bottom", "box", "none"),
+        grids=("none", "value", "both"),
+    ),
+    "style": Conventions(
+        shades=STYLE_SHADES,
+        shade_jitter=6,
+        fonts=("caveat", "source_code_pro"),
+        grounds=((253, 240, 213), (222, 235, 220), (18, 24, 52), (62, 39, 35), (255, 228, 235)),
+        plot_grounds=(None, (255, 252, 220), (210, 225, 232)),
+        legend_places=("bottom", "left"),
+        spines=("bottom", "arrows"),
+        grids=("dashed", "dotted"),
+        value_axis_opposite=0.7,
+        hatch=0.4,
+        donut=0.7,
+        outline=0.8,
+        markers=("triangle", "ring", "cross"),
+        font_sizes=(22, 29),
+        factors={"palette": 1.0, "font": 1.0, "ground": 1.0, "legend": 1.0, "axis": 0.7},
+    ),
+}

@@ -1,0 +1,268 @@
+"""Questions about a scene: one function per program, each giving wording, answer and the marks that decide it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .scenes import SHAPES, Mark, Scene
+
+
+@dataclass(frozen=True)
+class Question:
+    """`relevant`: indices of the marks that decide the answer; `complexity`: marks that must be read and compared."""
+
+    program: str
+    text: str
+    answer: str
+    relevant: tuple[int, ...]
+    complexity: int
+
+
+NOUN = {"bar": "bar", "hbar": "bar", "line": "line", "pie": "slice", "scatter": "group", "layout": "shape"}
+MOST = {"bar": ("tallest", "highest", "largest"), "hbar": ("longest", "largest", "biggest"),
+        "line": ("highest at the end",), "pie": ("largest", "biggest"), "scatter": ("highest",)}  # fmt: skip
+LEAST = {"bar": ("shortest", "lowest", "smallest"), "hbar": ("shortest", "smallest"),
+         "line": ("lowest at the end",), "pie": ("smallest",), "scatter": ("lowest",)}  # fmt: skip
+MORE = {"bar": "taller", "hbar": "longer", "line": "higher at the end", "pie": "larger", "scatter": "higher"}
+KIND_ANSWER = {"bar": "bar", "hbar": "bar", "line": "line", "pie": "pie", "scatter": "scatter"}
+
+
+def _pick(rng: np.random.Generator, *options: str) -> str:
+    return options[rng.integers(len(options))]
+
+
+def _extreme(rng: np.random.Generator, scene: Scene) -> tuple[int, str]:
+    values = [m.value for m in scene.marks]
+    if rng.random() < 0.5:
+        return int(np.argmax(values)), _pick(rng, *MOST[scene.kind])
+    return int(np.argmin(values)), _pick(rng, *LEAST[scene.kind])
+
+
+def extreme_color(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.single_color or len(scene.marks) < 2:
+        return None
+    i, word = _extreme(rng, scene)
+    noun = NOUN[scene.kind]
+    text = _pick(rng, f"What color is the {noun} that is {word}?", f"Which color is the {word} {noun}?"
+                 if scene.kind != "line" else f"Which line color is {word}?",
+                 f"The {noun} that is {word} has which color?")  # fmt: skip
+    return Question("extreme_color", text, scene.marks[i].color, (i,), len(scene.marks))
+
+
+def extreme_label(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if len(scene.marks) < 2:
+        return None
+    i, word = _extreme(rng, scene)
+    noun = NOUN[scene.kind]
+    text = _pick(rng, f"Which {noun} is {word}?", f"What is the name of the {noun} that is {word}?",
+                 f"Name the {noun} that is {word}.")  # fmt: skip
+    return Question("extreme_label", text, scene.marks[i].label, (i,), len(scene.marks))
+
+
+def count(rng: np.random.Generator, scene: Scene) -> Question | None:
+    noun, n = NOUN[scene.kind], len(scene.marks)
+    text = _pick(rng, f"How many {noun}s are there?", f"Count the {noun}s.", f"What is the number of {noun}s?")
+    return Question("count", text, str(n), tuple(range(n)), n)
+
+
+def compare(rng: np.random.Generator, scene: Scene) -> Question | None:
+    marks = scene.marks
+    if len(marks) < 2:
+        return None
+    for _ in range(10):
+        a, b = (int(i) for i in rng.permutation(len(marks))[:2])
+        gap = 5.0 if scene.kind == "pie" else 1.0
+        if abs(marks[a].value - marks[b].value) >= gap:
+            break
+    else:
+        return None
+    noun, more = NOUN[scene.kind], MORE[scene.kind]
+    answer = "yes" if marks[a].value > marks[b].value else "no"
+    by_color = not scene.single_color and rng.random() < 0.5
+    first, second = (marks[a].color, marks[b].color) if by_color else (marks[a].label, marks[b].label)
+    text = _pick(rng, f"Is {first} {more} than {second}?", f"Is the {noun} {first} {more} than the {noun} {second}?")
+    return Question("compare", text, answer, (a, b), 2)
+
+
+def label_to_color(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.single_color:
+        return None
+    i = int(rng.integers(len(scene.marks)))
+    word, noun = scene.marks[i].label, NOUN[scene.kind]
+    text = _pick(rng, f"What color is {word}?", f"Which color has the {noun} {word}?",
+                 f"What is the color of {word}?")  # fmt: skip
+    return Question("label_to_color", text, scene.marks[i].color, (i,), 1)
+
+
+def color_to_label(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.single_color:
+        return None
+    i = int(rng.integers(len(scene.marks)))
+    color, noun = scene.marks[i].color, NOUN[scene.kind]
+    text = _pick(rng, f"What is the {color} {noun} called?", f"What is {color}?",
+                 f"What is the name of the {color} {noun}?")  # fmt: skip
+    return Question("color_to_label", text, scene.marks[i].label, (i,), 1)
+
+
+def position(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.kind not in ("bar", "hbar"):
+        return None
+    i, word = _extreme(rng, scene)
+    side = "left" if scene.kind == "bar" else "top"
+    text = _pick(rng, f"Counting from the {side}, which bar is {word}?",
+                 f"At which place from the {side} is the {word} bar?")  # fmt: skip
+    return Question("position", text, str(i + 1), (i,), len(scene.marks))
+
+
+def value(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.kind not in ("bar", "hbar"):
+        return None
+    i = int(rng.integers(len(scene.marks)))
+    mark = scene.marks[i]
+    name = f"the {mark.color} bar" if not scene.single_color and rng.random() < 0.5 else mark.label
+    text = _pick(rng, f"What is the value of {name}?", f"How much is {name}?", f"What value has {name}?")
+    return Question("value", text, str(int(mark.value * scene.step)), (i,), 1)
+
+
+def trend(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.kind != "line":
+        return None
+    i = int(rng.integers(len(scene.marks)))
+    mark = scene.marks[i]
+    name = f"the {mark.color} line" if rng.random() < 0.6 else mark.label
+    text = _pick(rng, f"Does {name} go up or down?", f"Is {name} going up or down?", f"Which way goes {name}?")
+    return Question("trend", text, mark.trend, (i,), 1)
+
+
+def correlation(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.kind != "scatter":
+        return None
+    i = int(rng.integers(len(scene.marks)))
+    mark = scene.marks[i]
+    name = f"the {mark.color} group" if len(scene.marks) > 1 else "the group"
+    text = _pick(rng, f"Is the correlation of {name} positive or negative?", f"Which sign has the slope of {name}?")
+    return Question("correlation", text, "positive" if mark.trend == "up" else "negative", (i,), 1)
+
+
+def share(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.kind != "pie":
+        return None
+    i = int(np.argmax([m.value for m in scene.marks]))
+    text = _pick(rng, "Is the largest slice more than half?", "Does one slice take more than half of the pie?",
+                 "Is any slice above 50%?")  # fmt: skip
+    return Question("share", text, "yes" if scene.marks[i].value > 50 else "no", (i,), len(scene.marks))
+
+
+def chart_type(rng: np.random.Generator, scene: Scene) -> Question | None:
+    text = _pick(rng, "What kind of chart is this?", "Which type of chart is shown?", "What chart type is it?")
+    return Question("chart_type", text, KIND_ANSWER[scene.kind], tuple(range(len(scene.marks))), 1)
+
+
+def _unique(scene: Scene, key: Callable[[Mark], object]) -> list[int]:
+    keys = [key(m) for m in scene.marks]
+    return [i for i, k in enumerate(keys) if keys.count(k) == 1]
+
+
+def count_shape(rng: np.random.Generator, scene: Scene) -> Question | None:
+    present = sorted({m.shape for m in scene.marks})
+    shape = present[rng.integers(len(present))] if rng.random() < 0.85 else SHAPES[rng.integers(len(SHAPES))]
+    found = tuple(i for i, m in enumerate(scene.marks) if m.shape == shape)
+    plural = shape + ("es" if shape == "cross" else "s")
+    text = _pick(rng, f"How many {plural} are there?", f"Count the {plural}.", f"What is the number of {plural}?")
+    return Question("count_shape", text, str(len(found)), found, len(scene.marks))
+
+
+def color_of_shape(rng: np.random.Generator, scene: Scene) -> Question | None:
+    found = _unique(scene, lambda m: m.shape)
+    if not found:
+        return None
+    i = found[rng.integers(len(found))]
+    shape = scene.marks[i].shape
+    text = _pick(rng, f"What color is the {shape}?", f"Which color has the {shape}?", f"The {shape} has which color?")
+    return Question("color_of_shape", text, scene.marks[i].color, (i,), 1)
+
+
+def shape_of_color(rng: np.random.Generator, scene: Scene) -> Question | None:
+    found = _unique(scene, lambda m: m.color)
+    if not found:
+        return None
+    i = found[rng.integers(len(found))]
+    color = scene.marks[i].color
+    text = _pick(rng, f"What shape is {color}?", f"Which shape is the {color} one?", f"What is the {color} shape?")
+    return Question("shape_of_color", text, scene.marks[i].shape, (i,), 1)
+
+
+def label_to_shape(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if not scene.marks[0].label:
+        return None
+    i = int(rng.integers(len(scene.marks)))
+    word = scene.marks[i].label
+    if scene.occluded and i == scene.occluded[0]:
+        return None  # its letter may be covered
+    text = _pick(rng, f"What shape is marked {word}?", f"Which shape has the letter {word}?")
+    return Question("label_to_shape", text, scene.marks[i].shape, (i,), 1)
+
+
+def _centre(mark: Mark) -> tuple[float, float]:
+    return (mark.box[0] + mark.box[2]) / 2, (mark.box[1] + mark.box[3]) / 2
+
+
+def relation(rng: np.random.Generator, scene: Scene) -> Question | None:
+    found = _unique(scene, lambda m: (m.color, m.shape))
+    if len(found) < 2:
+        return None
+    a, b = (found[i] for i in rng.permutation(len(found))[:2])
+    (ax, ay), (bx, by) = _centre(scene.marks[a]), _centre(scene.marks[b])
+    first, second = (f"the {scene.marks[i].color} {scene.marks[i].shape}" for i in (a, b))
+    word, holds, gap = [("left of", ax < bx, abs(ax - bx)), ("right of", ax > bx, abs(ax - bx)),
+                        ("above", ay < by, abs(ay - by)), ("below", ay > by, abs(ay - by))][rng.integers(4)]  # fmt: skip
+    if gap < 0.08:
+        return None
+    return Question("relation", f"Is {first} {word} {second}?", "yes" if holds else "no", (a, b), 2)
+
+
+def outermost(rng: np.random.Generator, scene: Scene) -> Question | None:
+    side = _pick(rng, "leftmost", "rightmost", "topmost", "lowest")
+    axis, sign = {"leftmost": (0, 1), "rightmost": (0, -1), "topmost": (1, 1), "lowest": (1, -1)}[side]
+    reach = sorted((sign * _centre(m)[axis], i) for i, m in enumerate(scene.marks))
+    if reach[1][0] - reach[0][0] < 0.04:
+        return None
+    i = reach[0][1]
+    by_color = rng.random() < 0.5
+    text = f"What color is the {side} shape?" if by_color else f"Which shape is {side}?"
+    answer = scene.marks[i].color if by_color else scene.marks[i].shape
+    return Question("outermost", text, answer, (i,), len(scene.marks))
+
+
+def in_front(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.occluded is None:
+        return None
+    behind, front = scene.occluded
+    text, answer = [("Which color is in front?", front), ("Which color is partly covered?", behind),
+                    ("What color is the shape behind?", behind)][rng.integers(3)]  # fmt: skip
+    return Question("in_front", text, scene.marks[answer].color, (behind, front), 2)
+
+
+PROGRAMS: dict[str, tuple[Callable[[np.random.Generator, Scene], Question | None], ...]] = {
+    "chart": (extreme_color, extreme_label, count, compare, label_to_color, color_to_label, position, value, trend,
+              correlation, share, chart_type),
+    "layout": (count, count_shape, color_of_shape, shape_of_color, label_to_shape, relation, outermost, in_front),
+}  # fmt: skip
+MAX_TRIES = 40
+
+
+def ask(scene: Scene, rng: np.random.Generator, count: int) -> list[Question]:
+    """`count` different questions about a scene, programs in random order, each program once before any comes again."""
+    programs = PROGRAMS[scene.task]
+    questions: list[Question] = []
+    seen: set[str] = set()
+    for _ in range(MAX_TRIES):
+        for k in rng.permutation(len(programs)):
+            question = programs[k](rng, scene)
+            if question is not None and question.text not in seen:
+                seen.add(question.text)
+                questions.append(question)
+                if len(questions) == count:
+                    return questions
+    raise RuntimeError(f"A {scene.kind} scene offers fewer than {count} questions.")

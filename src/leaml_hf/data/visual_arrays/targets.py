@@ -1,0 +1,106 @@
+"""Dense targets for pre-training: every token that shows a part of an object predicts all of that object's attributes.
+
+Binding (which label belongs to which colour and height) is learnt from these, and not from question-answer pairs alone.
+"""
+
+import string
+
+import numpy as np
+
+from .conventions import COLOR_NAMES, LABELS
+from .renderers import Drawing
+from .scenes import CHART_KINDS, SHAPES, STEPS, Scene
+
+IGNORE = -100
+MAX_MARKS = 8
+ATTRIBUTES: dict[str, int] = {
+    "color": len(COLOR_NAMES),
+    "label": len(LABELS),
+    "shape": len(CHART_KINDS) + len(SHAPES) + 1,  # the last class: no object here
+    "value": 11,
+    "step": len(STEPS),
+    "rank_from_top": MAX_MARKS,
+    "rank_from_bottom": MAX_MARKS,
+    "place": MAX_MARKS,
+    "place_vertical": MAX_MARKS,
+    "count": MAX_MARKS + 1,
+    "trend": 2,
+    "front": 2,
+}
+CHARACTERS = string.ascii_letters + string.digits
+SLOTS = 3  # characters told apart within one token, from left to right
+GLYPHS = {f"glyph_{slot}": len(CHARACTERS) + 1 for slot in range(SLOTS)}  # the last class: no character here
+TARGETS = {**ATTRIBUTES, **GLYPHS, "word": len(LABELS)}  # word: the label, where it is written
+LOCAL = (*GLYPHS, "color")  # what a cell shows by itself: the tower learns this first, alone
+_KINDS = CHART_KINDS + SHAPES
+_COLOR_ID = {name: i for i, name in enumerate(COLOR_NAMES)}
+_LABEL_ID = {name: i for i, name in enumerate(LABELS)}
+
+
+def _ranks(values: list[float]) -> np.ndarray:
+    return np.argsort(np.argsort(values, kind="stable"), kind="stable")
+
+
+def attribute_table(scene: Scene) -> np.ndarray:
+    """Attributes of each mark `[marks, len(ATTRIBUTES)]` (int64), `IGNORE` where one does not apply."""
+    marks, n = scene.marks, len(scene.marks)
+    table = {name: np.full(n, IGNORE) for name in ATTRIBUTES}
+    table["color"][:] = [_COLOR_ID[m.color] for m in marks]
+    table["label"][:] = [_LABEL_ID[m.label] if m.label else IGNORE for m in marks]
+    table["shape"][:] = [_KINDS.index(m.shape) for m in marks]
+    table["count"][:] = n
+    if scene.task == "chart":
+        values = [m.value for m in marks]
+        scale = 10 if scene.kind == "pie" else 1
+        table["value"][:] = [round(v / scale) for v in values]
+        table["rank_from_bottom"][:] = _ranks(values)
+        table["rank_from_top"][:] = _ranks([-v for v in values])
+        if scene.kind != "pie":
+            table["step"][:] = STEPS.index(scene.step)
+        if scene.kind in ("bar", "hbar"):
+            table["place"][:] = np.arange(n)
+        if scene.kind in ("line", "scatter"):
+            table["trend"][:] = [m.trend == "up" for m in marks]
+    else:
+        table["place"][:] = _ranks([m.box[0] + m.box[2] for m in marks])
+        table["place_vertical"][:] = _ranks([m.box[1] + m.box[3] for m in marks])
+        if scene.occluded is not None:
+            table["front"][list(scene.occluded)] = (0, 1)
+    return np.stack(list(table.values()), 1)
+
+
+def glyph_targets(glyphs: list[tuple[str, float, float]], side: int) -> np.ndarray:
+    """The characters within each token of a `side` x `side` grid: `[side * side, SLOTS]`, `IGNORE` where there is no text."""
+    slots = np.full((side, side * SLOTS), IGNORE)
+    for char, x, y in glyphs:
+        if char in CHARACTERS and 0 <= x < 1 and 0 <= y < 1:
+            slots[int(y * side), int(x * side * SLOTS)] = CHARACTERS.index(char)
+    slots = slots.reshape(side * side, SLOTS)
+    has_text = (slots != IGNORE).any(1, keepdims=True)
+    return np.where(has_text & (slots == IGNORE), len(CHARACTERS), slots)
+
+
+def token_targets(scene: Scene, drawing: Drawing, side: int) -> np.ndarray:
+    """Targets of a `side` x `side` grid of tokens.
+
+    Args:
+        scene (`Scene`): what the picture shows.
+        drawing (`Drawing`): how it was drawn.
+        side (`int`): tokens in a row.
+
+    Returns:
+        `[side * side, len(TARGETS)]` int64; tokens without an object carry only the class "no object" under `shape`, and
+        the characters that stand there.
+    """
+    owner = np.full((side, side), -1)
+    for mark, boxes in enumerate(drawing.parts):
+        for left, top, right, bottom in boxes:
+            rows = slice(int(top * side), max(int(top * side) + 1, round(bottom * side)))
+            columns = slice(int(left * side), max(int(left * side) + 1, round(right * side)))
+            owner[rows, columns] = mark
+    background = np.full((1, len(ATTRIBUTES)), IGNORE)
+    background[0, list(ATTRIBUTES).index("shape")] = ATTRIBUTES["shape"] - 1
+    objects = np.concatenate([attribute_table(scene), background])[owner.reshape(-1)]
+    glyphs = glyph_targets(drawing.glyphs, side)
+    word = np.where((glyphs != IGNORE).any(1), objects[:, list(ATTRIBUTES).index("label")], IGNORE)
+    return np.concatenate([objects, glyphs, word[:, None]], 1)

@@ -1,0 +1,389 @@
+"""
+Figures about answers, confidences and out-of-distribution scores; plain NumPy and scikit-learn, no torch.
+
+Every function takes what the model said first and the truth second. `correct` is 1 where the answer was right;
+`ood_labels` is 1 where the row is out of distribution, and a higher `ood_scores` means more unfamiliar.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..errors import LeamlInputError
+
+
+def _vector(values: Sequence[float] | np.ndarray, name: str) -> np.ndarray:
+    vector = np.asarray(values, dtype=np.float64)
+    if vector.ndim != 1 or vector.size == 0:
+        raise LeamlInputError(f"Give `{name}` as one non-empty list of numbers (its shape is {vector.shape}).")
+    if not np.isfinite(vector).all():
+        raise LeamlInputError(f"Remove the rows in which `{name}` is not a finite number.")
+    return vector
+
+
+def _binary(values: Sequence[float] | np.ndarray, name: str) -> np.ndarray:
+    vector = _vector(values, name)
+    if not np.isin(vector, (0, 1)).all():
+        raise LeamlInputError(f"Give `{name}` as zeros and ones only.")
+    return vector
+
+
+def _paired(said: Sequence[float], truth: Sequence[float], names: tuple[str, str]) -> tuple[np.ndarray, np.ndarray]:
+    left, right = _vector(said, names[0]), _binary(truth, names[1])
+    if len(left) != len(right):
+        raise LeamlInputError(
+            f"Give `{names[0]}` and `{names[1]}` the same number of rows, not {len(left)} and {len(right)}."
+        )
+    return left, right
+
+
+def _confidence_and_correct(confidence: Sequence[float], correct: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    confidence, correct = _paired(confidence, correct, ("confidence", "correct"))
+    if confidence.min() < 0 or confidence.max() > 1:
+        raise LeamlInputError("Give `confidence` as probabilities between 0 and 1.")
+    return confidence, correct
+
+
+def _ood_scores_and_labels(ood_scores: Sequence[float], ood_labels: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+    ood_scores, ood_labels = _paired(ood_scores, ood_labels, ("ood_scores", "ood_labels"))
+    if ood_labels.min() == ood_labels.max():
+        raise LeamlInputError(
+            "Give rows of both kinds, in distribution (label 0) and out of distribution (label 1): "
+            f"all {len(ood_labels)} labels are {int(ood_labels[0])}."
+        )
+    return ood_scores, ood_labels
+
+
+def accuracy(correct: Sequence[float] | np.ndarray) -> float:
+    """Share of right answers. `correct`: zeros and ones, shape `[n]`, n ≥ 1. Returns a `float` in [0, 1]."""
+    return float(_binary(correct, "correct").mean())
+
+
+def wilson_interval(successes: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """
+    Wilson's score interval for a share.
+
+    Args:
+        successes (`float`): how many of the `n` trials succeeded, from 0 to `n`.
+        n (`int`): number of trials, at least 1.
+        confidence (`float`, *optional*, defaults to 0.95): coverage of the interval, between 0 and 1.
+
+    Returns:
+        `tuple[float, float]`: lower and upper end, both in [0, 1].
+
+    Raises:
+        [`LeamlInputError`]: if `n` < 1, `successes` is outside [0, n], or `confidence` outside (0, 1).
+
+    Source: E. B. Wilson, 1927, J. Am. Stat. Assoc. 22.
+    """
+    from scipy.stats import norm
+
+    if n < 1 or not 0 <= successes <= n:
+        raise LeamlInputError(f"Give at least one trial and 0 to n successes, not {successes} of {n}.")
+    _check_share(confidence, "confidence")
+    z = norm.ppf(0.5 + confidence / 2)
+    share = successes / n
+    centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
+    half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
+    return float(max(0.0, centre - half)), float(min(1.0, centre + half))
+
+
+def _check_share(value: float, name: str) -> None:
+    if not 0 < value < 1:
+        raise LeamlInputError(f"Give `{name}` as a share strictly between 0 and 1, not {value}.")
+
+
+def bootstrap_interval(
+    statistic: Callable[..., float | np.ndarray],
+    *columns: Sequence[float] | np.ndarray,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+    seed: int = 0,
+    vectorized: bool = False,
+) -> tuple[float, float]:
+    """
+    Percentile bootstrap interval; the columns are resampled together, row by row.
+
+    Args:
+        statistic (`Callable`): takes the resampled columns, each `[n]`, and returns a number; with `vectorized` it
+            takes them as `[r, n]` and an `axis`, and returns `[r]` numbers, like `np.mean`.
+        columns (`Sequence[float]`): one or more columns of shape `[n]`, for example `confidence, correct`.
+        confidence (`float`, *optional*, defaults to 0.95): coverage of the interval.
+        resamples (`int`, *optional*, defaults to 1000): how many resamples are drawn.
+        seed (`int`, *optional*, defaults to 0): the same seed gives the same interval.
+        vectorized (`bool`, *optional*, defaults to `False`): see `statistic`.
+
+    Returns:
+        `tuple[float, float]`: lower and upper end. Resamples for which the statistic is undefined (an AUROC with rows
+        of one kind only) are left out.
+
+    Raises:
+        [`LeamlInputError`]: if the columns differ in length, or the statistic is undefined for over half the
+        resamples.
+
+    Source: Efron, 1979, Ann. Statist. 7.
+    """
+    arrays = [_vector(column, f"column {number}") for number, column in enumerate(columns, start=1)]
+    if not arrays or len({len(array) for array in arrays}) != 1:
+        raise LeamlInputError("Give at least one column, and all columns the same number of rows.")
+    _check_share(confidence, "confidence")
+    if resamples < 1:
+        raise LeamlInputError(f"Give at least one resample, not {resamples}.")
+    generator = np.random.default_rng(seed)
+    n = len(arrays[0])
+    chunk = max(1, 4_000_000 // n)  # bounds the memory for many rows
+    values = []
+    for start in range(0, resamples, chunk):
+        rows = generator.integers(n, size=(min(chunk, resamples - start), n))  # [r, n]
+        if vectorized:
+            values.extend(np.asarray(statistic(*(array[rows] for array in arrays), axis=-1)))
+            continue
+        for row in rows:
+            try:
+                values.append(statistic(*(array[row] for array in arrays)))
+            except LeamlInputError:
+                continue
+    if len(values) < resamples / 2:
+        raise LeamlInputError(
+            f"Give more rows: for over half of the resamples of these {n} the statistic is undefined."
+        )
+    low, high = np.quantile(values, [0.5 - confidence / 2, 0.5 + confidence / 2])
+    return float(low), float(high)
+
+
+def reliability_bins(
+    confidence: Sequence[float], correct: Sequence[float], bins: int = 15, scheme: str = "width"
+) -> dict[str, np.ndarray]:
+    """
+    Groups answers by confidence: what a reliability diagram shows and the ECE sums up.
+
+    Args:
+        confidence (`Sequence[float]`): `[n]` probabilities in [0, 1].
+        correct (`Sequence[float]`): `[n]` zeros and ones.
+        bins (`int`, *optional*, defaults to 15): number of bins, at least 1.
+        scheme (`str`, *optional*, defaults to `"width"`): `"width"` for bins of equal width over [0, 1], closed on the
+            right (and the first on both sides); `"mass"` for bins of about equal numbers of rows, never splitting rows
+            of equal confidence.
+
+    Returns:
+        `dict[str, np.ndarray]`: `count`, `confidence` (mean) and `accuracy`, each `[b]` for the b ≤ `bins` bins that
+        hold a row, in ascending order of confidence.
+
+    Raises:
+        [`LeamlInputError`]: if the inputs are not of that form.
+    """
+    confidence, correct = _confidence_and_correct(confidence, correct)
+    if bins < 1:
+        raise LeamlInputError(f"Give at least one bin, not {bins}.")
+    if scheme == "width":
+        edges = np.arange(1, bins) / bins
+    elif scheme == "mass":
+        edges = np.quantile(confidence, np.arange(1, bins) / bins, method="inverted_cdf")
+    else:
+        raise LeamlInputError(f'Give the scheme "width" or "mass", not "{scheme}".')
+    index = np.searchsorted(edges, confidence, side="left")
+    count = np.bincount(index, minlength=bins)
+    held = count > 0
+    return {
+        "count": count[held],
+        "confidence": np.bincount(index, confidence, minlength=bins)[held] / count[held],
+        "accuracy": np.bincount(index, correct, minlength=bins)[held] / count[held],
+    }
+
+
+def ece(
+    confidence: Sequence[float],
+    correct: Sequence[float],
+    bins: int = 15,
+    scheme: str = "width",
+    debiased: bool = False,
+) -> float:
+    """
+    Expected calibration error: the mean gap between confidence and accuracy over bins, weighted by their rows.
+
+    Args:
+        confidence (`Sequence[float]`): `[n]` probabilities in [0, 1].
+        correct (`Sequence[float]`): `[n]` zeros and ones.
+        bins (`int`, *optional*, defaults to 15): number of bins.
+        scheme (`str`, *optional*, defaults to `"width"`): `"width"` or `"mass"`, see [`reliability_bins`].
+        debiased (`bool`, *optional*, defaults to `False`): the plain estimate is too high with few rows a bin, since
+            chance alone makes gaps. This takes the expected excess off, with each bin's accuracy taken as normal with
+            the variance p(1 - p)/n, and never goes below 0.
+
+    Returns:
+        `float`: in [0, 1].
+
+    Raises:
+        [`LeamlInputError`]: if the inputs are not of that form.
+
+    Sources: Naeini et al., 2015 (AAAI); Guo et al., 2017 (https://arxiv.org/abs/1706.04599); the debiasing is Kumar et
+    al., 2019 (https://arxiv.org/abs/1909.10155), with the folded normal's mean in place of their sampling.
+    """
+    table = reliability_bins(confidence, correct, bins, scheme)
+    weight = table["count"] / table["count"].sum()
+    gap = np.abs(table["accuracy"] - table["confidence"])
+    plain = float(weight @ gap)
+    if not debiased:
+        return plain
+    from scipy.stats import foldnorm
+
+    deviation = np.sqrt(table["accuracy"] * (1 - table["accuracy"]) / table["count"])
+    varies = deviation > 0
+    expected = gap.copy()
+    expected[varies] = foldnorm.mean(gap[varies] / deviation[varies], scale=deviation[varies])
+    return max(0.0, 2 * plain - float(weight @ expected))
+
+
+def brier(confidence: Sequence[float], correct: Sequence[float]) -> float:
+    """
+    Mean squared difference between confidence (`[n]`, in [0, 1]) and `correct` (`[n]`, 0 or 1): a `float` in [0, 1].
+
+    Source: Brier, 1950, Mon. Weather Rev. 78.
+    """
+    confidence, correct = _confidence_and_correct(confidence, correct)
+    return float(np.mean((confidence - correct) ** 2))
+
+
+def nll(confidence: Sequence[float], correct: Sequence[float], epsilon: float = 1e-6) -> float:
+    """
+    Mean negative log-likelihood, in nats, of being right or wrong as `confidence` says.
+
+    Args:
+        confidence (`Sequence[float]`): `[n]` probabilities in [0, 1].
+        correct (`Sequence[float]`): `[n]` zeros and ones.
+        epsilon (`float`, *optional*, defaults to 1e-6): confidences are kept within [epsilon, 1 - epsilon], so that
+            one certain mistake costs 13.8 nats and not infinity.
+
+    Returns:
+        `float`: 0 or more.
+
+    Raises:
+        [`LeamlInputError`]: if the inputs are not of that form.
+    """
+    confidence, correct = _confidence_and_correct(confidence, correct)
+    confidence = np.clip(confidence, epsilon, 1 - epsilon)
+    return float(-np.mean(correct * np.log(confidence) + (1 - correct) * np.log1p(-confidence)))
+
+
+def _expected_errors(confidence: np.ndarray, correct: np.ndarray) -> np.ndarray:
+    """Expected errors among the k most confident rows, k = 1…n, with equal confidences in random order: [n]."""
+    levels, index, count = np.unique(-confidence, return_inverse=True, return_counts=True)
+    errors = np.bincount(index, 1 - correct, minlength=len(levels))
+    accepted = np.concatenate([[0], np.cumsum(count)])
+    return np.interp(np.arange(1, len(confidence) + 1), accepted, np.concatenate([[0], np.cumsum(errors)]))
+
+
+def risk_coverage_curve(confidence: Sequence[float], correct: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """
+    Share of wrong answers when only the most confident are given.
+
+    Args:
+        confidence (`Sequence[float]`): `[n]` probabilities in [0, 1].
+        correct (`Sequence[float]`): `[n]` zeros and ones.
+
+    Returns:
+        `tuple[np.ndarray, np.ndarray]`: coverage `[n]` (1/n … 1) and risk `[n]`. Among equal confidences the risk is
+        the one expected for a random order, so the order of the rows does not matter.
+
+    Raises:
+        [`LeamlInputError`]: if the inputs are not of that form.
+
+    Source: El-Yaniv and Wiener, 2010, JMLR 11.
+    """
+    confidence, correct = _confidence_and_correct(confidence, correct)
+    kept = np.arange(1, len(confidence) + 1)
+    return kept / len(confidence), _expected_errors(confidence, correct) / kept
+
+
+def aurc(confidence: Sequence[float], correct: Sequence[float]) -> float:
+    """
+    Area under the risk-coverage curve: the mean risk over all coverages 1/n … 1; lower is better, in [0, 1].
+
+    Arguments and ties as in [`risk_coverage_curve`]. Source: Geifman et al., 2019 (https://arxiv.org/abs/1805.08206).
+    """
+    return float(risk_coverage_curve(confidence, correct)[1].mean())
+
+
+def selective_accuracy(confidence: Sequence[float], correct: Sequence[float], coverage: float = 0.8) -> float:
+    """
+    Accuracy over the most confident share of the rows.
+
+    Args:
+        confidence (`Sequence[float]`): `[n]` probabilities in [0, 1].
+        correct (`Sequence[float]`): `[n]` zeros and ones.
+        coverage (`float`, *optional*, defaults to 0.8): share of rows to answer, in (0, 1]; rounded up to whole rows.
+
+    Returns:
+        `float`: in [0, 1]; with ties at the border, the value expected for a random order.
+
+    Raises:
+        [`LeamlInputError`]: if the inputs are not of that form.
+    """
+    confidence, correct = _confidence_and_correct(confidence, correct)
+    if not 0 < coverage <= 1:
+        raise LeamlInputError(f"Give `coverage` as a share above 0 and up to 1, not {coverage}.")
+    kept = int(np.ceil(coverage * len(confidence) - 1e-9))
+    return float(1 - _expected_errors(confidence, correct)[kept - 1] / kept)
+
+
+def auroc(ood_scores: Sequence[float], ood_labels: Sequence[int]) -> float:
+    """
+    Chance that an out-of-distribution row scores higher than an in-distribution one; ties count half.
+
+    Args:
+        ood_scores (`Sequence[float]`): `[n]`, higher = more unfamiliar.
+        ood_labels (`Sequence[int]`): `[n]`, 1 = out of distribution; both kinds must occur.
+
+    Returns:
+        `float`: in [0, 1]; 0.5 is chance.
+
+    Raises:
+        [`LeamlInputError`]: if the inputs are not of that form or hold one kind of row only.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    ood_scores, ood_labels = _ood_scores_and_labels(ood_scores, ood_labels)
+    return float(roc_auc_score(ood_labels, ood_scores))
+
+
+def auprc(ood_scores: Sequence[float], ood_labels: Sequence[int]) -> float:
+    """
+    Average precision with out-of-distribution rows as the positive class ("AUPR-Out").
+
+    Arguments and errors as in [`auroc`]. Returns a `float` in [0, 1]; chance is the share of out-of-distribution rows,
+    so figures from sets of other proportions cannot be compared.
+    """
+    from sklearn.metrics import average_precision_score
+
+    ood_scores, ood_labels = _ood_scores_and_labels(ood_scores, ood_labels)
+    return float(average_precision_score(ood_labels, ood_scores))
+
+
+def fpr_at_tpr(ood_scores: Sequence[float], ood_labels: Sequence[int], tpr: float = 0.95) -> float:
+    """
+    FPR95 as in the literature on out-of-distribution detection: **in-distribution rows are the positive class**.
+
+    The threshold is the lowest score at or below which at least `tpr` of the in-distribution rows lie (they are
+    accepted as familiar); the result is the share of out-of-distribution rows at or below it, that is, wrongly
+    accepted as familiar. Rows that tie with the threshold are accepted. (Some code takes the other class as positive
+    and reports the share of in-distribution rows flagged when 95% of the others are caught: a different figure.)
+
+    Args:
+        ood_scores (`Sequence[float]`): `[n]`, higher = more unfamiliar.
+        ood_labels (`Sequence[int]`): `[n]`, 1 = out of distribution; both kinds must occur.
+        tpr (`float`, *optional*, defaults to 0.95): share of in-distribution rows accepted, in (0, 1].
+
+    Returns:
+        `float`: in [0, 1]; lower is better.
+
+    Raises:
+        [`LeamlInputError`]: if the inputs are not of that form or hold one kind of row only.
+
+    Source of the convention: Liu et al., 2020 (https://arxiv.org/abs/2010.03759).
+    """
+    ood_scores, ood_labels = _ood_scores_and_labels(ood_scores, ood_labels)
+    if not 0 < tpr <= 1:
+        raise LeamlInputError(f"Give `tpr` as a share above 0 and up to 1, not {tpr}.")
+    familiar = np.sort(ood_scores[ood_labels == 0])
+    threshold = familiar[int(np.ceil(tpr * len(familiar) - 1e-9)) - 1]
+    return float(np.mean(ood_scores[ood_labels == 1] <= threshold))

@@ -1,0 +1,219 @@
+"""Answers a data set row by row and turns what came out into figures; nothing of size rows x tokens x words is kept."""
+
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import LeamlInputError
+from . import metrics
+from .answers import answers_match
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from ..modeling_leaml import LeamlForVisualQA
+    from ..processing_leaml import LeamlProcessor
+
+CHUNK = 256  # rows whose pictures are decoded at a time
+NUMBER_TOLERANCE = 0.05  # relative; the ChartQA rule (Masry et al. 2022)
+
+
+@dataclass
+class Predictions:
+    """What a model said about n rows.
+
+    Attributes:
+        texts: n answers.
+        raw_confidence: `[n]` probability of each answer's tokens, in [0, 1].
+        correct: `[n]` bool; empty where the rows have no answers.
+        states: `vision` `[n, Dv]`, `hidden` `[n, D]`, `logits` `[n, V]`: what OOD scores read.
+        nll: mean negative log-likelihood of being right under `raw_confidence`, in nats; NaN without answers.
+        seconds: wall time, decoding of pictures included.
+    """
+
+    texts: list[str]
+    raw_confidence: np.ndarray
+    correct: np.ndarray
+    states: dict[str, np.ndarray]
+    nll: float
+    seconds: float
+
+
+def predict(
+    model: "LeamlForVisualQA",
+    processor: "LeamlProcessor",
+    dataset: "Dataset",
+    batch_size: int = 64,
+    tolerance: float | None = None,
+    progress: bool = False,
+) -> Predictions:
+    """Answers every row.
+
+    Args:
+        model ([`LeamlForVisualQA`]): put into evaluation mode.
+        processor ([`LeamlProcessor`]): of the model.
+        dataset (`Dataset`): rows with `image` and `question`; `answer` where there is one.
+        batch_size (`int`, *optional*, defaults to 64): rows a forward pass.
+        tolerance (`float`, *optional*): relative error that numbers may have; `None` for none.
+        progress (`bool`, *optional*, defaults to `False`): whether to show a bar on standard error.
+
+    Returns:
+        [`Predictions`].
+
+    Raises:
+        LeamlInputError: if there is no row.
+    """
+    from tqdm.auto import tqdm
+
+    from ..data.budget import picture_keys
+
+    if len(dataset) == 0:
+        raise LeamlInputError("There are no rows to answer.")
+    model.eval()
+    start = time.perf_counter()
+    keys = picture_keys(dataset)
+    order = sorted(range(len(dataset)), key=lambda i: keys[i])  # rows of one picture share its encoding
+    parts = []
+    for at in tqdm(range(0, len(order), CHUNK), desc="answering", disable=not progress, unit="chunk"):
+        rows = dataset.select(order[at : at + CHUNK])
+        pictures: dict[str, Any] = {}
+        images = [
+            pictures.setdefault(keys[i], image) for i, image in zip(order[at : at + CHUNK], rows["image"], strict=True)
+        ]
+        parts.append(model.collect(images, rows["question"], processor, batch_size=batch_size))
+    back = np.argsort(order)
+    texts = [text for part in parts for text in part.texts]
+    texts = [texts[i] for i in back]
+    confidence = np.concatenate([part.confidence for part in parts])[back]
+    states = [part.states() for part in parts]
+    states = {name: np.concatenate([part[name] for part in states])[back] for name in states[0]}
+    answers = dataset["answer"]
+    correct = np.array(
+        [answers_match(t, a, tolerance) for t, a in zip(texts, answers, strict=True)] if all(answers) else []
+    )
+    nll = metrics.nll(confidence, correct) if len(correct) else float("nan")
+    return Predictions(texts, confidence, correct.astype(bool), states, nll, time.perf_counter() - start)
+
+
+def judge_predictions(predictions: Predictions, judged: dict[str, np.ndarray]) -> dict[str, Any]:
+    """Figures of one data set from its predictions and what `Reliability.apply` made of them."""
+    correct, confidence = predictions.correct, judged["confidence"]
+    given = ~judged["abstained"]
+    low, high = metrics.wilson_interval(float(correct.sum()), len(correct))
+    return {
+        "n": len(correct),
+        "accuracy": metrics.accuracy(correct),
+        "accuracy_ci": [low, high],
+        "ece": metrics.ece(confidence, correct),
+        "brier": metrics.brier(confidence, correct),
+        "nll": metrics.nll(confidence, correct),
+        "aurc": metrics.aurc(confidence, correct),
+        "coverage": float(given.mean()),
+        "selective_accuracy": float(correct[given].mean()) if given.any() else None,
+        "latency_ms": 1000 * predictions.seconds / len(correct),
+    }
+
+
+def judge_ood(inside: np.ndarray, outside: np.ndarray) -> dict[str, float]:
+    """AUROC, AUPRC and FPR95 of OOD scores: `inside` in-distribution rows, `outside` the others."""
+    scores = np.concatenate([inside, outside])
+    labels = np.concatenate([np.zeros(len(inside)), np.ones(len(outside))])
+    return {
+        "n": len(outside),
+        "auroc": metrics.auroc(scores, labels),
+        "auprc": metrics.auprc(scores, labels),
+        "fpr95": metrics.fpr_at_tpr(scores, labels),
+    }
+
+
+def apply_reliability(model: "LeamlForVisualQA", predictions: Predictions) -> dict[str, np.ndarray]:
+    """Calibrated confidence, OOD score and decisions; without a fitted reliability the usual stand-ins of a VLM: the
+    probability of the answer's tokens, and one minus it as OOD score."""
+    if model.reliability is not None:
+        return model.reliability.apply(predictions.states, predictions.raw_confidence)
+    n = len(predictions.texts)
+    none = np.zeros(n, dtype=bool)
+    raw = predictions.raw_confidence
+    return {"confidence": raw, "ood_score": 1 - raw, "is_ood": none, "abstained": none}
+
+
+@dataclass
+class Evaluation:
+    """Figures and, for plots and reports, the rows behind them."""
+
+    results: dict[str, Any]
+    predictions: list[dict[str, Any]]
+
+
+def evaluate_model(
+    model: "LeamlForVisualQA",
+    processor: "LeamlProcessor",
+    dataset: "Dataset",
+    ood_datasets: "dict[str, Dataset] | None" = None,
+    batch_size: int = 64,
+    tolerance: float | None = None,
+    progress: bool = False,
+) -> Evaluation:
+    """Accuracy, calibration, abstention and (with `ood_datasets`) OOD detection of a model.
+
+    Args:
+        model ([`LeamlForVisualQA`]): with or without fitted reliability.
+        processor ([`LeamlProcessor`]): of the model.
+        dataset (`Dataset`): labelled in-distribution rows; rows without question or answer are left out.
+        ood_datasets (`dict[str, Dataset]`, *optional*): rows from elsewhere, by name.
+        batch_size (`int`, *optional*, defaults to 64): rows a forward pass.
+        tolerance (`float`, *optional*): relative error that numbers may have.
+        progress (`bool`, *optional*, defaults to `False`): whether to show bars.
+
+    Returns:
+        [`Evaluation`]; its results have `n, accuracy, accuracy_ci, ece, brier, nll, aurc, coverage, selective_accuracy,
+        latency_ms, per_program`, and with OOD data `auroc, auprc, fpr95` over all of it and each set's own under `ood`.
+
+    Raises:
+        LeamlInputError: if no row has both a question and an answer.
+    """
+    pairs = zip(dataset["question"], dataset["answer"], strict=True)
+    rows = dataset.select([i for i, (question, answer) in enumerate(pairs) if question and answer])
+    if len(rows) == 0:
+        raise LeamlInputError("No row has both a question and an answer, so there is nothing to judge by.")
+    seen = predict(model, processor, rows, batch_size, tolerance, progress)
+    judged = apply_reliability(model, seen)
+    results = judge_predictions(seen, judged)
+    results["per_program"] = _per_program(rows, seen.correct)
+    records = _records(rows, seen, judged, "test")
+    outside = {}
+    for name, other in (ood_datasets or {}).items():
+        asked = other.select([i for i, question in enumerate(other["question"]) if question])
+        elsewhere = predict(model, processor, asked, batch_size, tolerance, progress)
+        verdict = apply_reliability(model, elsewhere)
+        outside[name] = verdict["ood_score"]
+        records += _records(asked, elsewhere, verdict, name)
+    if outside:
+        results["ood"] = {name: judge_ood(judged["ood_score"], scores) for name, scores in outside.items()}
+        together = judge_ood(judged["ood_score"], np.concatenate(list(outside.values())))
+        results |= {key: together[key] for key in ("auroc", "auprc", "fpr95")}
+    return Evaluation(results, records)
+
+
+def _per_program(rows: "Dataset", correct: np.ndarray) -> dict[str, dict[str, float]]:
+    if "program" not in rows.column_names:
+        return {}
+    groups: dict[str, list[bool]] = defaultdict(list)
+    for program, right in zip(rows["program"], correct, strict=True):
+        groups[str(program)].append(bool(right))
+    return {name: {"n": len(group), "accuracy": float(np.mean(group))} for name, group in sorted(groups.items())}
+
+
+def _records(rows: "Dataset", seen: Predictions, judged: dict[str, np.ndarray], split: str) -> list[dict[str, Any]]:
+    programs = rows["program"] if "program" in rows.column_names else [""] * len(rows)
+    correct = seen.correct.tolist() if len(seen.correct) else [None] * len(rows)
+    return [
+        {"id": id_, "program": program, "question": question, "prediction": text, "answer": answer, "correct": right,
+         "confidence": float(judged["confidence"][i]), "ood_score": float(judged["ood_score"][i]),
+         "is_ood": bool(judged["is_ood"][i]), "abstained": bool(judged["abstained"][i]), "split": split}
+        for i, (id_, program, question, text, answer, right) in enumerate(
+            zip(rows["id"], programs, rows["question"], seen.texts, rows["answer"], correct, strict=True))
+    ]  # fmt: skip

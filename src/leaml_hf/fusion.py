@@ -1,0 +1,185 @@
+"""Where vision meets text: gated cross-attention before a decoder layer."""
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+KeyValue = tuple[torch.Tensor, torch.Tensor]
+
+
+@dataclass
+class VisionCall:
+    """
+    What the fused layers need during one pass through the decoder, and what they leave behind.
+
+    Args:
+        states (`torch.Tensor`, *optional*): `[P, N, Dv]` vision states of P pictures; `None` for text alone.
+        mask (`torch.Tensor`, *optional*): `[P, N]` bool, `False` where a state is padding.
+        index (`torch.Tensor`, *optional*): `[B]` long, the picture of each row; defaults to row b looking at picture
+            b.
+        image_token_counts (`torch.Tensor`, *optional*): `[B]` image tokens in each row (existing image-text-to-text
+            models).
+        keep_key_values (`bool`): whether keys and values of the pictures are kept for the next decoding step.
+        record (`bool`): whether attention and gates of the first pass are kept.
+    """
+
+    states: torch.Tensor | None = None
+    mask: torch.Tensor | None = None
+    index: torch.Tensor | None = None
+    image_token_counts: torch.Tensor | None = None
+    keep_key_values: bool = False
+    record: bool = False
+    key_values: dict[str, KeyValue] = field(default_factory=dict)
+    attentions: dict[str, torch.Tensor] = field(default_factory=dict)
+    gates: dict[str, torch.Tensor] = field(default_factory=dict)
+    last_hidden_state: torch.Tensor | None = None
+
+    def rows(self, batch_size: int) -> torch.Tensor | None:
+        """
+        The picture of each of `batch_size` rows.
+
+        Args:
+            batch_size (`int`): rows in the decoder now; a multiple of the rows at the start where beams were added.
+
+        Returns:
+            `torch.Tensor` or `None`: `[batch_size]`, or `None` where row b looks at picture b.
+        """
+        if self.index is None and self.states.shape[0] == batch_size:
+            return None
+        index = torch.arange(self.states.shape[0], device=self.states.device) if self.index is None else self.index
+        return index.repeat_interleave(batch_size // index.shape[0]) if index.shape[0] != batch_size else index
+
+
+class GatedCrossAttention(nn.Module):
+    """
+    Pre-norm cross-attention from text to vision and a small feed-forward, both behind gates that start closed.
+
+    The gate of each head and token is `tanh(alpha) * sigmoid(W [h; context] + b)`, with the attended vision context:
+    `alpha` (zero at the start) opens the layer, the sigmoid weighs vision against text. Gated cross-attention follows
+    Flamingo (Alayrac et al. 2022, arXiv 2204.14198), whose gate is `tanh(alpha)` alone.
+
+    Args:
+        hidden_size (`int`): width D of the decoder.
+        vision_size (`int`): width Dv of the vision states.
+        dim (`int`): inner width of the attention.
+        num_heads (`int`): heads; also the number of attention gates.
+        ffn_dim (`int`): inner width of the feed-forward; 0 for none.
+    """
+
+    def __init__(self, hidden_size: int, vision_size: int, dim: int, num_heads: int, ffn_dim: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.head_dim = dim // num_heads
+        self.norm = nn.LayerNorm(hidden_size)
+        self.vision_norm = nn.LayerNorm(vision_size)
+        self.q_proj = nn.Linear(hidden_size, dim, bias=False)
+        self.kv_proj = nn.Linear(vision_size, 2 * dim, bias=False)
+        self.o_proj = nn.Linear(dim, hidden_size, bias=False)
+        self.gate_proj = nn.Linear(hidden_size + dim, num_heads + bool(ffn_dim))
+        self.alpha = nn.Parameter(torch.zeros(num_heads + bool(ffn_dim)))
+        self.ffn_norm = nn.LayerNorm(hidden_size) if ffn_dim else None
+        self.ffn_in = nn.Linear(hidden_size, ffn_dim) if ffn_dim else None
+        self.ffn_out = nn.Linear(ffn_dim, hidden_size) if ffn_dim else None
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draws the projections anew and closes the gates."""
+        for module in self.children():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=1.0 / math.sqrt(module.in_features))
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+            elif isinstance(module, nn.LayerNorm):
+                nn.init.ones_(module.weight)
+                nn.init.zeros_(module.bias)
+        nn.init.zeros_(self.gate_proj.weight)
+        nn.init.zeros_(self.alpha)
+
+    @torch.no_grad()
+    def open_gate(self, value: float = 0.75) -> None:
+        """
+        Opens all gates, as bridge pre-training needs it.
+
+        Args:
+            value (`float`, *optional*, defaults to 0.75): `tanh(alpha)` from now on, in (-1, 1).
+        """
+        self.alpha.fill_(math.atanh(value))
+
+    def key_value(self, vision: torch.Tensor) -> KeyValue:
+        """
+        Keys and values of the vision states of P pictures.
+
+        Args:
+            vision (`torch.Tensor`): `[P, N, Dv]`.
+
+        Returns:
+            `tuple[torch.Tensor, torch.Tensor]`: keys and values, each `[P, heads, N, head_dim]`.
+        """
+        pictures, tokens, _ = vision.shape
+        kv = self.kv_proj(self.vision_norm(vision.to(self.alpha.dtype)))  # [P, N, 2 * dim]
+        kv = kv.view(pictures, tokens, 2, self.num_heads, self.head_dim).permute(
+            2, 0, 3, 1, 4
+        )  # [2, P, heads, N, head_dim]
+        return kv[0], kv[1]
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        vision: torch.Tensor | None = None,
+        vision_index: torch.Tensor | None = None,
+        vision_mask: torch.Tensor | None = None,
+        key_value: KeyValue | None = None,
+        output_attentions: bool = False,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+        """
+        Adds gated vision to text.
+
+        Args:
+            hidden_states (`torch.Tensor`): `[B, T, D]`.
+            vision (`torch.Tensor`, *optional*): `[P, N, Dv]` vision states of the pictures; not needed with
+                `key_value`.
+            vision_index (`torch.Tensor`, *optional*): `[B]` picture of each row; defaults to row b and picture b.
+            vision_mask (`torch.Tensor`, *optional*): `[P, N]` bool, `False` where a vision state is padding.
+            key_value (`tuple`, *optional*): what `key_value` gave for the pictures.
+            output_attentions (`bool`, *optional*, defaults to `False`): whether to return attention weights.
+
+        Returns:
+            `tuple`: hidden states `[B, T, D]`, equal to the input while the gates are closed; gates `[B, T, heads (+ 1
+                for the
+            feed-forward)]` in (-1, 1); attention weights `[B, heads, T, N]` or `None`.
+        """
+        batch, tokens, _ = hidden_states.shape
+        key, value = self.key_value(vision) if key_value is None else key_value
+        if vision_index is not None:
+            key, value = (
+                key.index_select(0, vision_index),
+                value.index_select(0, vision_index),
+            )  # [B, heads, N, head_dim]
+            vision_mask = None if vision_mask is None else vision_mask.index_select(0, vision_index)  # [B, N]
+        mask = None if vision_mask is None else vision_mask[:, None, None, :]  # [B, 1, 1, N]
+
+        text = hidden_states.to(self.alpha.dtype)
+        normed = self.norm(text)  # [B, T, D]
+        query = self.q_proj(normed).view(batch, tokens, self.num_heads, self.head_dim).transpose(1, 2)
+        attentions = None
+        if output_attentions:
+            scores = query @ key.transpose(-1, -2) / math.sqrt(self.head_dim)  # [B, heads, T, N]
+            attentions = (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
+            context = attentions @ value  # [B, heads, T, head_dim]
+        else:
+            context = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)  # [B, heads, T, head_dim]
+        context = context.transpose(1, 2)  # [B, T, heads, head_dim]
+
+        gates = torch.sigmoid(self.gate_proj(torch.cat([normed, context.flatten(2)], dim=-1)))
+        gates = torch.tanh(self.alpha) * gates  # [B, T, heads (+ 1)]
+        update = self.o_proj((context * gates[..., : self.num_heads, None]).flatten(2))  # [B, T, D]
+        if self.ffn_in is not None:
+            inner = F.gelu(self.ffn_in(self.ffn_norm(text + update)))
+            update = update + gates[..., -1:] * self.ffn_out(inner)  # [B, T, D]
+        # A row that the decoder has already driven to inf (half precision) passes as it is: 0 * inf would make it NaN.
+        update = torch.where(hidden_states.isfinite().all(-1, keepdim=True), update, 0.0)
+        return hidden_states + update.to(hidden_states.dtype), gates, attentions

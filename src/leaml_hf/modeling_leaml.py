@@ -1,0 +1,451 @@
+"""LeamlForVisualQA: a frozen backbone with gated cross-attention and LoRA in chosen decoder layers.
+
+Two kinds of backbone:
+- composed: a vision encoder and a causal LM; vision enters through gated cross-attention alone;
+- an existing image-text-to-text model; the gated path is added to what it does by itself.
+The fused layers hang on the decoder's layers as hooks, so no parameter of a backbone changes its name.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
+from transformers.generation import GenerationMixin
+from transformers.loss.loss_utils import ForCausalLMLoss
+from transformers.modeling_outputs import ModelOutput
+
+from .answering import AnsweringMixin
+from .backbones import (
+    decoder_hidden_size,
+    decoder_slice,
+    find_decoder,
+    lower_hidden_states,
+    position_ids_of,
+)
+from .building import BuildingMixin
+from .configuration_leaml import LeamlConfig
+from .errors import LeamlInputError
+from .fusion import GatedCrossAttention, VisionCall
+from .vision_features import (
+    capture_image_features,
+    encoder_states,
+    pad_image_features,
+    square_grid,
+    vision_encoder,
+    vision_hidden_size,
+)
+
+
+@dataclass
+class LeamlOutput(ModelOutput):
+    """
+    Output of [`LeamlForVisualQA`].
+
+    Args:
+        loss (`torch.Tensor`): cross-entropy over the labels, in nats; only with labels.
+        logits (`torch.Tensor`): `[B, T, V]`, or `[B, logits_to_keep, V]`.
+        past_key_values (`Cache`): of the decoder; only with `use_cache`.
+        last_hidden_state (`torch.Tensor`): `[B, T, D]` after the decoder's final norm.
+        vision_states (`torch.Tensor`): `[P, N, Dv]`; `None` for text alone.
+        gates (`dict[str, torch.Tensor]`): `[B, T, G]` by fused layer (`"bridge.3"`, `"fusion.5"`); only with
+            `output_attentions`.
+        cross_attentions (`dict[str, torch.Tensor]`): `[B, heads, T, N]` by fused layer; only with `output_attentions`.
+    """
+
+    loss: torch.Tensor | None = None
+    logits: torch.Tensor | None = None
+    past_key_values: Any = None
+    last_hidden_state: torch.Tensor | None = None
+    vision_states: torch.Tensor | None = None
+    gates: dict[str, torch.Tensor] | None = None
+    cross_attentions: dict[str, torch.Tensor] | None = None
+
+
+def answer_span(labels: torch.Tensor) -> int:
+    """
+    How many positions at the end are needed for the loss; give it as `logits_to_keep` to save the others' logits.
+
+    Args:
+        labels (`torch.Tensor`): `[B, T]`, -100 where there is no target.
+
+    Returns:
+        `int`: from 1 to T.
+    """
+    labelled = (labels != -100).any(0).nonzero()
+    return 1 if labelled.numel() == 0 else min(labels.shape[1], labels.shape[1] - int(labelled[0]) + 1)
+
+
+class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, GenerationMixin):
+    """
+    A vision–language model with a LEAML adapter, or a base for one.
+
+    Made by [`~LeamlForVisualQA.from_backbone`], [`~LeamlForVisualQA.from_backbones`] or
+    [`~LeamlForVisualQA.from_pretrained`]. Until trained, it gives exactly the logits of what it stands on.
+
+    Args:
+        config ([`LeamlConfig`]): what to build.
+        backbone (`PreTrainedModel`, *optional*): the causal LM or image-text-to-text model; defaults to one with
+            random weights.
+        vision_tower (`PreTrainedModel`, *optional*): the vision encoder; defaults to one with random weights.
+    """
+
+    config: LeamlConfig
+    main_input_name = "input_ids"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+
+    def __init__(
+        self,
+        config: LeamlConfig,
+        backbone: PreTrainedModel | None = None,
+        vision_tower: PreTrainedModel | None = None,
+    ) -> None:
+        super().__init__(config)
+        if config.text_config is None and config.backbone_config is None:
+            raise LeamlInputError("Give the configuration a backbone_config, or a text_config and a vision_config.")
+        for given in (backbone, vision_tower):
+            for module in given.modules() if given is not None else ():
+                module._is_hf_initialized = True  # its weights stay as they are in post_init
+        if config.is_composed:
+            self.backbone = backbone or AutoModelForCausalLM.from_config(config.text_config)
+            self.vision_tower = vision_tower or vision_encoder(AutoModel.from_config(config.vision_config))
+        else:
+            self.backbone = backbone or AutoModelForImageTextToText.from_config(config.backbone_config)
+            self.vision_tower = None
+        decoder = find_decoder(self.backbone)
+        self.num_layers = len(decoder.layers)
+        self.hidden_size = decoder_hidden_size(self.backbone)
+        # Eager attention: a base is for machines without a GPU, where it is the fastest at some 200 tokens.
+        self.connector = config.connector_config and AutoModel.from_config(
+            config.connector_config, add_pooling_layer=False, attn_implementation="eager"
+        )
+        self.bridge = self._fused_layers("bridge")
+        self.fusion = nn.ModuleDict()
+        self.reliability = None
+        self._call: VisionCall | None = None
+        self._grid: tuple[int, int] | None = None
+        self._lower_states_checked = False
+        decoder.register_forward_hook(self._keep_last_hidden_state)
+        for number, layer in enumerate(decoder.layers):
+            layer.register_forward_pre_hook(partial(self._fuse, str(number)), with_kwargs=True)
+        self.post_init()
+        if config.has_adapter:
+            self._build_adapter()
+
+    @property
+    def vision_size(self) -> int:
+        """`int`: width Dv of the vision states that the fused layers see."""
+        if not self.config.is_composed:
+            return self.hidden_size
+        return vision_hidden_size(self.config.connector_config or self.config.vision_config)
+
+    @property
+    def first_adapted_layer(self) -> int:
+        """`int`: the lowest decoder layer with bridge, fusion or LoRA."""
+        return self.config.first_adapted_layer
+
+    def get_input_embeddings(self) -> nn.Module:
+        """
+        The backbone's token embeddings.
+
+        Returns:
+            `nn.Module`.
+        """
+        return self.backbone.get_input_embeddings()
+
+    def get_output_embeddings(self) -> nn.Module:
+        """
+        The backbone's output head.
+
+        Returns:
+            `nn.Module`.
+        """
+        return self.backbone.get_output_embeddings()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, GatedCrossAttention):  # gates closed, whatever the base class would draw
+            module.reset_parameters()
+
+    def _set_gradient_checkpointing(
+        self, enable: bool = True, gradient_checkpointing_func: Any = checkpoint, **kwargs: Any
+    ) -> None:
+        def checkpoint_within_call(function: Any, *args: Any, **inner: Any) -> Any:
+            call = self._call
+
+            def run(*run_args: Any, **run_kwargs: Any) -> Any:
+                with self._during(call):  # the backward pass runs this again, after the forward pass has ended
+                    return function(*run_args, **run_kwargs)
+
+            return gradient_checkpointing_func(run, *args, **inner)
+
+        super()._set_gradient_checkpointing(enable, checkpoint_within_call, **kwargs)
+
+    @contextmanager
+    def _during(self, call: VisionCall | None) -> Iterator[None]:
+        previous, self._call = self._call, call
+        try:
+            yield
+        finally:
+            self._call = previous
+
+    def _keep_last_hidden_state(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+        if self._call is not None and self._call.last_hidden_state is None:
+            self._call.last_hidden_state = output[0]
+
+    def _fuse(self, layer: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        call = self._call
+        if call is None or call.states is None or (layer not in self.bridge and layer not in self.fusion):
+            return None
+        hidden_states = args[0] if args else kwargs["hidden_states"]  # [B, T, D]
+        index = call.rows(hidden_states.shape[0])
+        for part, modules in (("bridge", self.bridge), ("fusion", self.fusion)):
+            if layer not in modules:
+                continue
+            name = f"{part}.{layer}"
+            key_value = call.key_values.get(name)
+            if key_value is None:
+                key_value = modules[layer].key_value(call.states)
+                if call.keep_key_values:
+                    call.key_values[name] = key_value
+            hidden_states, gates, attentions = modules[layer](
+                hidden_states,
+                vision_index=index,
+                vision_mask=call.mask,
+                key_value=key_value,
+                output_attentions=call.record,
+            )
+            if call.record and name not in call.gates:
+                call.gates[name], call.attentions[name] = gates, attentions
+        return ((hidden_states, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": hidden_states})
+
+    def encode_vision(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """
+        Vision states of pictures (composed models).
+
+        Args:
+            pixel_values (`torch.Tensor`): `[P, 3, H, W]` as the processor makes them.
+
+        Returns:
+            `torch.Tensor`: `[P, N, Dv]`; class and register tokens are left out.
+
+        Raises:
+            [`LeamlInputError`]: for an existing image-text-to-text model, which keeps its vision states to itself.
+        """
+        if not self.config.is_composed:
+            raise LeamlInputError(
+                "encode_vision is for composed models: give pixel_values to forward() or generate() instead."
+            )
+        output = self.vision_tower(pixel_values=pixel_values.to(self.vision_tower.dtype))
+        states, self._grid = encoder_states(output, self.config.vision_config, pixel_values.shape[-2:])
+        if self.connector is not None:
+            cells = states.transpose(1, 2).unflatten(2, self._grid)  # [P, Dv, h, w]
+            output = self.connector(pixel_values=cells.to(self.connector.dtype))
+            states, self._grid = encoder_states(output, self.config.connector_config, self._grid)
+        return states
+
+    def vision_grid(self, num_tokens: int) -> tuple[int, int]:
+        """
+        How vision tokens lie over the picture.
+
+        Args:
+            num_tokens (`int`): vision tokens N of a picture.
+
+        Returns:
+            `tuple[int, int]`: rows and columns; one row if nothing else is known.
+        """
+        grid = self._grid
+        return grid if grid is not None and grid[0] * grid[1] == num_tokens else square_grid(num_tokens)
+
+    @torch.no_grad()
+    def encode_lower(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None) -> torch.Tensor:
+        """
+        Hidden states that enter layer `first_adapted_layer`: they depend on the text alone and never change in
+        training.
+
+        Args:
+            input_ids (`torch.Tensor`): `[B, T]`.
+            attention_mask (`torch.Tensor`, *optional*): `[B, T]`, 0 where padded; defaults to ones.
+
+        Returns:
+            `torch.Tensor`: `[B, T, D]`, for `forward(lower_states=...)`.
+
+        Raises:
+            [`LeamlInputError`]: for an existing image-text-to-text model, or a decoder that can't be run in two parts.
+        """
+        if not self.config.is_composed:
+            raise LeamlInputError(
+                "encode_lower is for composed models: an image-text-to-text model mixes the picture into its text."
+            )
+        if not self._lower_states_checked:
+            self._check_lower_states(input_ids[:1], None if attention_mask is None else attention_mask[:1])
+        return lower_hidden_states(find_decoder(self.backbone), self.first_adapted_layer, input_ids, attention_mask)
+
+    def _check_lower_states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> None:
+        decoder = find_decoder(self.backbone)
+        lower = lower_hidden_states(decoder, self.first_adapted_layer, input_ids, attention_mask)
+        whole = self(input_ids, attention_mask).last_hidden_state
+        parts = self(input_ids, attention_mask, lower_states=lower).last_hidden_state
+        if not torch.allclose(whole, parts, rtol=1e-2, atol=1e-2 * float(whole.abs().max())):
+            raise LeamlInputError(
+                f"A {self.config.text_config.model_type} decoder does more to its embeddings than hand them to its "
+                "layers: leave out lower_states, so that all layers run."
+            )
+        self._lower_states_checked = True
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        vision_states: torch.Tensor | None = None,
+        vision_index: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        lower_states: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        past_key_values: Any = None,
+        use_cache: bool = False,
+        logits_to_keep: int = 0,
+        output_attentions: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> LeamlOutput:
+        """
+        One pass.
+
+        Args:
+            input_ids (`torch.Tensor`, *optional*): `[B, T]`; not needed with `lower_states`.
+            attention_mask (`torch.Tensor`, *optional*): `[B, T]` (with a cache: `[B, past + T]`), 0 where padded.
+            pixel_values (`torch.Tensor`, *optional*): `[P, 3, H, W]`, or what the existing model's processor makes.
+            vision_states (`torch.Tensor`, *optional*): `[P, N, Dv]` from `encode_vision`, instead of `pixel_values`.
+            vision_index (`torch.Tensor`, *optional*): `[B]` picture of each row; defaults to row b and picture b.
+            labels (`torch.Tensor`, *optional*): `[B, T]`, -100 where there is no target.
+            lower_states (`torch.Tensor`, *optional*): `[B, T, D]` from `encode_lower`: only the layers from there up
+                run.
+            position_ids (`torch.Tensor`, *optional*): `[B, T]`; defaults to counting the unpadded tokens.
+            past_key_values (`Cache`, *optional*): of earlier passes.
+            use_cache (`bool`, *optional*, defaults to `False`): whether to return a cache.
+            logits_to_keep (`int`, *optional*, defaults to 0): logits of the last positions only; 0 for all.
+            output_attentions (`bool`, *optional*, defaults to `False`): whether to return gates and cross-attentions.
+            num_items_in_batch (`torch.Tensor` or `int`, *optional*): the loss is divided by it instead of by the
+                number of targets.
+            kwargs: other inputs of an existing image-text-to-text model.
+
+        Returns:
+            [`LeamlOutput`].
+
+        Raises:
+            [`LeamlInputError`]: if inputs do not go together.
+        """
+        if lower_states is not None and (past_key_values is not None or use_cache or not self.config.is_composed):
+            raise LeamlInputError(
+                "lower_states is for composed models without a cache: leave out use_cache and past_key_values."
+            )
+        call = self._new_call(input_ids, pixel_values, vision_states, vision_index, record=output_attentions)
+        inputs = kwargs | {
+            "attention_mask": attention_mask,
+            "past_key_values": past_key_values,
+            "use_cache": use_cache,
+        }
+        if logits_to_keep:
+            inputs["logits_to_keep"] = logits_to_keep
+        slicing = nullcontext()
+        if lower_states is not None:
+            inputs["inputs_embeds"] = lower_states
+            slicing = decoder_slice(find_decoder(self.backbone), self.first_adapted_layer, None)
+        else:
+            inputs["input_ids"] = input_ids
+        if self.config.is_composed:
+            tokens = lower_states if input_ids is None else input_ids
+            inputs["position_ids"] = position_ids_of(tokens, attention_mask) if position_ids is None else position_ids
+        else:
+            inputs["pixel_values"] = pixel_values
+            if position_ids is not None:
+                inputs["position_ids"] = position_ids
+        with self._during(call), self._capture(call, input_ids), slicing:
+            output = self.backbone(**inputs)
+        loss = None
+        if labels is not None:
+            targets = labels[:, -logits_to_keep:] if logits_to_keep else labels
+            loss = ForCausalLMLoss(
+                output.logits, targets, vocab_size=output.logits.shape[-1], num_items_in_batch=num_items_in_batch
+            )
+        return LeamlOutput(
+            loss=loss,
+            logits=output.logits,
+            past_key_values=output.get("past_key_values"),
+            last_hidden_state=call.last_hidden_state,
+            vision_states=call.states,
+            gates=call.gates if output_attentions else None,
+            cross_attentions=call.attentions if output_attentions else None,
+        )
+
+    def _new_call(
+        self,
+        input_ids: torch.Tensor | None,
+        pixel_values: torch.Tensor | None,
+        vision_states: torch.Tensor | None,
+        vision_index: torch.Tensor | None,
+        **flags: bool,
+    ) -> VisionCall:
+        if not self.config.is_composed:
+            if vision_states is not None or vision_index is not None:
+                raise LeamlInputError(
+                    "vision_states and vision_index are for composed models: give pixel_values instead."
+                )
+            token = getattr(self.config.backbone_config, "image_token_id", None)
+            counts = None if token is None or input_ids is None else (input_ids == token).sum(1)
+            return VisionCall(image_token_counts=counts, **flags)
+        if vision_states is None and pixel_values is not None:
+            vision_states = self.encode_vision(pixel_values)
+        return VisionCall(states=vision_states, index=vision_index, **flags)
+
+    @contextmanager
+    def _capture(self, call: VisionCall, input_ids: torch.Tensor | None) -> Iterator[None]:
+        def keep(features: Any) -> None:
+            call.states, call.mask = pad_image_features(features, call.image_token_counts, input_ids.shape[0])
+
+        with nullcontext() if self.config.is_composed else capture_image_features(self.backbone, keep):
+            yield
+
+    @torch.no_grad()
+    def generate(
+        self,
+        input_ids: torch.Tensor | None = None,
+        pixel_values: torch.Tensor | None = None,
+        vision_states: torch.Tensor | None = None,
+        vision_index: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> Any:
+        """
+        Generates with the backbone's own `generate`; pictures are encoded once.
+
+        Args:
+            input_ids (`torch.Tensor`): `[B, T]`, padded on the left.
+            pixel_values (`torch.Tensor`, *optional*): as in `forward`.
+            vision_states (`torch.Tensor`, *optional*): as in `forward`.
+            vision_index (`torch.Tensor`, *optional*): as in `forward`.
+            kwargs: everything else for `GenerationMixin.generate`.
+
+        Returns:
+            `torch.Tensor` `[B, T + new tokens]`, or what `return_dict_in_generate` asks for.
+        """
+        call = self._new_call(input_ids, pixel_values, vision_states, vision_index, keep_key_values=True)
+        return self._generate(call, input_ids, pixel_values, **kwargs)
+
+    def _generate(
+        self, call: VisionCall, input_ids: torch.Tensor, pixel_values: torch.Tensor | None, **kwargs: Any
+    ) -> Any:
+        if not self.config.is_composed:
+            kwargs["pixel_values"] = pixel_values
+        with self._during(call), self._capture(call, input_ids):
+            return self.backbone.generate(input_ids=input_ids, **kwargs)

@@ -1,0 +1,93 @@
+"""Makes the Auto classes of transformers know LEAML, without importing PyTorch before an Auto class is used.
+
+The Auto classes live in three modules of transformers whose import costs seconds. Each is matched with the module of
+this package that it has to know. A finder that wraps the loading of these modules, and of nothing else, registers a
+pair as soon as both have been executed, in whichever order that happens.
+"""
+
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+
+def _register_config() -> None:
+    from transformers.models.auto.configuration_auto import AutoConfig
+
+    from .configuration_leaml import LeamlConfig
+
+    AutoConfig.register(LeamlConfig.model_type, LeamlConfig, exist_ok=True)
+
+
+def _register_models() -> None:
+    from transformers.models.auto import modeling_auto
+
+    from .configuration_leaml import LeamlConfig
+    from .modeling_leaml import LeamlForVisualQA
+
+    for auto_class in (
+        modeling_auto.AutoModel,
+        modeling_auto.AutoModelForImageTextToText,
+        modeling_auto.AutoModelForVisualQuestionAnswering,
+    ):
+        auto_class.register(LeamlConfig, LeamlForVisualQA, exist_ok=True)
+
+
+def _register_processor() -> None:
+    from transformers.models.auto.processing_auto import AutoProcessor
+
+    from .configuration_leaml import LeamlConfig
+    from .processing_leaml import LeamlProcessor
+
+    AutoProcessor.register(LeamlConfig, LeamlProcessor, exist_ok=True)
+
+
+_PAIRS: tuple[tuple[str, str, Callable[[], None]], ...] = (
+    ("transformers.models.auto.configuration_auto", f"{__package__}.configuration_leaml", _register_config),
+    ("transformers.models.auto.modeling_auto", f"{__package__}.modeling_leaml", _register_models),
+    ("transformers.models.auto.processing_auto", f"{__package__}.processing_leaml", _register_processor),
+)
+_watched = {name for auto_module, own_module, _ in _PAIRS for name in (auto_module, own_module)}
+_executed: set[str] = set()
+
+
+def _after_import(name: str) -> None:
+    _executed.add(name)
+    for auto_module, own_module, register in _PAIRS:
+        if name not in (auto_module, own_module) or auto_module not in _executed:
+            continue
+        if own_module in _executed:
+            register()
+        elif own_module not in sys.modules:  # else it is being imported just now, and registers when it is done
+            importlib.import_module(own_module)
+
+
+class _WatchImports(MetaPathFinder):
+    """Finds the watched modules as usual and runs the registration right after they have been executed."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        spec = PathFinder.find_spec(fullname, path) if fullname in _watched else None
+        if spec is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def execute_and_register(module: ModuleType) -> None:
+            execute(module)
+            _after_import(fullname)
+
+        spec.loader.exec_module = execute_and_register
+        return spec
+
+
+def register_auto_classes() -> None:
+    """Registers LEAML with the Auto classes: now where they are loaded, later where they are not."""
+    if any(isinstance(finder, _WatchImports) for finder in sys.meta_path):
+        return
+    sys.meta_path.insert(0, _WatchImports())
+    for auto_module, _, _ in _PAIRS:
+        if auto_module in sys.modules:
+            _after_import(auto_module)

@@ -1,0 +1,201 @@
+"""How far an answer can be trusted: out-of-distribution scores, calibrated confidence and abstention in one."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import LeamlInputError
+from .calibration import (
+    CALIBRATORS,
+    FALLBACK_THRESHOLD,
+    AbstentionRule,
+    Calibrator,
+    Identity,
+    choose_abstention_threshold,
+    fit_calibrator,
+)
+from .ood import OODCombiner, States
+
+__all__ = ["AbstentionRule", "OODCombiner", "Reliability", "choose_abstention_threshold", "fit_calibrator"]
+
+FORMAT = 1
+TENSORS_NAME = "leaml_reliability.safetensors"
+CONFIG_NAME = "leaml_reliability.json"
+
+
+def _digest(config: Mapping[str, Any], tensors: bytes) -> str:
+    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode() + b"\0" + tensors).hexdigest()
+
+
+@dataclass
+class Reliability:
+    """
+    Out-of-distribution scores, calibrator and thresholds of one model on one domain.
+
+    Args:
+        ood ([`OODCombiner`]): fitted.
+        calibrator (`Calibrator`): fitted.
+        abstention ([`AbstentionRule`]): the lowest calibrated confidence at which an answer is given.
+        unlabeled_rows (`int`): how many rows the out-of-distribution scores were fitted on.
+        labeled_rows (`int`): how many rows the calibrator and the abstention rule were fitted on.
+    """
+
+    ood: OODCombiner
+    calibrator: Calibrator
+    abstention: AbstentionRule
+    unlabeled_rows: int
+    labeled_rows: int
+
+    @classmethod
+    def fit(
+        cls,
+        id_states: States,
+        raw_confidence: Sequence[float] | np.ndarray,
+        correct: Sequence[float] | np.ndarray,
+        groups: Sequence[Any] | np.ndarray | None = None,
+        labeled_states: States | None = None,
+        ood: OODCombiner | None = None,
+        target_risk: float = 0.05,
+        seed: int = 0,
+    ) -> "Reliability":
+        """
+        Fits everything on in-distribution rows.
+
+        Args:
+            id_states (`Mapping`): states of n in-distribution rows, labelled or not, four pictures or more: `vision`
+                `[n, Dv]`, `hidden` `[n, D]`, `logits` `[n, V]`.
+            raw_confidence (`Sequence[float]`): `[m]` probabilities of the model's answers to labelled rows in [0, 1];
+                the model must not have been trained on these labels.
+            correct (`Sequence[float]`): `[m]`, 1 where that answer was right. With m = 0 the confidence is left as it
+                is.
+            groups (`Sequence`, *optional*): `[n]`, equal for rows of `id_states` about the same picture.
+            labeled_states (`Mapping`, *optional*): states of the m labelled rows; with them, the confidence may fall
+                with unfamiliarity where the labels show that it should.
+            ood ([`OODCombiner`], *optional*): an unfitted combiner; defaults to the default scores at 95% TPR.
+            target_risk (`float`, *optional*, defaults to 0.05): share of wrong answers aimed at among those given.
+            seed (`int`, *optional*, defaults to 0): for all random choices.
+
+        Returns:
+            [`Reliability`].
+
+        Raises:
+            [`LeamlInputError`]: if the inputs are not of that form.
+        """
+        ood = (OODCombiner(seed=seed) if ood is None else ood).fit(id_states, groups)
+        rows = len(id_states[ood.scores[0].key])
+        if len(raw_confidence) == 0 and len(correct) == 0:
+            rule = AbstentionRule(FALLBACK_THRESHOLD, False, target_risk, 0.9, 0.0)
+            return cls(ood, Identity(), rule, rows, 0)
+        ood_score = None if labeled_states is None else ood.score(labeled_states)
+        calibrator = fit_calibrator(raw_confidence, correct, ood_score, seed=seed)
+        confidence = calibrator.transform(raw_confidence, ood_score)
+        rule = choose_abstention_threshold(confidence, correct, target_risk)
+        return cls(ood, calibrator, rule, rows, len(confidence))
+
+    def apply(self, states: States, raw_confidence: Sequence[float] | np.ndarray) -> dict[str, np.ndarray]:
+        """
+        Judges new answers.
+
+        Args:
+            states (`Mapping`): states of n rows, as in `fit`.
+            raw_confidence (`Sequence[float]`): `[n]` probabilities of the model's answers, in [0, 1].
+
+        Returns:
+            `dict[str, np.ndarray]`, each `[n]`: `confidence` (calibrated, in [0, 1]), `ood_score` (0 on average in
+            distribution, higher = more unfamiliar), `is_ood` (bool) and `abstained` (bool: the confidence is below the
+            abstention threshold, or the row is out of distribution).
+
+        Raises:
+            [`LeamlInputError`]: if a state is missing or has another width than at the fit.
+        """
+        ood_score = self.ood.score(states)
+        if len(raw_confidence) != len(ood_score):
+            raise LeamlInputError(
+                f"Give one confidence for each row: {len(raw_confidence)} came for {len(ood_score)} rows of states."
+            )
+        confidence = self.calibrator.transform(raw_confidence, ood_score)
+        is_ood = ood_score > self.ood.threshold
+        return {
+            "confidence": confidence,
+            "ood_score": ood_score,
+            "is_ood": is_ood,
+            "abstained": is_ood | (confidence < self.abstention.threshold),
+        }
+
+    def save(self, folder: str | Path) -> None:
+        """
+        Writes `leaml_reliability.safetensors` (the arrays) and `leaml_reliability.json` (all else, and a checksum of
+        both).
+
+        Args:
+            folder (`str` or `Path`): made if it is not there.
+        """
+        from safetensors.numpy import save
+
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        arrays = {f"ood.{name}": array for name, array in self.ood.state_dict().items()}
+        arrays.update({f"calibrator.{name}": array for name, array in self.calibrator.state_dict().items()})
+        tensors = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
+        config = {
+            "format": FORMAT,
+            "ood": self.ood.config(),
+            "calibrator": {"kind": self.calibrator.kind},
+            "abstention": self.abstention.config(),
+            "unlabeled_rows": self.unlabeled_rows,
+            "labeled_rows": self.labeled_rows,
+        }
+        config["sha256"] = _digest(config, tensors)
+        (folder / TENSORS_NAME).write_bytes(tensors)
+        (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Reliability":
+        """
+        Reads what `save` wrote; nothing in the files is run.
+
+        Args:
+            folder (`str` or `Path`): holds the two files.
+
+        Returns:
+            [`Reliability`]: gives exactly the results of the one that was saved.
+
+        Raises:
+            [`LeamlInputError`]: if a file is missing, cut short or changed, or of a format that this version can't
+            read.
+        """
+        from safetensors.numpy import load
+
+        folder = Path(folder)
+        for name in (TENSORS_NAME, CONFIG_NAME):
+            if not (folder / name).is_file():
+                raise LeamlInputError(f"Put {name} back into {folder}: it is missing there.")
+        tensors = (folder / TENSORS_NAME).read_bytes()
+        damaged = f"Fetch or save both {TENSORS_NAME} and {CONFIG_NAME} in {folder} again: they are damaged."
+        try:
+            config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+        except ValueError as error:  # not UTF-8, or not JSON
+            raise LeamlInputError(damaged) from error
+        if not isinstance(config, dict):
+            raise LeamlInputError(damaged)
+        if config.get("format") != FORMAT:
+            raise LeamlInputError(
+                f"Update leaml_hf or save the adapter again: {folder / CONFIG_NAME} has format "
+                f"{config.get('format')}, but this version reads format {FORMAT}."
+            )
+        expected = config.pop("sha256", None)
+        if expected != _digest(config, tensors):
+            raise LeamlInputError(damaged)
+        arrays = load(tensors)
+        ood = OODCombiner.from_config(config["ood"])
+        calibrator = CALIBRATORS[config["calibrator"]["kind"]]()
+        for prefix, part in (("ood.", ood), ("calibrator.", calibrator)):
+            part.load_state_dict({k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)})
+        rule = AbstentionRule(**config["abstention"])
+        return cls(ood, calibrator, rule, config["unlabeled_rows"], config["labeled_rows"])

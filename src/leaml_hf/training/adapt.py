@@ -1,0 +1,168 @@
+"""The whole way from a folder of pictures with few labels to an adapter with its figures and a report."""
+
+import json
+import logging
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..data.budget import LabelledPool, draw_labels
+from ..data.sources import evaluation_split, load_data
+from ..errors import LeamlInputError
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+logger = logging.getLogger(__name__)
+OOD_SETS = ("visual-arrays:layout/base", "visual-arrays:chart/style")
+RELIABILITY_ROWS = 600  # unlabelled rows that OOD scores are fitted on
+OOD_ROWS = 300
+EXAMPLES = 12  # pictures in the report
+
+
+def sample_rows(dataset: "Dataset", count: int | None, seed: int) -> "Dataset":
+    """`count` rows at random, in their order; all of them where there are fewer or `count` is None."""
+    if count is None or len(dataset) <= count:
+        return dataset
+    return dataset.select(np.sort(np.random.default_rng([seed, 31]).permutation(len(dataset))[:count]))
+
+
+def adapt(
+    data: str,
+    base: str,
+    output: str | Path,
+    labels: str = "1%",
+    ood: tuple[str, ...] = OOD_SETS,
+    seed: int = 0,
+    test_rows: int | None = 1500,
+    progress: bool = False,
+    command: str = "",
+    adapter_options: dict[str, Any] | None = None,
+    **training_options: Any,
+) -> dict[str, Any]:
+    """Adapts a base to DATA.
+
+    Args:
+        data (`str`): see `load_data`.
+        base (`str`): name of a shipped base, folder or Hub id.
+        output (`str` or `Path`): folder for adapter, `leaml_results.json` and `report.html`; must be new or empty, or an
+            earlier output.
+        labels (`str`, *optional*, defaults to `"1%"`): how many answers of the training split may be used, held-out ones
+            included.
+        ood (`tuple[str, ...]`, *optional*): DATA of pictures from elsewhere, to measure OOD detection on.
+        seed (`int`, *optional*, defaults to 0): of everything drawn at random.
+        test_rows (`int`, *optional*, defaults to 1500): test rows judged at most; None for all.
+        progress (`bool`, *optional*, defaults to `False`): whether to show bars.
+        command (`str`, *optional*): written beside the figures.
+        adapter_options (`dict`, *optional*): of `LeamlForVisualQA.from_backbone`.
+        training_options: of `LeamlTrainingArguments`.
+
+    Returns:
+        `dict`: `output, labels_used, unlabeled_used, seconds, before, after, handed_over` and more, as in
+        `leaml_results.json`.
+
+    Raises:
+        LeamlInputError: if DATA, base, label budget or output cannot be used.
+    """
+    from ..evaluation.report import write_report
+    from ..evaluation.runner import evaluate_model
+    from ..modeling_leaml import LeamlForVisualQA
+    from ..processing_leaml import load_processor
+    from .arguments import LeamlTrainingArguments
+    from .trainer import LeamlTrainer
+
+    start = time.perf_counter()
+    output = check_output(output)
+    splits = load_data(data, ("train", "validation", "test"), seed)
+    if "train" not in splits:
+        raise LeamlInputError(f"{data} has no training pictures; put them into train/ or into the folder itself.")
+    pool = draw_labels(splits["train"], labels, seed)
+    test = sample_rows(_judged(splits, pool), test_rows, seed)
+    outside = {name: sample_rows(evaluation_split(name, seed), OOD_ROWS, seed) for name in ood}
+    logger.info("%d labels (%d of them held out), %d unlabelled rows, %d test rows.", pool.labels_used,
+                len(pool.held_out), len(pool.unlabelled), len(test))  # fmt: skip
+    model = LeamlForVisualQA.from_backbone(base, **(adapter_options or {}))
+    processor = load_processor(base)
+    before = evaluate_model(model, processor, test, outside, progress=progress)
+    arguments = LeamlTrainingArguments(
+        output_dir=str(output), seed=seed, disable_tqdm=not progress, **training_options
+    )
+    trainer = LeamlTrainer(model, arguments, processor, pool.labelled, pool.unlabelled, pool.held_out,
+                           _replay(base, seed, arguments.replay_share))  # fmt: skip
+    trainer.train()
+    inside = sample_rows(pool.unlabelled, RELIABILITY_ROWS, seed)
+    trainer.fit_reliability(inside if len(inside) >= 8 else splits["train"])
+    trainer.save_model(str(output))
+    after = evaluate_model(model, processor, test, outside, progress=progress)
+    results = {
+        "output": str(output),
+        "base": base,
+        "data": data,
+        "seed": seed,
+        "command": command,
+        "labels_used": pool.labels_used,
+        "unlabeled_used": len(pool.unlabelled),
+        "before": before.results,
+        "after": after.results,
+        "per_program": {"before": before.results["per_program"], "after": after.results["per_program"]},
+        "handed_over": "adapter" if trainer.better_than_base else "base",
+        "history": trainer.history + trainer.state.log_history,
+        "arguments": {**(adapter_options or {}), **training_options},
+        "seconds": round(time.perf_counter() - start, 1),
+    }
+    (output / "leaml_results.json").write_text(json.dumps(results, indent=1))
+    write_report(output, results, after.predictions, _examples(model, processor, test, outside, seed))
+    return results
+
+
+def check_output(output: str | Path) -> Path:
+    """Makes the output folder; refuses one that holds something else, so that nothing is overwritten by mistake."""
+    output = Path(output)
+    if output.is_file():
+        raise LeamlInputError(f"{output} is a file; give a folder for the output.")
+    if output.is_dir() and any(output.iterdir()) and not (output / "config.json").exists():
+        raise LeamlInputError(f"{output} holds files that are not an adapter; give a new folder for the output.")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise LeamlInputError(
+            f"{output} cannot be made ({error.strerror}); give another folder for the output."
+        ) from None
+    return output
+
+
+def _judged(splits: dict[str, "Dataset"], pool: LabelledPool) -> "Dataset":
+    """The test split; without one the validation split, and without that the held-out labels (said in the report)."""
+    for name in ("test", "validation"):
+        if name in splits and any(splits[name]["answer"]):
+            return splits[name]
+    logger.warning("There is no test or validation split with answers: figures are on the held-out labels, which also chose "
+                   "the stopping point, so they are a little too good.")  # fmt: skip
+    return pool.held_out
+
+
+def _replay(base: str, seed: int, share: float) -> "Dataset | None":
+    """Free source rows of the shipped bases: their source is drawn, so it can be replayed."""
+    from ..backbones import SHIPPED_BASES
+    from ..data.visual_arrays import load_visual_arrays
+
+    if share == 0 or base not in SHIPPED_BASES:
+        return None
+    return load_visual_arrays("chart", "base", split="train", num_rows=800, seed=seed)
+
+
+def _examples(
+    model: Any, processor: Any, test: "Dataset", outside: dict[str, "Dataset"], seed: int
+) -> list[dict[str, Any]]:
+    """Rows for the report with picture, answer and evidence: from the test split, and two of each OOD set."""
+    examples = []
+    for name, dataset, count in [("test", test, EXAMPLES), *((name, rows, 2) for name, rows in outside.items())]:
+        rows = sample_rows(dataset, count, seed + 1)
+        answers = model.answer(rows["image"], rows["question"], processor)
+        examples += [{**row, "image": row["image"].convert("RGB"), "split": name, "truth": row["answer"],
+                      "prediction": answer.text, "confidence": answer.confidence, "ood_score": answer.ood_score,
+                      "is_ood": answer.is_ood, "abstained": answer.abstained, "evidence": answer.evidence}
+                     for row, answer in zip(rows, answers, strict=True)]  # fmt: skip
+    return examples

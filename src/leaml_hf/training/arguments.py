@@ -1,0 +1,78 @@
+"""Arguments of `LeamlTrainer`."""
+
+from dataclasses import dataclass, field
+
+from transformers import TrainingArguments
+
+from ..errors import LeamlInputError
+
+
+@dataclass
+class LeamlTrainingArguments(TrainingArguments):
+    r"""
+    `TrainingArguments` with LEAML's own options.
+
+    The following defaults differ from those of [`~transformers.TrainingArguments`]: `learning_rate` 2e-4 falling on a cosine with
+    warm-up to 5e-5, `max_grad_norm` 1.0, `label_smoothing_factor` 0.05, `per_device_train_batch_size` 16, `max_steps` 300,
+    `remove_unused_columns` `False`, `report_to` `"none"`, `save_strategy` `"no"`.
+
+    Args:
+        consistency_weight (`float`, *optional*, defaults to 1.0):
+            Weight of the loss on pseudo-answers under strong views; 0 switches the unlabelled pictures off.
+        consistency_start (`float`, *optional*, defaults to 0.25):
+            Share of the steps before unlabelled pictures enter, in [0, 1].
+        refresh_steps (`int`, *optional*, defaults to 50):
+            Steps after which the averaged teacher answers a new draw of unlabelled rows.
+        refresh_rows (`int`, *optional*, defaults to 400):
+            Unlabelled rows in such a draw.
+        teacher_decay (`float`, *optional*, defaults to 0.98):
+            Decay a step of the exponential moving average of the adapter (Tarvainen & Valpola 2017); the average is the teacher,
+            what is judged on held-out labels, and what is handed over.
+        keep_share (`float`, *optional*, defaults to 0.5):
+            Share of pseudo-answers kept at most; those above the running mean of the teacher's confidence are candidates.
+        evaluate_every (`int`, *optional*, defaults to 50):
+            Steps between looks at the held-out labels; the best average so far is kept and handed over.
+        patience (`int`, *optional*, defaults to 4):
+            Looks without improvement after which training ends.
+        replay_share (`float`, *optional*, defaults to 0.25):
+            Rows of the source data in a batch, as a share of the labelled ones, so that the source is not forgotten.
+        strong_views (`bool`, *optional*, defaults to `True`):
+            Whether labelled rows are seen under strong views too.
+
+    Raises:
+        [`LeamlInputError`]: if an option is out of range; the message names it.
+    """
+
+    learning_rate: float = field(default=2e-4, metadata={"help": "Peak learning rate of AdamW."})
+    lr_scheduler_type: str = field(default="cosine_with_min_lr", metadata={"help": "Cosine with warm-up."})
+    lr_scheduler_kwargs: dict | str = field(default_factory=lambda: {"min_lr_rate": 0.25})
+    warmup_steps: float = field(default=0.1, metadata={"help": "Share (below 1) or number of warm-up steps."})
+    max_grad_norm: float = field(default=1.0, metadata={"help": "Gradient clipping."})
+    label_smoothing_factor: float = field(default=0.05, metadata={"help": "Label smoothing on answers."})
+    per_device_train_batch_size: int = field(default=16, metadata={"help": "Labelled rows a step."})
+    max_steps: int = field(default=300, metadata={"help": "Steps at most."})
+    remove_unused_columns: bool = field(default=False)
+    report_to: str | list[str] | None = field(default="none")
+    save_strategy: str = field(default="no")
+    consistency_weight: float = field(default=1.0, metadata={"help": "Weight of the loss on unlabelled pictures."})
+    consistency_start: float = field(default=0.25, metadata={"help": "Share of steps before it enters."})
+    refresh_steps: int = field(default=50, metadata={"help": "Steps between new pseudo-answers."})
+    refresh_rows: int = field(default=400, metadata={"help": "Unlabelled rows answered at a refresh."})
+    teacher_decay: float = field(default=0.98, metadata={"help": "Decay of the averaged adapter."})
+    keep_share: float = field(default=0.5, metadata={"help": "Share of pseudo-answers kept at most."})
+    evaluate_every: int = field(default=50, metadata={"help": "Steps between looks at held-out labels."})
+    patience: int = field(default=4, metadata={"help": "Looks without improvement before the end."})
+    replay_share: float = field(default=0.25, metadata={"help": "Source rows per labelled row in a batch."})
+    strong_views: bool = field(default=True, metadata={"help": "Strong views of labelled rows too."})
+
+    def __post_init__(self) -> None:
+        for name in ("consistency_start", "keep_share", "teacher_decay"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise LeamlInputError(f"{name} must be in [0, 1], but got {getattr(self, name)}.")
+        for name in ("consistency_weight", "replay_share"):
+            if getattr(self, name) < 0:
+                raise LeamlInputError(f"{name} must be 0 or more, but got {getattr(self, name)}.")
+        for name in ("refresh_steps", "refresh_rows", "evaluate_every", "patience"):
+            if getattr(self, name) < 1:
+                raise LeamlInputError(f"{name} must be 1 or more, but got {getattr(self, name)}.")
+        super().__post_init__()

@@ -1,0 +1,64 @@
+"""What the frozen backbone computes, computed once: vision states by picture and view, lower-layer text states by text."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..processing_leaml import LeamlProcessor
+from .views import strong_view
+
+WEAK = -1  # the picture as it is; views 0, 1, … are strong
+
+
+class FrozenCache:
+    """
+    Vision states and lower text states of a composed model, kept in memory in bfloat16.
+
+    Valid while the vision half and the lower layers stay as they are: the trainer uses it where LoRA stays out of both.
+
+    Args:
+        model (`LeamlForVisualQA`): composed, in evaluation mode while the cache fills.
+        processor (`LeamlProcessor`): turns pictures and texts into tensors.
+        seed (`int`, *optional*, defaults to 0): of the strong views; a view of a picture is always the same.
+    """
+
+    def __init__(self, model: torch.nn.Module, processor: LeamlProcessor, seed: int = 0) -> None:
+        self.model, self.processor, self.seed = model, processor, seed
+        self._vision: dict[tuple[str, int], Tensor] = {}
+        self._lower: dict[str, Tensor] = {}
+
+    def picture(self, image: Image.Image, key: str, view: int) -> Image.Image:
+        """The picture itself, or its strong view number `view`."""
+        if view == WEAK:
+            return image
+        stream = int.from_bytes(key.encode()[-6:], "big")
+        return strong_view(image.convert("RGB"), np.random.default_rng([self.seed, stream, view]))
+
+    @torch.no_grad()
+    def vision(self, keys: Sequence[str], views: Sequence[int], images: Sequence[Image.Image]) -> Tensor:
+        """States `[B, N, Dv]` of B pictures (lazily decoded `images`), `keys` naming their content."""
+        wanted = list(zip(keys, views, strict=True))
+        missing = {spot: i for i, spot in enumerate(wanted) if spot not in self._vision}
+        if missing:
+            pictures = [self.picture(images[i], key, view) for (key, view), i in missing.items()]
+            pixels = self.processor(images=pictures)["pixel_values"].to(self.model.device)
+            for spot, states in zip(missing, self.model.encode_vision(pixels), strict=True):
+                self._vision[spot] = states.to("cpu", torch.bfloat16)
+        return torch.stack([self._vision[spot] for spot in wanted]).float()
+
+    @torch.no_grad()
+    def lower(self, texts: Sequence[str], input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """States `[B, T, D]` that enter the first adapted layer, for left-padded `input_ids` of `texts`."""
+        missing = [i for i, text in enumerate(texts) if text not in self._lower]
+        if missing:
+            states = self.model.encode_lower(input_ids[missing], attention_mask[missing])
+            for i, row, mask in zip(missing, states, attention_mask[missing], strict=True):
+                self._lower[texts[i]] = row[mask.bool()].to("cpu", torch.bfloat16)
+        batch = torch.zeros(*input_ids.shape, next(iter(self._lower.values())).shape[-1])
+        for row, text in zip(batch, texts, strict=True):
+            states = self._lower[text]
+            row[len(row) - len(states) :] = states
+        return batch

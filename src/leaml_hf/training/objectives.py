@@ -1,0 +1,85 @@
+"""Losses, the averaged teacher, and pseudo-answers for unlabelled rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def answer_loss(logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float) -> Tensor:
+    """
+    Weighted mean over rows of the mean cross-entropy of each row's answer tokens.
+
+    Args:
+        logits (`Tensor`): `[B, T, V]`.
+        labels (`Tensor`): `[B, T]`, -100 outside the answer.
+        weights (`Tensor`): `[B]`, 0 or more.
+        smoothing (`float`): label smoothing in [0, 1).
+
+    Returns:
+        `Tensor`: scalar.
+    """
+    labels = labels[:, 1:]  # [B, T - 1]
+    chosen = labels != -100
+    token_loss = F.cross_entropy(logits[:, :-1][chosen].float(), labels[chosen], label_smoothing=smoothing,
+                                 reduction="none")  # fmt: skip
+    row = torch.arange(len(labels), device=labels.device)[:, None].expand_as(labels)[chosen]
+    scale = weights.to(token_loss)[row] / chosen.sum(1).to(token_loss)[row]
+    return (token_loss * scale).sum() / weights.sum().clamp_min(1e-6).to(token_loss)
+
+
+class AveragedAdapter:
+    """
+    Exponential moving average of the trainable parameters alone (mean teacher: Tarvainen & Valpola 2017).
+
+    Args:
+        model (`nn.Module`): whose trainable parameters are averaged.
+        decay (`float`): in [0, 1); a warm-up keeps the early average close to the parameters.
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.average = {n: p.detach().clone() for n, p in self.parameters.items()}
+        self.decay, self.updates = decay, 0
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Moves the average towards the parameters."""
+        self.updates += 1
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        for name, parameter in self.parameters.items():
+            self.average[name].lerp_(parameter, 1 - decay)
+
+    @torch.no_grad()
+    def load(self, values: dict[str, Tensor]) -> None:
+        """Sets the parameters to `values`."""
+        for name, parameter in self.parameters.items():
+            parameter.copy_(values[name])
+
+    def __enter__(self) -> "AveragedAdapter":
+        self._kept = {n: p.detach().clone() for n, p in self.parameters.items()}
+        self.load(self.average)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.load(self._kept)
+
+
+@dataclass
+class AdaptiveThreshold:
+    """
+    A confidence threshold that follows the teacher: the running mean of its confidence (FreeMatch, Wang et al. 2023, eq. 5),
+    and never so low that more than `keep_share` of a draw is kept.
+    """
+
+    keep_share: float
+    momentum: float = 0.5
+    value: float | None = None
+
+    def keep(self, confidence: np.ndarray) -> np.ndarray:
+        """Which of `[n]` pseudo-answers are kept."""
+        mean = float(confidence.mean())
+        self.value = mean if self.value is None else self.momentum * self.value + (1 - self.momentum) * mean
+        return confidence >= max(self.value, float(np.quantile(confidence, 1 - self.keep_share)))

@@ -1,0 +1,55 @@
+"""`leaml pretrain`: makes the base `leaml-smol` from nothing but drawn pictures and a frozen language model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from transformers import ResNetModel
+
+from ..backbones import SMOLLM2, load_text_backbone, load_tokenizer
+from ..modeling_leaml import LeamlForVisualQA
+from ..processing_leaml import LeamlProcessor
+from .pretrain_bridge import heldout_accuracy, pretrain_bridge
+from .pretrain_tower import WIDTH, connector_config, pretrain_tower, tower_config
+from .tower import DenseHeads
+
+BRIDGE_LAYERS = list(range(20, 28))
+TOWER_BATCH, BRIDGE_BATCH, QUESTIONS = 32, 12, 8
+
+
+def pretrain_base(output: Path, pictures: int, rows: int) -> dict[str, Any]:
+    """
+    Trains the vision half, then the bridge, and saves the base; a killed run goes on from its last checkpoint.
+
+    Args:
+        output (`Path`): for checkpoints, logs and, in `base/`, the base.
+        pictures (`int`): pictures that the vision half sees.
+        rows (`int`): questions that the bridge sees.
+
+    Returns:
+        `dict`: `output`, `pictures`, `rows` and held-out accuracy per task and program.
+    """
+    text, _ = load_text_backbone(SMOLLM2)
+    tokenizer = load_tokenizer(SMOLLM2)
+    words = text.get_input_embeddings().weight.detach()
+    weights = load_file(pretrain_tower(output, tokenizer, words, pictures // TOWER_BATCH, TOWER_BATCH))
+    model = LeamlForVisualQA.from_backbones(
+        vision=ResNetModel(tower_config()), text=SMOLLM2, fusion_layers=[], lora_layers=[],
+        connector_config=connector_config(), bridge_layers=BRIDGE_LAYERS, bridge_dim=256, bridge_heads=4,
+        bridge_ffn_dim=512,
+    )  # fmt: skip
+    processor = LeamlProcessor.from_backbones(tokenizer)
+    dense = DenseHeads(WIDTH)
+    for part, module in (("vision_tower", model.vision_tower), ("connector", model.connector), ("dense", dense)):
+        module.load_state_dict({k.removeprefix(part + "."): v for k, v in weights.items() if k.startswith(part + ".")})
+    pretrain_bridge(model, processor, output, rows // (BRIDGE_BATCH * QUESTIONS), dense, BRIDGE_BATCH)
+    folder = output / "base"
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    with torch.inference_mode():
+        accuracy = heldout_accuracy(model, processor)
+    results = {"output": str(folder), "pictures": pictures, "rows": rows, **accuracy}
+    (output / "pretrain_results.json").write_text(json.dumps(results, indent=1))
+    return results

@@ -1,0 +1,79 @@
+"""From rows to tensors: the trainer's data sets and its collator."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..data.budget import picture_keys
+from ..processing_leaml import LeamlProcessor
+from .cache import WEAK, FrozenCache
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+STRONG_VIEWS = 4  # different strong views of a picture
+
+
+class RowDataset(torch.utils.data.Dataset):
+    """Rows with the key of their picture, an answer that may stand in for a missing one, and a weight.
+
+    Args:
+        rows (`Dataset`): with `image`, `question`, `answer`.
+        answers (`Sequence[str]`, *optional*): stand-ins for the rows' own answers (pseudo-answers).
+        weights (`Sequence[float]`, *optional*): of each row's loss; defaults to 1.
+        always_strong (`bool`, *optional*, defaults to `False`): whether each view is a strong one.
+    """
+
+    def __init__(self, rows: "Dataset", answers: Sequence[str] | None = None, weights: Sequence[float] | None = None,
+                 always_strong: bool = False) -> None:  # fmt: skip
+        self.rows, self.always_strong = rows, always_strong
+        self.answers = rows["answer"] if answers is None else answers
+        self.weights = [1.0] * len(rows) if weights is None else weights
+        self.keys = picture_keys(rows)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        row = self.rows[index]
+        return {"image": row["image"], "question": row["question"], "answer": self.answers[index],
+                "weight": self.weights[index], "key": self.keys[index], "strong": self.always_strong}  # fmt: skip
+
+
+@dataclass
+class LeamlCollator:
+    """
+    Rows to model inputs: token ids, labels masked to the answers, and vision states from the cache or pixels.
+
+    Args:
+        processor ([`LeamlProcessor`]): of the model.
+        cache ([`FrozenCache`], *optional*): without it pixels are given and the whole model runs.
+        strong_views (`bool`): whether half of the labelled rows are seen under a strong view.
+        seed (`int`): of the views drawn.
+    """
+
+    processor: LeamlProcessor
+    cache: FrozenCache | None
+    strong_views: bool
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        self._rng = np.random.default_rng([self.seed, 77])
+
+    def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        strong = [row["strong"] or (self.strong_views and self._rng.random() < 0.5) for row in rows]
+        views = [int(self._rng.integers(STRONG_VIEWS)) if s else WEAK for s in strong]
+        batch = dict(self.processor(questions=[r["question"] for r in rows], answers=[r["answer"] for r in rows]))
+        keys, images = [r["key"] for r in rows], [r["image"] for r in rows]
+        if self.cache is None:
+            pictures = [FrozenCache.picture(self, *spot) for spot in zip(images, keys, views, strict=True)]
+            batch["pixel_values"] = self.processor(images=pictures)["pixel_values"]
+        else:
+            batch["vision_states"] = self.cache.vision(keys, views, images)
+            texts = [f"{r['question']}\n{r['answer']}" for r in rows]
+            batch["lower_states"] = self.cache.lower(texts, batch["input_ids"], batch["attention_mask"])
+        batch["weights"] = torch.tensor([r["weight"] for r in rows], dtype=torch.float32)
+        return batch

@@ -1,0 +1,245 @@
+"""LeamlTrainer: few labels, many unlabelled pictures, and guards against making a base worse."""
+
+import logging
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import Trainer, TrainerCallback
+
+from ..errors import LeamlError, LeamlInputError
+from ..evaluation.runner import predict
+from ..modeling_leaml import LeamlForVisualQA, answer_span
+from ..processing_leaml import LeamlProcessor
+from ..reliability import Reliability
+from .arguments import LeamlTrainingArguments
+from .cache import FrozenCache
+from .objectives import AdaptiveThreshold, AveragedAdapter, answer_loss
+from .rows import LeamlCollator, RowDataset
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+logger = logging.getLogger(__name__)
+
+
+class LeamlTrainer(Trainer):
+    """
+    Trains a LEAML adapter with few labels and the unlabelled rest.
+
+    Each step adds up three losses: on labelled rows (weak and strong views); on unlabelled rows under strong views, whose
+    answers an exponential average of the adapter gave to the plain view with enough confidence; and on source rows that are
+    replayed. Every `evaluate_every` steps the averaged adapter is judged on `eval_dataset`; the best one is kept, and if
+    none is better than the start, the start is what remains.
+
+    Args:
+        model ([`LeamlForVisualQA`]): with an adapter.
+        args ([`LeamlTrainingArguments`]): options.
+        processing_class ([`LeamlProcessor`]): of the model.
+        train_dataset (`Dataset`): labelled rows.
+        unlabeled_dataset (`Dataset`, *optional*): rows with a question, whose answers are never read.
+        eval_dataset (`Dataset`, *optional*): labelled rows held out from training: early stop, guard and calibration.
+        replay_dataset (`Dataset`, *optional*): labelled rows of the source data.
+        kwargs: for [`~transformers.Trainer`].
+
+    Raises:
+        [`LeamlInputError`]: if the model has no adapter or there is nothing to train on.
+    """
+
+    def __init__(
+        self,
+        model: LeamlForVisualQA,
+        args: LeamlTrainingArguments,
+        processing_class: LeamlProcessor,
+        train_dataset: "Dataset",
+        unlabeled_dataset: "Dataset | None" = None,
+        eval_dataset: "Dataset | None" = None,
+        replay_dataset: "Dataset | None" = None,
+        **kwargs: Any,
+    ) -> None:
+        if not model.config.has_adapter:
+            raise LeamlInputError(
+                "The model has no adapter to train: make one with LeamlForVisualQA.from_backbone(...)."
+            )
+        if len(train_dataset) == 0:
+            raise LeamlInputError("There are no labelled rows to train on.")
+        frozen_below = model.config.is_composed and not model.config.adapt_vision
+        self.cache = FrozenCache(model, processing_class, args.seed) if frozen_below else None
+        self.rows_collator = LeamlCollator(processing_class, self.cache, args.strong_views, args.seed)
+        self.held_out = eval_dataset
+        self.unlabeled = (
+            None if unlabeled_dataset is None or args.consistency_weight == 0 else _asked(unlabeled_dataset)
+        )
+        super().__init__(
+            model=model,
+            args=args,
+            data_collator=self.rows_collator,
+            train_dataset=RowDataset(train_dataset),
+            processing_class=processing_class,
+            **kwargs,
+        )
+        self.label_names = ["labels"]
+        self.replay = self._cycle(replay_dataset, args.replay_share) if args.replay_share else None
+        self.pseudo: Iterator[dict[str, Any]] | None = None
+        self.threshold = AdaptiveThreshold(args.keep_share)
+        self.average = AveragedAdapter(model, args.teacher_decay)
+        self.best: dict[str, Any] | None = None
+        self.history: list[dict[str, float]] = []
+        self._rng = np.random.default_rng([args.seed, 5])
+        self.add_callback(_Guards(self))
+
+    # Losses
+
+    def compute_loss(
+        self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
+    ) -> Any:
+        """Loss of labelled rows, plus that of pseudo-answered and of replayed rows while there are any."""
+        loss = self._rows_loss(model, inputs)
+        for rows, weight in ((self.pseudo, self.args.consistency_weight), (self.replay, self.args.replay_share)):
+            if rows is not None:
+                loss = loss + weight * self._rows_loss(model, self._prepare_inputs(next(rows)))
+        if not torch.isfinite(loss):
+            raise LeamlError(
+                f"The loss became {loss.item()} at step {self.state.global_step}; lower learning_rate. The best adapter so far "
+                "is kept."
+            )
+        return (loss, {}) if return_outputs else loss
+
+    def _rows_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> Tensor:
+        inputs = dict(inputs)
+        labels, weights = inputs.pop("labels"), inputs.pop("weights")
+        span = answer_span(labels)
+        if inputs.get("lower_states") is not None:
+            inputs.pop("input_ids")
+        logits = model(**inputs, logits_to_keep=span).logits
+        return answer_loss(logits, labels[:, -span:], weights, self.args.label_smoothing_factor)
+
+    def _cycle(self, rows: "Dataset | RowDataset | None", share: float = 1.0) -> Iterator[dict[str, Any]] | None:
+        """Endless batches of rows, `share` of the labelled batch each."""
+        if rows is None or len(rows) == 0:
+            return None
+        dataset = rows if isinstance(rows, RowDataset) else RowDataset(rows)
+        size = min(len(dataset), max(1, round(share * self.args.per_device_train_batch_size)))
+
+        def batches() -> Iterator[dict[str, Any]]:
+            rng = np.random.default_rng([self.args.seed, 6])
+            while True:
+                order = rng.permutation(len(dataset))
+                for start in range(0, len(order) - size + 1, size):
+                    yield self.rows_collator([dataset[int(i)] for i in order[start : start + size]])
+
+        return batches()
+
+    # The averaged teacher
+
+    def refresh_pseudo_answers(self) -> None:
+        """The averaged adapter answers a new draw of unlabelled rows; the confident answers become rows to train on."""
+        count = min(self.args.refresh_rows, len(self.unlabeled))
+        rows = self.unlabeled.select(np.sort(self._rng.permutation(len(self.unlabeled))[:count]))
+        with self.average:
+            predictions = predict(self.model, self.processing_class, rows)
+        self.model.train()
+        confidence = predictions.raw_confidence
+        keep = np.flatnonzero(self.threshold.keep(confidence) & np.array([bool(t) for t in predictions.texts]))
+        self.history.append({"step": self.state.global_step, "pseudo_kept": len(keep) / count,
+                             "pseudo_threshold": float(self.threshold.value)})  # fmt: skip
+        chosen = RowDataset(rows.select(keep), [predictions.texts[i] for i in keep], confidence[keep].tolist(), True)
+        self.pseudo = self._cycle(chosen) if len(keep) else None
+
+    def judge(self) -> None:
+        """Judges the averaged adapter on the held-out labels and keeps it if it is the best so far."""
+        with self.average:
+            predictions = predict(self.model, self.processing_class, self.held_out)
+        self.model.train()
+        accuracy, nll = float(predictions.correct.mean()), predictions.nll
+        self.history.append({"step": self.state.global_step, "heldout_accuracy": accuracy, "heldout_nll": nll})
+        logger.info("step %d: held-out accuracy %.3f, NLL %.3f", self.state.global_step, accuracy, nll)
+        rank = (accuracy, -nll)
+        if self.best is None or rank > self.best["rank"]:
+            values = {n: v.clone() for n, v in self.average.average.items()}
+            self.best = {"rank": rank, "step": self.state.global_step, "values": values}
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """Trains, then leaves the best adapter (by held-out labels; without them the average) in the model."""
+        try:
+            return super().train(*args, **kwargs)
+        finally:
+            self.average.load(self.average.average if self.best is None else self.best["values"])
+            self.model.eval()
+
+    @property
+    def better_than_base(self) -> bool:
+        """Whether some step was better on the held-out labels than the untrained adapter (the base)."""
+        return self.best is None or self.best["step"] > 0
+
+    # Reliability
+
+    def fit_reliability(self, id_dataset: "Dataset | None" = None) -> Reliability:
+        """
+        Fits OOD scores on unlabelled in-distribution rows and the calibrator on the held-out labels.
+
+        Args:
+            id_dataset (`Dataset`, *optional*): rows with pictures and questions; defaults to the unlabelled rows.
+
+        Returns:
+            [`Reliability`], which is the model's from now on and is saved with it.
+
+        Raises:
+            [`LeamlInputError`]: if there are no such rows.
+        """
+        rows = self.unlabeled if id_dataset is None else _asked(id_dataset)
+        if rows is None or len(rows) < 8:
+            raise LeamlInputError("fit_reliability needs 8 or more unlabelled rows with questions; give id_dataset.")
+        seen = predict(self.model, self.processing_class, rows)
+        from ..data.budget import picture_keys
+
+        held = None if self.held_out is None else predict(self.model, self.processing_class, self.held_out)
+        self.model.reliability = Reliability.fit(
+            seen.states,
+            [] if held is None else held.raw_confidence,
+            [] if held is None else held.correct,
+            groups=picture_keys(rows),
+            seed=self.args.seed,
+        )
+        return self.model.reliability
+
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Saves adapter, reliability and processor."""
+        folder = output_dir or self.args.output_dir
+        self.model.save_pretrained(folder)
+        self.processing_class.save_pretrained(folder)
+
+
+class _Guards(TrainerCallback):
+    """Moves the average, refreshes pseudo-answers, judges, and stops early."""
+
+    def __init__(self, trainer: LeamlTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.trainer.held_out is not None:
+            self.trainer.judge()
+
+    def on_step_begin(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        start = math.ceil(args.consistency_start * state.max_steps)
+        if self.trainer.unlabeled is not None and state.global_step >= start:
+            if (state.global_step - start) % args.refresh_steps == 0:
+                self.trainer.refresh_pseudo_answers()
+
+    def on_step_end(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> Any:
+        trainer = self.trainer
+        trainer.average.update()
+        if trainer.held_out is not None and (state.global_step % args.evaluate_every == 0 or
+                                             state.global_step == state.max_steps):  # fmt: skip
+            trainer.judge()
+            if state.global_step - trainer.best["step"] >= args.patience * args.evaluate_every:
+                control.should_training_stop = True
+        return control
+
+
+def _asked(rows: "Dataset") -> "Dataset":
+    """The rows that have a question."""
+    return rows.select([i for i, question in enumerate(rows["question"]) if question])

@@ -1,0 +1,40 @@
+"""Weak and strong views of a picture that keep its answers: no flips, no change of hue."""
+
+import numpy as np
+from PIL import Image, ImageEnhance, ImageFilter
+
+
+def strong_view(image: Image.Image, rng: np.random.Generator) -> Image.Image:
+    """A strongly changed picture with the same answers.
+
+    Brightness, contrast, saturation, sharpness, blur, sensor noise, a small shift and scale, and small covered spots; hue,
+    order and orientation stay, since questions are about them.
+
+    Args:
+        image (`Image.Image`): RGB.
+        rng (`np.random.Generator`): decides the change.
+
+    Returns:
+        `Image.Image`: RGB of the same size.
+    """
+    width, height = image.size
+    scale = rng.uniform(0.85, 1.0)
+    inner = image.resize((max(1, round(width * scale)), max(1, round(height * scale))), Image.Resampling.BILINEAR)
+    corner = image.getpixel((0, 0))
+    view = Image.new("RGB", image.size, corner)
+    view.paste(
+        inner, tuple(int(rng.integers(0, full - part + 1)) for full, part in zip(image.size, inner.size, strict=True))
+    )
+    for enhancer, low, high in ((ImageEnhance.Brightness, 0.75, 1.2), (ImageEnhance.Contrast, 0.7, 1.3),
+                                (ImageEnhance.Color, 0.7, 1.4)):  # fmt: skip
+        view = enhancer(view).enhance(rng.uniform(low, high))
+    if rng.random() < 0.4:
+        view = view.filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.2) * width / 320))
+    pixels = np.asarray(view).astype(np.float32)
+    if rng.random() < 0.5:
+        pixels += rng.normal(0, rng.uniform(2, 12), pixels.shape)
+    for _ in range(int(rng.integers(0, 3))):
+        side = int(rng.uniform(0.04, 0.10) * width)
+        left, top = rng.integers(0, max(1, width - side)), rng.integers(0, max(1, height - side))
+        pixels[top : top + side, left : left + side] = rng.integers(0, 256, 3)
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))

@@ -1,0 +1,138 @@
+"""Tiny random backbones, tokenizer and pictures for offline tests."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import (
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    PreTrainedTokenizerFast,
+    ViTConfig,
+    ViTModel,
+)
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+
+from leaml_hf import LeamlForVisualQA, LeamlProcessor
+
+torch.set_num_threads(1)
+
+WORDS = [
+    "<pad>", "<eos>", "<unk>", "<image>", "Question", "Answer", ":", "?", "how", "many", "bars", "what", "is", "the",
+    "tallest", "colour", "red", "blue", "green", "one", "two", "three", "four", "of", "circle", "where",
+]  # fmt: skip
+
+
+def text_config(**options: object) -> LlamaConfig:
+    values = {
+        "vocab_size": 200,
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 4,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "pad_token_id": 0,
+        "bos_token_id": None,
+        "eos_token_id": 1,
+    }
+    return LlamaConfig(**(values | options))
+
+
+def vision_config(**options: object) -> ViTConfig:
+    values = {
+        "hidden_size": 24,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 8,
+    }
+    return ViTConfig(**(values | options))
+
+
+def make_connector_config() -> ViTConfig:
+    """For the 4 x 4 cells of `make_vision`."""
+    return ViTConfig(
+        hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2, image_size=4, patch_size=1,
+        num_channels=24,
+    )  # fmt: skip
+
+
+def make_text(seed: int = 0) -> LlamaForCausalLM:
+    torch.manual_seed(seed)
+    return LlamaForCausalLM(text_config(initializer_range=0.2)).eval()
+
+
+def make_vision(seed: int = 1) -> ViTModel:
+    torch.manual_seed(seed)
+    return ViTModel(vision_config(initializer_range=0.2), add_pooling_layer=False).eval()
+
+
+def make_llava(seed: int = 2) -> LlavaForConditionalGeneration:
+    torch.manual_seed(seed)
+    from transformers import CLIPVisionConfig
+
+    vision = CLIPVisionConfig(
+        hidden_size=24, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, image_size=32, patch_size=8
+    )
+    config = LlavaConfig(vision_config=vision, text_config=text_config(initializer_range=0.2), image_token_index=3)
+    return LlavaForConditionalGeneration(config).eval()
+
+
+def open_adapter(model: LeamlForVisualQA, seed: int = 3) -> LeamlForVisualQA:
+    """Gives every part of the adapter an effect, as training would."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for layer in model.fusion.values():
+            layer.open_gate(0.7)
+            layer.gate_proj.weight.normal_(std=0.2, generator=generator)
+        for name, parameter in model.named_parameters():
+            if ".lora_B." in name:
+                parameter.normal_(std=0.1, generator=generator)
+    return model
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> PreTrainedTokenizerFast:
+    raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
+    raw.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Punctuation()])
+    return PreTrainedTokenizerFast(tokenizer_object=raw, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>")
+
+
+@pytest.fixture()
+def processor(tokenizer: PreTrainedTokenizerFast) -> LeamlProcessor:
+    image_processor = ViTImageProcessorPil(size={"height": 32, "width": 32})
+    return LeamlProcessor(image_processor=image_processor, tokenizer=tokenizer)
+
+
+@pytest.fixture()
+def pictures() -> list[Image.Image]:
+    generator = np.random.default_rng(0)
+    return [Image.fromarray(generator.integers(0, 256, (40, 30, 3), dtype=np.uint8)) for _ in range(3)]
+
+
+@pytest.fixture()
+def composed() -> LeamlForVisualQA:
+    return LeamlForVisualQA.from_backbones(
+        make_vision(),
+        make_text(),
+        fusion_layers=[2, 3],
+        lora_layers=[2, 3],
+        fusion_dim=16,
+        fusion_heads=2,
+        fusion_ffn_dim=16,
+    )
+
+
+@pytest.fixture(scope="session")
+def backbone_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Saved vision encoder and causal LM."""
+    folder = tmp_path_factory.mktemp("backbones")
+    make_vision().save_pretrained(folder / "vision")
+    make_text().save_pretrained(folder / "text")
+    return folder / "vision", folder / "text"

@@ -1,0 +1,304 @@
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import expit, logit
+from scipy.stats import binomtest
+
+from leaml_hf.errors import LeamlInputError
+from leaml_hf.reliability import Reliability
+from leaml_hf.reliability.calibration import (
+    CALIBRATORS,
+    Identity,
+    IsotonicScaling,
+    PlattOODScaling,
+    PlattScaling,
+    TemperatureScaling,
+    choose_abstention_threshold,
+    fit_calibrator,
+)
+
+
+def labels(n, slope=1.0, shift=0.0, seed=0):
+    """Raw confidences whose true probability of being right is sigmoid(slope * logit + shift)."""
+    generator = np.random.default_rng(seed)
+    raw = expit(generator.normal(1, 2, n))
+    return raw, (generator.random(n) < expit(slope * logit(raw) + shift)).astype(float)
+
+
+def nll(confidence, correct):
+    return -np.mean(np.where(correct == 1, np.log(confidence), np.log1p(-confidence)))
+
+
+def test_temperature_is_recovered():
+    calibrator = TemperatureScaling().fit(*labels(5000, slope=1 / 3))
+    assert calibrator.temperature == pytest.approx(3, rel=0.1)
+    assert calibrator.transform([0.9]) == pytest.approx(expit(logit(0.9) / calibrator.temperature))
+
+
+def test_platt_is_recovered_and_needs_no_prior_with_many_labels():
+    slope, shift, _ = PlattScaling().fit(*labels(5000, slope=0.5, shift=-1)).coefficients
+    assert slope == pytest.approx(0.5, abs=0.05)
+    assert shift == pytest.approx(-1, abs=0.1)
+
+
+def test_platt_with_ood_score_lowers_confidence_but_never_raises_it():
+    generator = np.random.default_rng(0)
+    raw, ood = expit(generator.normal(1, 1, 3000)), generator.normal(size=3000)
+    falling = (generator.random(3000) < expit(logit(raw) - 1.5 * ood)).astype(float)
+    calibrator = PlattOODScaling().fit(raw, falling, ood)
+    assert calibrator.coefficients[2] == pytest.approx(1.5, abs=0.15)
+    rising = (generator.random(3000) < expit(logit(raw) + 1.5 * ood)).astype(float)
+    assert 0 <= PlattOODScaling().fit(raw, rising, ood).coefficients[2] < 0.01
+    assert fit_calibrator(raw, falling, ood).kind == "platt_ood"
+    with pytest.raises(LeamlInputError, match="out-of-distribution scores too"):
+        calibrator.transform([0.5])
+
+
+def test_isotonic_finds_a_step_and_is_never_certain():
+    generator = np.random.default_rng(0)
+    raw = generator.random(2000)
+    correct = (generator.random(2000) < np.where(raw < 0.6, 0.2, 0.9)).astype(float)
+    calibrator = IsotonicScaling().fit(raw, correct)
+    assert calibrator.transform([0.2, 0.9]) == pytest.approx([0.2, 0.9], abs=0.06)
+    certain = IsotonicScaling().fit([0.1, 0.2, 0.8, 0.9], [0, 0, 1, 1]).transform([0.0, 1.0])
+    assert certain == pytest.approx([0.25, 0.75])
+
+
+@pytest.mark.parametrize("kind", sorted(CALIBRATORS))
+@given(data=st.data())
+def test_every_calibrator_is_monotone_and_gives_probabilities(kind, data):
+    pairs = data.draw(st.lists(st.tuples(st.integers(0, 10), st.booleans()), min_size=1, max_size=30))
+    raw, correct = np.array([p[0] for p in pairs]) / 10, np.array([float(p[1]) for p in pairs])
+    ood = np.linspace(-1, 3, len(raw))
+    grid = np.linspace(0, 1, 50)
+    out = CALIBRATORS[kind]().fit(raw, correct, ood).transform(grid, np.zeros(50))
+    assert ((out >= 0) & (out <= 1)).all()
+    assert (np.diff(out) >= -1e-12).all()
+
+
+@pytest.mark.parametrize("kind", [TemperatureScaling, PlattScaling, IsotonicScaling])
+@pytest.mark.parametrize("value", [0, 1])
+def test_labels_that_are_all_alike_stay_harmless(kind, value):
+    raw = np.array([0.6, 0.7, 0.9, 0.95, 0.99])
+    out = kind().fit(raw, np.full(5, value)).transform(raw)
+    assert ((out > 0.0001) & (out < 0.9999)).all()
+    assert fit_calibrator(np.tile(raw, 3), np.full(15, value)).transform([0.9])[0] == pytest.approx(value, abs=0.49)
+
+
+def test_the_simplest_sufficient_calibrator_is_chosen():
+    assert fit_calibrator(*labels(5)).kind == "identity"
+    assert fit_calibrator(*labels(300, slope=1 / 3)).kind == "temperature"
+    assert fit_calibrator(*labels(300, shift=-2)).kind == "platt"
+    generator = np.random.default_rng(0)
+    raw = generator.random(1500)
+    bump = np.where((raw > 0.3) & (raw < 0.6), 0.9, np.where(raw <= 0.3, 0.05, 0.92))
+    assert fit_calibrator(raw, (generator.random(1500) < bump).astype(float)).kind == "isotonic"
+
+
+@pytest.mark.parametrize(("slope", "shift"), [(1 / 3, 0), (1, -2), (1, 0), (0, 0)])
+def test_forty_labels_are_enough_to_help(slope, shift):
+    before, after = [], []
+    held_out = labels(4000, slope, shift, seed=99)
+    for seed in range(8):
+        calibrator = fit_calibrator(*labels(40, slope, shift, seed))
+        before.append(nll(held_out[0], held_out[1]))
+        after.append(nll(calibrator.transform(held_out[0]), held_out[1]))
+    assert np.mean(after) < np.mean(before) + 0.03
+    if (slope, shift) != (1, 0):
+        assert np.mean(after) < np.mean(before) - 0.1
+
+
+def test_the_choice_is_seeded():
+    raw, correct = labels(60, slope=0.5)
+    one, two = fit_calibrator(raw, correct, seed=3), fit_calibrator(raw, correct, seed=3)
+    assert np.array_equal(one.transform(raw), two.transform(raw))
+
+
+def clopper_pearson(errors, n, level):
+    return binomtest(errors, n).proportion_ci(2 * level - 1, method="exact").high
+
+
+def slow_threshold(confidence, correct, target, level):
+    accepted = None
+    for value in sorted(set(confidence), reverse=True):
+        given_rows = confidence >= value
+        errors = int((1 - correct[given_rows]).sum())
+        n = int(given_rows.sum())
+        if clopper_pearson(0, n, level) > target:
+            continue
+        if clopper_pearson(errors, n, level) > target:
+            break
+        accepted = n
+    return accepted
+
+
+@given(st.integers(0, 10_000), st.sampled_from([0.1, 0.2, 0.4]), st.integers(1, 150))
+def test_abstention_equals_a_slow_search(seed, target, n):
+    generator = np.random.default_rng(seed)
+    confidence = generator.integers(0, 30, n) / 30
+    correct = (generator.random(n) < 0.5 + confidence / 2).astype(float)
+    rule = choose_abstention_threshold(confidence, correct, target)
+    expected = slow_threshold(confidence, correct, target, 0.9)
+    if expected is None:
+        assert not rule.certified
+        assert rule.threshold == 0.5
+        assert rule.coverage == pytest.approx(np.mean(confidence >= 0.5))
+    else:
+        assert rule.certified
+        assert rule.coverage == pytest.approx(expected / n)
+        assert np.sum(confidence >= rule.threshold) == expected
+
+
+def test_five_percent_needs_forty_five_labels():
+    for n, certified in ((44, False), (45, True)):
+        rule = choose_abstention_threshold(np.linspace(0.5, 1, n), np.ones(n))
+        assert rule.certified is certified
+
+
+def test_the_target_is_kept_as_often_as_promised():
+    generator = np.random.default_rng(0)
+    kept = []
+    for _ in range(300):
+        confidence = generator.random(200)
+        correct = (generator.random(200) < confidence).astype(float)
+        rule = choose_abstention_threshold(confidence, correct, target_risk=0.2)
+        if rule.certified:
+            kept.append((1 - rule.threshold) / 2 <= 0.2)  # the true risk above a threshold t is (1 - t) / 2
+    assert len(kept) > 200
+    assert np.mean(kept) > 0.87
+
+
+@pytest.mark.parametrize(
+    ("confidence", "correct", "message"),
+    [
+        ([], [], "at least one labelled answer"),
+        ([0.5, 2.0], [0, 1], "probabilities between 0 and 1"),
+        ([0.5, float("nan")], [0, 1], "probabilities between 0 and 1"),
+        ([0.5, 0.6], [0, 0.5], "zeros and ones"),
+        ([0.5, 0.6], [0], "one for each confidence"),
+    ],
+)
+def test_bad_labels_are_refused_with_a_sentence(confidence, correct, message):
+    for function in (fit_calibrator, choose_abstention_threshold):
+        with pytest.raises(LeamlInputError, match=message):
+            function(confidence, correct)
+
+
+def test_wrong_use_is_refused_with_a_sentence():
+    raw, correct = labels(20)
+    for call, message in [
+        (lambda: PlattScaling().transform(raw), "Fit the platt calibrator"),
+        (lambda: PlattScaling().load_state_dict({}), "Save the calibrator again"),
+        (lambda: fit_calibrator(raw, correct, [1.0]), "one finite out-of-distribution score"),
+        (lambda: choose_abstention_threshold(raw, correct, target_risk=0), "`target_risk`"),
+        (lambda: choose_abstention_threshold(raw, correct, confidence_level=1), "`confidence_level`"),
+    ]:
+        with pytest.raises(LeamlInputError, match=message):
+            call()
+
+
+def states(n, seed=0, shift=0.0):
+    generator = np.random.default_rng(seed)
+    widths = {"vision": 10, "hidden": 12, "logits": 8}
+    made = {key: generator.normal(1, 0.2, (n, width)).astype(np.float32) for key, width in widths.items()}
+    made["vision"][:, 0] += shift
+    return made
+
+
+@pytest.fixture
+def fitted():
+    return Reliability.fit(states(150), *labels(40, slope=0.4))
+
+
+def test_reliability_judges_answers(fitted):
+    raw, _ = labels(50, seed=5)
+    judged = fitted.apply(states(50, seed=1), raw)
+    assert {key: value.shape for key, value in judged.items()} == dict.fromkeys(
+        ("confidence", "ood_score", "is_ood", "abstained"), (50,)
+    )
+    assert judged["is_ood"].mean() < 0.2
+    assert fitted.apply(states(50, seed=2, shift=2), raw)["is_ood"].mean() > 0.8
+    assert np.array_equal(judged["abstained"], judged["is_ood"] | (judged["confidence"] < fitted.abstention.threshold))
+    assert (fitted.unlabeled_rows, fitted.labeled_rows) == (150, 40)
+
+
+@pytest.mark.parametrize("kind", sorted(CALIBRATORS))
+def test_reliability_survives_saving(fitted, tmp_path, kind):
+    raw, correct = labels(60)
+    fitted.calibrator = CALIBRATORS[kind]().fit(raw, correct, np.linspace(-1, 1, 60))
+    fitted.save(tmp_path / "new")
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
+        "leaml_reliability.json",
+        "leaml_reliability.safetensors",
+    ]
+    loaded = Reliability.load(tmp_path / "new")
+    new, raw = states(30, seed=3), labels(30, seed=4)[0]
+    for key, value in fitted.apply(new, raw).items():
+        assert np.array_equal(loaded.apply(new, raw)[key], value), key
+    assert loaded.abstention == fitted.abstention
+
+
+def test_without_labels_confidence_is_left_as_it_is():
+    reliability = Reliability.fit(states(40), [], [])
+    assert isinstance(reliability.calibrator, Identity)
+    assert reliability.apply(states(1, seed=1), [0.7])["confidence"] == pytest.approx([0.7])
+    assert not reliability.abstention.certified
+
+
+def test_states_of_the_labelled_rows_let_confidence_fall_with_unfamiliarity():
+    generator = np.random.default_rng(0)
+    labelled = states(600, seed=1, shift=0)
+    labelled["vision"][:, 0] += generator.exponential(0.7, 600).astype(np.float32)
+    plain = Reliability.fit(states(200), *labels(40))
+    score = plain.ood.score(labelled)
+    correct = (generator.random(600) < expit(3 - 2 * score)).astype(float)
+    reliability = Reliability.fit(states(200), np.full(600, 0.8), correct, labeled_states=labelled)
+    assert reliability.calibrator.kind == "platt_ood"
+    near, far = (reliability.apply(states(20, seed=2, shift=s), np.full(20, 0.8))["confidence"] for s in (0, 3))
+    assert far.mean() < near.mean() - 0.2
+
+
+@pytest.mark.parametrize("name", ["leaml_reliability.safetensors", "leaml_reliability.json"])
+@pytest.mark.parametrize("damage", ["missing", "cut", "empty", "flipped"])
+def test_damaged_files_are_refused_with_a_sentence(fitted, tmp_path, name, damage):
+    fitted.save(tmp_path)
+    path = tmp_path / name
+    content = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        flipped = bytearray(content)
+        flipped[len(content) // 2] ^= 1
+        path.write_bytes({"cut": content[:-30], "empty": b"", "flipped": bytes(flipped)}[damage])
+    with pytest.raises(LeamlInputError, match="is missing there" if damage == "missing" else "damaged"):
+        Reliability.load(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"threshold": 0.9}, {"certified": True}])
+def test_a_changed_threshold_is_refused(fitted, tmp_path, change):
+    fitted.save(tmp_path)
+    path = tmp_path / "leaml_reliability.json"
+    config = json.loads(path.read_text())
+    config["abstention"].update(change)
+    path.write_text(json.dumps(config))
+    with pytest.raises(LeamlInputError, match="damaged"):
+        Reliability.load(tmp_path)
+
+
+def test_another_format_is_named(fitted, tmp_path):
+    fitted.save(tmp_path)
+    path = tmp_path / "leaml_reliability.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+    with pytest.raises(LeamlInputError, match="has format 99, but this version reads format 1"):
+        Reliability.load(tmp_path)
+    path.write_text("[]")
+    with pytest.raises(LeamlInputError, match="damaged"):
+        Reliability.load(tmp_path)
+
+
+def test_one_confidence_a_row_is_asked_for(fitted):
+    with pytest.raises(LeamlInputError, match="2 came for 3 rows"):
+        fitted.apply(states(3), [0.5, 0.5])

@@ -1,0 +1,577 @@
+"""The model: equality with its backbone, cached parts, generation, saving and loading."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import make_connector_config, make_llava, make_text, make_vision, open_adapter, text_config
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoModelForVisualQuestionAnswering,
+    GemmaConfig,
+    GemmaForCausalLM,
+    LlavaForConditionalGeneration,
+    PreTrainedModel,
+)
+
+from leaml_hf import LeamlConfig, LeamlForVisualQA, LeamlInputError, LeamlProcessor
+from leaml_hf.modeling_leaml import answer_span
+
+SRC = Path(__file__).resolve().parents[1] / "src"
+SMALL = {"fusion_dim": 16, "fusion_heads": 2, "fusion_ffn_dim": 16}
+GREEDY = {"max_new_tokens": 5, "do_sample": False, "eos_token_id": None, "pad_token_id": 0}
+
+
+@pytest.fixture()
+def batch() -> dict[str, torch.Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    ids = torch.randint(4, 26, (3, 8), generator=generator)
+    mask = torch.ones_like(ids)
+    mask[1, :3], ids[1, :3] = 0, 0
+    return {
+        "input_ids": ids,
+        "attention_mask": mask,
+        "pixel_values": torch.randn(3, 3, 32, 32, generator=generator),
+    }
+
+
+def make_base(text_folder: Path, folder: Path) -> LeamlForVisualQA:
+    """A LEAML base with an open bridge and a connector, saved."""
+    torch.manual_seed(5)
+    base = LeamlForVisualQA.from_backbones(
+        make_vision(), text_folder, fusion_layers=[], lora_layers=[], bridge_layers=[1, 3], bridge_dim=16,
+        bridge_heads=2, bridge_ffn_dim=16, connector_config=make_connector_config(),
+    )  # fmt: skip
+    for layer in base.bridge.values():
+        layer.open_gate(0.8)
+    base.save_pretrained(folder)
+    return base
+
+
+def saved_adapter(backbone_folders: tuple[Path, Path], folder: Path) -> LeamlForVisualQA:
+    vision, text = backbone_folders
+    model = open_adapter(LeamlForVisualQA.from_backbones(vision, text, fusion_layers=[2, 3], lora_layers=[3], **SMALL))
+    model.save_pretrained(folder)
+    return model
+
+
+@torch.no_grad()
+def logits(model: PreTrainedModel, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    return model(**inputs).logits
+
+
+def text_only(inputs: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    mask = inputs["attention_mask"]
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    return {"input_ids": inputs["input_ids"], "attention_mask": mask, "position_ids": positions}
+
+
+class TestUntrained:
+    def test_composed_gives_the_bits_of_its_language_model(self, composed, batch):
+        assert torch.equal(logits(composed, batch), logits(make_text(), text_only(batch)))
+
+    def test_existing_model_gives_its_own_bits(self):
+        backbone = make_llava()
+        ids = torch.randint(4, 26, (2, 20))
+        ids[:, 2:18] = 3
+        inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids), "pixel_values": torch.randn(2, 3, 32, 32)}
+        expected = logits(backbone, inputs)
+        model = LeamlForVisualQA.from_backbone(backbone)
+        assert torch.equal(logits(model, inputs), expected)
+        assert not torch.equal(logits(open_adapter(model), inputs), expected)
+
+    def test_adapter_on_a_base_gives_the_bits_of_the_base(self, backbone_folders, tmp_path, batch):
+        make_base(backbone_folders[1], tmp_path)
+        base = LeamlForVisualQA.from_pretrained(tmp_path)
+        model = LeamlForVisualQA.from_backbone(str(tmp_path), lora_rank=2, adapt_vision=True)
+        assert torch.equal(logits(model, batch), logits(base, batch))
+        assert not torch.allclose(logits(base, batch), logits(make_text(), text_only(batch)))
+
+    def test_gates_are_closed_after_loading(self, backbone_folders, tmp_path):
+        vision, text = backbone_folders
+        LeamlForVisualQA.from_backbones(vision, text, **SMALL).save_pretrained(tmp_path)
+        model = AutoModel.from_pretrained(tmp_path)
+        assert len(model.fusion) == 1
+        assert all(not layer.alpha.any() for layer in model.fusion.values())
+
+    def test_gates_are_closed_in_a_model_from_its_configuration(self, composed):
+        model = AutoModel.from_config(composed.config)
+        assert all(not layer.alpha.any() for layer in model.fusion.values())
+
+    def test_states_that_are_already_infinite_pass_unchanged(self, composed):
+        hidden = torch.randn(1, 3, 32)
+        hidden[0, 1, 4] = float("inf")
+        out, _, _ = composed.fusion["2"](hidden, torch.randn(1, 16, 24))
+        assert torch.equal(out, hidden)
+
+
+class TestGradients:
+    def test_every_adapter_parameter_learns_and_nothing_else(self, composed, batch):
+        open_adapter(composed).train()
+        labels = batch["input_ids"].clone()
+        labels[:, :5] = -100
+        composed(**batch, labels=labels).loss.backward()
+        for name, parameter in composed.named_parameters():
+            is_adapter = name.startswith("fusion.") or ".lora_" in name
+            assert parameter.requires_grad == is_adapter, name
+            assert (parameter.grad is not None and bool(parameter.grad.any())) == is_adapter, name
+
+    def test_a_closed_gate_can_open(self, composed, batch):
+        composed(**batch, labels=batch["input_ids"]).loss.backward()
+        assert all(layer.alpha.grad.any() for layer in composed.fusion.values())
+
+    def test_checkpointing_keeps_the_gradients(self, composed, batch):
+        open_adapter(composed).train()
+        gradients = []
+        for checkpointing in (False, True):
+            if checkpointing:
+                composed.activation_checkpointing_enable()
+            composed.zero_grad()
+            composed(**batch, labels=batch["input_ids"]).loss.backward()
+            gradients.append({n: p.grad.clone() for n, p in composed.named_parameters() if p.grad is not None})
+        assert gradients[0].keys() == gradients[1].keys()
+        for name, gradient in gradients[0].items():
+            torch.testing.assert_close(gradients[1][name], gradient)
+
+    def test_vision_lora_reaches_encoder_connector_and_bridge(self, backbone_folders, tmp_path, batch):
+        make_base(backbone_folders[1], tmp_path)
+        model = open_adapter(LeamlForVisualQA.from_backbone(str(tmp_path), adapt_vision=True, **SMALL)).train()
+        model(**batch, labels=batch["input_ids"]).loss.backward()
+        reached = {n.split(".")[0] for n, p in model.named_parameters() if ".lora_" in n and p.grad.any()}
+        assert reached == {"backbone", "vision_tower", "connector", "bridge"}
+
+    def test_frozen_encoder_stays_in_evaluation_mode(self, composed):
+        composed.train()
+        assert composed.training
+        assert not composed.vision_tower.training
+
+    def test_loss_is_the_mean_over_the_answer(self, composed, batch):
+        labels = batch["input_ids"].clone()
+        labels[:, :6] = -100
+        out = composed(**batch, labels=labels)
+        chosen = out.logits[:, 5:7].log_softmax(-1).gather(-1, labels[:, 6:, None])
+        torch.testing.assert_close(out.loss, -chosen.mean())
+        span = answer_span(labels)
+        assert span == 3
+        short = composed(**batch, labels=labels, logits_to_keep=span)
+        assert short.logits.shape[1] == 3
+        torch.testing.assert_close(short.loss, out.loss)
+
+
+class TestCachedParts:
+    def test_lower_states_give_the_same_logits(self, composed, batch):
+        open_adapter(composed)
+        lower = composed.encode_lower(batch["input_ids"], batch["attention_mask"])
+        again = logits(composed, {**batch, "lower_states": lower})
+        torch.testing.assert_close(again, logits(composed, batch), rtol=1e-5, atol=1e-5)
+
+    def test_lower_states_from_the_first_layer(self, batch):
+        model = open_adapter(LeamlForVisualQA.from_backbones(make_vision(), make_text(), [0], [0], **SMALL))
+        lower = model.encode_lower(batch["input_ids"], batch["attention_mask"])
+        assert torch.equal(lower, model.get_input_embeddings()(batch["input_ids"]))
+        torch.testing.assert_close(logits(model, {**batch, "lower_states": lower}), logits(model, batch))
+
+    def test_a_decoder_that_scales_its_embeddings_runs_in_two_parts_rightly_or_is_refused(self, batch):
+        sizes = ("vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads")
+        config = GemmaConfig(head_dim=8, num_key_value_heads=2, **{key: getattr(text_config(), key) for key in sizes})
+        model = LeamlForVisualQA.from_backbones(make_vision(), GemmaForCausalLM(config).eval(), **SMALL)
+        try:
+            lower = model.encode_lower(batch["input_ids"], batch["attention_mask"])
+        except LeamlInputError as error:
+            assert "gemma" in str(error)
+        else:
+            torch.testing.assert_close(logits(model, {**batch, "lower_states": lower}), logits(model, batch))
+
+    def test_lower_states_refuse_a_cache(self, composed, batch):
+        with pytest.raises(LeamlInputError, match="without a cache"):
+            composed(lower_states=torch.zeros(1, 2, 32), use_cache=True)
+
+    def test_vision_states_and_index_give_the_same_logits(self, composed, batch):
+        open_adapter(composed)
+        index = torch.tensor([0, 1, 0])
+        repeated = {**batch, "pixel_values": batch["pixel_values"][index]}
+        states = composed.encode_vision(batch["pixel_values"][:2])
+        shared = {**batch, "pixel_values": None, "vision_states": states, "vision_index": index}
+        torch.testing.assert_close(logits(composed, shared), logits(composed, repeated))
+
+    def test_text_alone_needs_no_picture(self, composed, batch):
+        del batch["pixel_values"]
+        with torch.no_grad():
+            assert composed(**batch).vision_states is None
+
+    def test_the_encoder_of_an_existing_model_runs_once(self):
+        backbone = make_llava()
+        runs = []
+        backbone.model.vision_tower.register_forward_hook(lambda *_: runs.append(1))
+        model = LeamlForVisualQA.from_backbone(backbone)
+        ids = torch.full((1, 18), 3)
+        ids[:, -2:] = 5
+        out = model(ids, pixel_values=torch.randn(1, 3, 32, 32), output_attentions=True)
+        assert len(runs) == 1
+        assert out.vision_states.shape == (1, 16, 32)
+        assert "get_image_features" not in vars(backbone)
+
+    def test_a_copy_is_independent(self, composed, batch):
+        twin = copy.deepcopy(composed)
+        open_adapter(twin)
+        assert torch.equal(logits(composed, batch), logits(make_text(), text_only(batch)))
+        assert not torch.allclose(logits(twin, batch), logits(composed, batch))
+
+
+class TestGeneration:
+    def test_left_padding_changes_nothing(self, composed, batch):
+        open_adapter(composed)
+        single = {key: value[1:2] for key, value in batch.items()}
+        single["input_ids"], single["attention_mask"] = single["input_ids"][:, 3:], single["attention_mask"][:, 3:]
+        torch.testing.assert_close(logits(composed, single)[0], logits(composed, batch)[1, 3:], rtol=1e-5, atol=1e-5)
+        together = composed.generate(**batch, **GREEDY)
+        alone = composed.generate(**single, **GREEDY)
+        assert torch.equal(alone[0, -5:], together[1, -5:])
+
+    def test_cache_changes_nothing(self, composed, batch):
+        open_adapter(composed)
+        runs = []
+        composed.vision_tower.register_forward_hook(lambda *_: runs.append(1))
+        with_cache = composed.generate(**batch, **GREEDY)
+        assert len(runs) == 1
+        assert torch.equal(with_cache, composed.generate(**batch, **GREEDY, use_cache=False))
+
+    def test_beams_share_the_picture(self, composed, batch):
+        open_adapter(composed)
+        together = composed.generate(**batch, max_new_tokens=4, num_beams=2, do_sample=False, eos_token_id=None)
+        alone = composed.generate(
+            batch["input_ids"][:1], batch["pixel_values"][:1], max_new_tokens=4, num_beams=2, do_sample=False,
+            eos_token_id=None,
+        )  # fmt: skip
+        assert torch.equal(together[0], alone[0])
+
+    def test_steps_by_hand_with_the_models_own_cache(self, composed, batch):
+        open_adapter(composed)
+        expected = composed.generate(**batch, **GREEDY)
+        ids, mask, past = batch["input_ids"], batch["attention_mask"], None
+        states, tokens = composed.encode_vision(batch["pixel_values"]), ids
+        with torch.no_grad():
+            for _ in range(5):
+                out = composed(tokens, mask, vision_states=states, past_key_values=past, use_cache=True)
+                past, tokens = out.past_key_values, out.logits[:, -1:].argmax(-1)
+                ids, mask = torch.cat([ids, tokens], 1), torch.cat([mask, torch.ones_like(tokens)], 1)
+        assert torch.equal(ids, expected)
+
+    def test_existing_model_generates_as_it_predicts(self):
+        model = open_adapter(LeamlForVisualQA.from_backbone(make_llava(), fusion_layers=[1, 3]))
+        ids = torch.randint(4, 26, (2, 20))
+        ids[:, 2:18] = 3
+        pixels = torch.randn(2, 3, 32, 32)
+        generated = model.generate(ids, pixels, **GREEDY)
+        with torch.no_grad():
+            for _ in range(5):
+                ids = torch.cat([ids, model(ids, pixel_values=pixels).logits[:, -1:].argmax(-1)], 1)
+        assert torch.equal(generated, ids)
+
+
+class TestAnswers:
+    def test_answers_have_what_they_promise(self, composed, processor, pictures):
+        open_adapter(composed)
+        questions = ["how many bars?", "what is the tallest?", "where is the circle"]
+        answers = composed.answer(pictures, questions, processor, batch_size=2, max_new_tokens=4)
+        assert len(answers) == 3
+        for answer in answers:
+            assert isinstance(answer.text, str)
+            assert 0.0 < answer.confidence <= 1.0
+            assert np.isnan(answer.ood_score)
+            assert not answer.is_ood
+            assert not answer.abstained
+            assert answer.evidence.shape == (4, 4)
+            assert answer.evidence.sum() == pytest.approx(1.0, abs=1e-5)
+            assert (answer.evidence >= 0).all()
+
+    def test_batches_and_shared_pictures_change_nothing(self, composed, processor, pictures):
+        open_adapter(composed)
+        questions = ["how many bars?", "what is the colour of the tallest?", "how many"]
+        seen = []
+
+        def count(module, args, kwargs, out):
+            seen.append(kwargs["pixel_values"].shape[0])
+
+        composed.vision_tower.register_forward_hook(count, with_kwargs=True)
+        together = composed.collect([pictures[0]], questions, processor, max_new_tokens=3)
+        assert seen == [1]
+        apart = composed.collect([pictures[0]] * 3, questions, processor, batch_size=1, max_new_tokens=3)
+        assert together.texts == apart.texts
+        for name in ("confidence", "vision", "hidden", "logits", "gates"):
+            np.testing.assert_allclose(getattr(together, name), getattr(apart, name), rtol=1e-4, atol=1e-5)
+        assert set(together.states()) == {"vision", "hidden", "logits", "gates"}
+
+    def test_confidence_is_the_probability_of_the_tokens(self, composed, processor, pictures):
+        open_adapter(composed)
+        inputs = processor(images=pictures[:1], questions=["how many bars?"])
+        records = composed.collect(pictures[:1], ["how many bars?"], processor, max_new_tokens=3)
+        tokens = composed.generate(**inputs, max_new_tokens=3, do_sample=False, eos_token_id=1, pad_token_id=0)
+        new = tokens.shape[1] - inputs["input_ids"].shape[1]
+        mask = torch.ones_like(tokens)
+        with torch.no_grad():
+            scores = composed(tokens, mask, inputs["pixel_values"]).logits[:, -new - 1 : -1].log_softmax(-1)
+        expected = scores.gather(-1, tokens[:, -new:, None]).sum().exp().item()
+        assert records.confidence[0] == pytest.approx(expected, rel=1e-4)
+        assert records.logits.shape == (1, 200)
+
+    def test_reliability_is_applied(self, composed, processor, pictures):
+        class Doubtful:
+            def apply(self, states, raw):
+                assert states["hidden"].shape == (3, 32)
+                ones = np.ones(len(raw))
+                return {"confidence": ones / 2, "ood_score": ones * 7, "is_ood": ones > 0, "abstained": ones > 0}
+
+        composed.reliability = Doubtful()
+        answer = composed.answer(pictures, ["how many?"] * 3, processor)[0]
+        assert (answer.confidence, answer.ood_score, answer.is_ood, answer.abstained) == (0.5, 7.0, True, True)
+
+    def test_a_base_without_gates_shows_its_bridge(self, backbone_folders, tmp_path, processor, pictures):
+        base = make_base(backbone_folders[1], tmp_path)
+        answer = base.answer(pictures[:1], ["how many?"], processor)[0]
+        assert answer.evidence.shape == (4, 4)
+        assert answer.evidence.std() > 0
+
+    @pytest.mark.parametrize(
+        ("images", "questions", "options", "message"),
+        [
+            (2, 3, {}, "2 for 3"),
+            (1, 0, {}, "at least one question"),
+            (1, 1, {"batch_size": 0}, "batch_size"),
+            (1, 1, {"max_new_tokens": 0}, "max_new_tokens"),
+        ],
+    )
+    def test_wrong_use_is_told(self, composed, processor, pictures, images, questions, options, message):
+        with pytest.raises(LeamlInputError, match=message):
+            composed.answer(pictures[:images], ["how many?"] * questions, processor, **options)
+
+
+class TestFiles:
+    def test_round_trip_in_another_process(self, backbone_folders, tmp_path, batch):
+        model = saved_adapter(backbone_folders, tmp_path / "adapter")
+        save_file(batch, tmp_path / "batch.safetensors")
+        code = (
+            "import sys, torch, leaml_hf\n"
+            "from safetensors.torch import load_file, save_file\n"
+            "from transformers import AutoModel\n"
+            "torch.set_num_threads(1)\n"
+            "model = AutoModel.from_pretrained(sys.argv[1] + '/adapter')\n"
+            "assert type(model) is leaml_hf.LeamlForVisualQA and not model.training\n"
+            "with torch.no_grad():\n"
+            "    out = model(**load_file(sys.argv[1] + '/batch.safetensors')).logits\n"
+            "save_file({'logits': out}, sys.argv[1] + '/out.safetensors')\n"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(SRC), "HF_HUB_OFFLINE": "1"}
+        subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, env=environment, capture_output=True)
+        assert torch.equal(load_file(tmp_path / "out.safetensors")["logits"], logits(model, batch))
+        assert not torch.allclose(logits(model, batch), logits(make_text(), text_only(batch)))
+
+    @pytest.mark.parametrize("auto_class", [AutoModelForImageTextToText, AutoModelForVisualQuestionAnswering])
+    def test_other_auto_classes_load_it(self, backbone_folders, tmp_path, batch, auto_class):
+        model = saved_adapter(backbone_folders, tmp_path)
+        assert torch.equal(logits(auto_class.from_pretrained(tmp_path), batch), logits(model, batch))
+
+    def test_a_folder_holds_the_adapter_alone_and_no_path_but_the_base(self, backbone_folders, tmp_path):
+        model = saved_adapter(backbone_folders, tmp_path)
+        assert {file.name for file in tmp_path.iterdir()} == {"config.json", "leaml_adapter.safetensors"}
+        tensors = load_file(tmp_path / "leaml_adapter.safetensors")
+        assert sum(t.numel() for t in tensors.values()) == model.num_added_parameters()["added"]
+        config = json.loads((tmp_path / "config.json").read_text())
+        assert config["text_name_or_path"] == str(backbone_folders[1])
+        assert not config["text_config"].get("_name_or_path")
+        assert config["versions"]["transformers"]
+        assert config["architectures"] == ["LeamlForVisualQA"]
+
+    def test_base_and_adapter_on_it(self, backbone_folders, tmp_path, batch):
+        base = make_base(backbone_folders[1], tmp_path / "base")
+        names = set(load_file(tmp_path / "base" / "leaml_base.safetensors"))
+        assert names
+        assert all(name.startswith(("vision_tower.", "connector.", "bridge.")) for name in names)
+        loaded = LeamlForVisualQA.from_pretrained(tmp_path / "base")
+        torch.testing.assert_close(logits(loaded, batch), logits(base, batch), rtol=1e-2, atol=1e-2)  # float16 on disk
+        model = open_adapter(LeamlForVisualQA.from_backbone(tmp_path / "base", adapt_vision=True, **SMALL))
+        model.save_pretrained(tmp_path / "adapter")
+        again = AutoModel.from_pretrained(tmp_path / "adapter")
+        assert torch.equal(logits(again, batch), logits(model, batch))
+        assert again.config.first_adapted_layer == 1
+
+    def test_adapter_on_an_existing_model(self, tmp_path):
+        make_llava().save_pretrained(tmp_path / "base")
+        model = open_adapter(LeamlForVisualQA.from_backbone(tmp_path / "base"))
+        model.save_pretrained(tmp_path / "adapter")
+        ids = torch.full((1, 18), 3)
+        ids[:, -2:] = 5
+        inputs = {"input_ids": ids, "pixel_values": torch.randn(1, 3, 32, 32)}
+        assert torch.equal(logits(AutoModel.from_pretrained(tmp_path / "adapter"), inputs), logits(model, inputs))
+
+    def test_a_moved_base_can_be_named(self, backbone_folders, tmp_path, batch):
+        make_base(backbone_folders[1], tmp_path / "base")
+        model = open_adapter(LeamlForVisualQA.from_backbone(tmp_path / "base", **SMALL))
+        model.save_pretrained(tmp_path / "adapter")
+        (tmp_path / "base").rename(tmp_path / "moved")
+        with pytest.raises(LeamlInputError, match="base"):
+            LeamlForVisualQA.from_pretrained(tmp_path / "adapter")
+        again = LeamlForVisualQA.from_pretrained(tmp_path / "adapter", base=str(tmp_path / "moved"))
+        assert torch.equal(logits(again, batch), logits(model, batch))
+
+    def test_another_base_is_refused(self, backbone_folders, tmp_path):
+        saved_adapter(backbone_folders, tmp_path / "adapter")
+        with pytest.raises(LeamlInputError, match=r"another base.*sha256"):
+            LeamlForVisualQA.from_pretrained(tmp_path / "adapter", text=make_text(seed=9))
+        make_base(backbone_folders[1], tmp_path / "base")
+        with pytest.raises(LeamlInputError, match="other weights"):
+            LeamlForVisualQA.from_pretrained(tmp_path / "base", text=make_text(seed=9))
+
+    def test_a_file_cut_short_is_refused(self, backbone_folders, tmp_path):
+        saved_adapter(backbone_folders, tmp_path)
+        file = tmp_path / "leaml_adapter.safetensors"
+        file.write_bytes(file.read_bytes()[:-100])
+        with pytest.raises(LeamlInputError, match="cut short"):
+            LeamlForVisualQA.from_pretrained(tmp_path)
+
+    def test_a_missing_file_is_told(self, backbone_folders, tmp_path):
+        saved_adapter(backbone_folders, tmp_path)
+        (tmp_path / "leaml_adapter.safetensors").unlink()
+        with pytest.raises(LeamlInputError, match=r"no leaml_adapter\.safetensors"):
+            AutoModel.from_pretrained(tmp_path)
+
+    @pytest.mark.parametrize("damage", ["missing", "unexpected", "shape", "nan"])
+    def test_tensors_that_do_not_match_are_refused(self, backbone_folders, tmp_path, damage):
+        saved_adapter(backbone_folders, tmp_path)
+        file = tmp_path / "leaml_adapter.safetensors"
+        tensors = load_file(file)
+        name = next(key for key in tensors if "lora_B" in key)
+        if damage == "missing":
+            del tensors[name]
+        elif damage == "unexpected":
+            tensors["backbone.model.layers.0.self_attn.q_proj.lora_A.weight"] = torch.zeros(8, 32)
+        elif damage == "shape":
+            tensors[name] = tensors[name][:, :4].contiguous()
+        else:
+            tensors[name][0, 0] = float("nan")
+        save_file(tensors, file)
+        with pytest.raises(LeamlInputError, match="lora"):
+            LeamlForVisualQA.from_pretrained(tmp_path)
+
+    def test_a_model_with_nan_is_not_saved(self, backbone_folders, tmp_path):
+        model = saved_adapter(backbone_folders, tmp_path / "good")
+        with torch.no_grad():
+            model.fusion["2"].alpha[0] = float("nan")
+        with pytest.raises(LeamlInputError, match=r"fusion\.2\.alpha"):
+            model.save_pretrained(tmp_path / "bad")
+        assert not (tmp_path / "bad").exists()
+
+    def test_a_base_without_a_name_is_told(self, composed, tmp_path):
+        with pytest.raises(LeamlInputError, match="save the base first"):
+            composed.save_pretrained(tmp_path)
+
+    def test_another_kind_of_model_is_told(self, backbone_folders):
+        with pytest.raises(LeamlInputError, match="holds a llama model"):
+            LeamlForVisualQA.from_pretrained(backbone_folders[1])
+
+
+class TestMerging:
+    def test_merging_changes_only_rounding(self, composed, batch):
+        open_adapter(composed)
+        before = logits(composed, batch)
+        report = composed.merge_adapter()
+        assert report == {"changed": 14, "expected": 14}
+        torch.testing.assert_close(logits(composed, batch), before, rtol=1e-4, atol=1e-4)
+        composed.unmerge_adapter()
+        torch.testing.assert_close(logits(composed, batch), before, rtol=1e-4, atol=1e-4)
+
+    def test_an_untrained_adapter_merges_to_nothing(self, composed):
+        assert composed.merge_adapter() == {"changed": 0, "expected": 0}
+
+    def test_a_merged_model_saves_the_same_adapter(self, backbone_folders, tmp_path, batch):
+        model = saved_adapter(backbone_folders, tmp_path / "a")
+        before = logits(model, batch)
+        model.merge_adapter()
+        model.save_pretrained(tmp_path / "b")
+        assert torch.equal(logits(LeamlForVisualQA.from_pretrained(tmp_path / "b"), batch), before)
+
+
+class TestMaking:
+    def test_configuration_round_trip(self, composed, tmp_path):
+        composed.config.save_pretrained(tmp_path)
+        config = AutoConfig.from_pretrained(tmp_path)
+        assert isinstance(config, LeamlConfig)
+        assert config.fusion_layers == [2, 3]
+        assert config.text_config.model_type == "llama"
+        assert config.first_adapted_layer == 2
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"lora_rank": 0}, "lora_rank must be 1 or more, but got 0"),
+            ({"fusion_layers": [-1]}, "fusion_layers"),
+            ({"fusion_dim": 10, "fusion_heads": 4}, "10 and 4"),
+            ({"lora_dropout": 1.0}, "lora_dropout"),
+            ({"text_config": text_config()}, "together"),
+        ],
+    )
+    def test_wrong_values_are_named(self, options, message):
+        with pytest.raises(LeamlInputError, match=message):
+            LeamlConfig(**options)
+
+    def test_layers_that_do_not_exist_are_named(self):
+        with pytest.raises(LeamlInputError, match="layer 4, but the backbone has layers 0 to 3"):
+            LeamlForVisualQA.from_backbones(make_vision(), make_text(), fusion_layers=[4])
+        with pytest.raises(LeamlInputError, match="fusion_alpha"):
+            LeamlForVisualQA.from_backbones(
+                make_vision(), make_text(), fusion_layers=[], lora_layers=[], fusion_alpha=1
+            )
+
+    def test_one_adapter_at_a_time(self, composed):
+        with pytest.raises(LeamlInputError, match="has an adapter already"):
+            composed.attach_adapter()
+
+    def test_a_loaded_model_is_used_itself(self):
+        backbone = make_llava()
+        assert LeamlForVisualQA.from_backbone(backbone).backbone is backbone
+        assert isinstance(backbone, LlavaForConditionalGeneration)
+
+    def test_half_precision_keeps_the_adapter_in_single(self, batch):
+        model = LeamlForVisualQA.from_backbones(make_vision().bfloat16(), make_text().bfloat16(), **SMALL)
+        trainable = {p.dtype for p in model.parameters() if p.requires_grad}
+        assert trainable == {torch.float32}
+        assert logits(open_adapter(model), batch).dtype == torch.bfloat16
+
+    def test_parameters_are_counted_by_part(self, composed, capsys):
+        counts = composed.num_added_parameters()
+        trainable = sum(p.numel() for p in composed.parameters() if p.requires_grad)
+        assert counts["lora"] + counts["fusion"] == trainable
+        assert counts["base"] + trainable == sum(p.numel() for p in composed.parameters())
+        composed.print_trainable_parameters()
+        assert f"{trainable:,}" in capsys.readouterr().out
+
+    def test_processor_and_model_go_together(self, composed, processor, pictures):
+        rows = [{"image": picture, "question": "how many?", "answer": "two"} for picture in pictures]
+        assert isinstance(pictures[0], Image.Image)
+        assert isinstance(processor, LeamlProcessor)
+        assert composed(**processor.collate(rows)).loss.isfinite()
+
+
+@pytest.mark.parametrize("first", ["from transformers import AutoProcessor", "from leaml_hf import LeamlConfig"])
+def test_the_auto_classes_know_leaml_and_importing_the_package_is_cheap(first):
+    code = (
+        "import sys, leaml_hf\n"
+        "assert 'torch' not in sys.modules\n"
+        f"{first}\n"
+        "from transformers import AutoConfig, AutoModel, AutoProcessor\n"
+        "from transformers.models.auto.processing_auto import PROCESSOR_MAPPING\n"
+        "config_class = type(AutoConfig.for_model('leaml'))\n"
+        "assert AutoModel._model_mapping[config_class] is leaml_hf.LeamlForVisualQA\n"
+        "assert PROCESSOR_MAPPING[config_class] is leaml_hf.LeamlProcessor\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": str(SRC)})

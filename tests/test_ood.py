@@ -1,0 +1,219 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.covariance import LedoitWolf
+from sklearn.metrics import roc_auc_score
+from sklearn.neighbors import NearestNeighbors
+
+from leaml_hf.errors import LeamlInputError
+from leaml_hf.reliability.ood import KNN, Energy, Mahalanobis, MaxSoftmax, OODCombiner, state_array
+
+WIDTHS = {"vision": 24, "hidden": 16, "logits": 12}
+
+
+def states(n, seed=0, shift=0.0):
+    generator = np.random.default_rng(seed)
+    made = {}
+    for offset, (key, width) in enumerate(WIDTHS.items()):
+        mixing = np.random.default_rng(100 + offset).normal(size=(width, width))  # the same domain for every seed
+        made[key] = (2 + generator.normal(size=(n, width)) @ mixing * 0.2).astype(np.float32)
+    made["vision"] += shift * np.random.default_rng(7).choice([-1, 1], size=WIDTHS["vision"]).astype(np.float32)
+    made["hidden"] += shift * np.random.default_rng(8).choice([-1, 1], size=WIDTHS["hidden"]).astype(np.float32)
+    return made
+
+
+def test_max_softmax_and_energy_equal_torch():
+    logits = torch.randn(5, 7, generator=torch.Generator().manual_seed(0)) * 4
+    expected = 1 - logits.softmax(dim=1).max(dim=1).values
+    assert MaxSoftmax().fit({}).score({"logits": logits}) == pytest.approx(expected.numpy(), abs=1e-6)
+    assert Energy().score({"logits": logits}) == pytest.approx(-logits.logsumexp(1).numpy(), rel=1e-5)
+
+
+def test_scores_of_logits_survive_huge_logits():
+    logits = np.array([[1e4, 0.0], [0.0, 0.0]], dtype=np.float32)
+    assert MaxSoftmax().score({"logits": logits}) == pytest.approx([0, 0.5])
+    assert Energy().score({"logits": logits}) == pytest.approx([-1e4, -np.log(2)])
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("n", [12, 200])
+def test_mahalanobis_equals_ledoit_wolf_where_no_direction_is_merged(normalize, n):
+    fitted, new = states(n), states(30, seed=1, shift=0.3)
+
+    def prepare(rows):
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True) if normalize else rows
+
+    reference = LedoitWolf().fit(prepare(fitted["vision"]).astype(np.float64))
+    expected = np.sqrt(reference.mahalanobis(prepare(new["vision"]).astype(np.float64)))
+    score = Mahalanobis("vision", normalize=normalize).fit(fitted)
+    assert score.score(new) == pytest.approx(expected, rel=1e-3)
+
+
+def test_mahalanobis_in_compact_form_still_sees_what_lies_outside_the_leading_directions():
+    generator = np.random.default_rng(0)
+    spread = np.array([5.0] * 4 + [0.1] * 12)
+    rows = (generator.normal(size=(300, 16)) * spread).astype(np.float32)
+    score = Mahalanobis("hidden", normalize=False, components=4).fit({"hidden": rows})
+    assert score.directions.shape == (4, 16)
+    outside = np.zeros((1, 16), dtype=np.float32)
+    outside[0, 10] = 2.0  # 20 deviations in a direction that was merged with others
+    projected = (outside - score.mean) @ score.directions.T
+    assert np.sqrt(projected**2 @ score.precisions[:-1])[0] < 0.1  # next to nothing within the leading directions
+    assert score.score({"hidden": outside})[0] > score.score({"hidden": rows}).max()
+
+
+@pytest.mark.parametrize("n", [3, 10])
+def test_mahalanobis_takes_repeated_rows(n):
+    pictures = states(n)["vision"]
+    score = Mahalanobis("vision").fit({"vision": np.repeat(pictures, 8, axis=0)})
+    assert score.directions @ score.directions.T == pytest.approx(np.eye(len(score.directions)), abs=1e-4)
+    assert len(score.directions) < n
+    new = score.score({"vision": states(20, seed=1, shift=1.0)["vision"]})
+    assert new.min() > score.score({"vision": pictures}).max()
+
+
+def test_mahalanobis_plus_plus_does_not_see_length():
+    fitted, new = states(80), states(5, seed=1)
+    score = Mahalanobis("hidden").fit(fitted)
+    assert score.name == "hidden.mahalanobis++"
+    assert score.score({"hidden": new["hidden"] * 7}) == pytest.approx(score.score(new), rel=1e-4)
+
+
+def test_knn_equals_scikit_learn():
+    fitted, new = states(60), states(9, seed=1)
+    finder = NearestNeighbors(n_neighbors=3, metric="cosine").fit(fitted["vision"])
+    expected = finder.kneighbors(new["vision"])[0][:, 2]
+    score = KNN("vision", neighbor=3).fit(fitted)
+    assert score.score(new) == pytest.approx(expected, abs=2e-3)  # the bank is float16
+    assert score.bank.dtype == np.float16
+
+
+def test_knn_stores_a_seeded_subset_and_each_picture_once():
+    fitted = states(50)
+    repeated = {"vision": np.repeat(fitted["vision"], 4, axis=0)}
+    assert KNN("vision").fit(repeated).bank.shape == (50, 24)
+    one, same, other = (KNN("vision", bank_size=10, seed=seed).fit(fitted).bank for seed in (1, 1, 2))
+    assert one.shape == (10, 24)
+    assert np.array_equal(one, same)
+    assert not np.array_equal(one, other)
+    assert np.isfinite(KNN("vision", neighbor=99).fit(fitted).score(fitted)).all()
+
+
+def test_combiner_finds_a_shift_and_keeps_the_true_positive_rate():
+    combiner = OODCombiner().fit(states(400))
+    familiar, unfamiliar = combiner.score(states(2000, seed=1)), combiner.score(states(300, seed=2, shift=0.8))
+    assert np.mean(familiar <= combiner.threshold) == pytest.approx(0.95, abs=0.03)
+    assert abs(familiar.mean()) < 0.2
+    scores, labels = np.concatenate([familiar, unfamiliar]), np.repeat([0, 1], [2000, 300])
+    assert roc_auc_score(labels, scores) > 0.9
+    assert set(combiner.components(states(2))) == {
+        "vision.mahalanobis++",
+        "hidden.mahalanobis++",
+        "vision.knn",
+        "logits.energy",
+    }
+
+
+def test_questions_about_one_picture_stay_in_one_fold():
+    pictures = states(60)
+    repeated = {key: np.repeat(value, 5, axis=0) for key, value in pictures.items()}
+    noise = np.random.default_rng(0).normal(scale=1e-4, size=repeated["vision"].shape).astype(np.float32)
+    noisy = {**repeated, "vision": repeated["vision"] + noise}
+    new = states(500, seed=1)
+
+    def accepted(combiner):
+        return np.mean(combiner.score(new) <= combiner.threshold)
+
+    scores = [KNN("vision", neighbor=1)]
+    assert accepted(OODCombiner(scores).fit(repeated)) > 0.85  # equal vision states are recognised
+    assert accepted(OODCombiner(scores).fit(noisy, groups=np.repeat(np.arange(60), 5))) > 0.85
+    assert accepted(OODCombiner(scores).fit(noisy)) < 0.2  # what would happen otherwise
+
+
+def test_combiner_is_the_mean_of_standardised_scores():
+    combiner = OODCombiner([Energy(), MaxSoftmax()]).fit(states(50))
+    new = states(6, seed=3)
+    expected = 0
+    for column, score in enumerate((Energy(), MaxSoftmax())):
+        held_out = score.score(states(50))  # nothing to learn, so cross-fitting changes nothing
+        expected = expected + (score.score(new) - held_out.mean()) / held_out.std() / 2
+        assert combiner.centers[column] == pytest.approx(held_out.mean())
+    assert combiner.score(new) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_score_that_never_varies_adds_next_to_nothing():
+    fitted = {**states(40), "logits": np.ones((40, 12), dtype=np.float32)}
+    combiner = OODCombiner().fit(fitted)
+    new = {**states(20, seed=1), "logits": np.full((20, 12), 1 + 1e-7, dtype=np.float32)}
+    assert np.abs(combiner.components(new)["logits.energy"]).max() < 1
+
+
+@pytest.mark.parametrize("n", [4, 5, 7, 30])
+def test_few_rows_are_enough(n):
+    combiner = OODCombiner().fit(states(n))
+    assert np.isfinite(combiner.score(states(10, seed=1))).all()
+
+
+def test_save_and_load_give_the_same_scores():
+    combiner = OODCombiner(seed=4).fit(states(70))
+    again = OODCombiner.from_config(combiner.config())
+    again.load_state_dict(combiner.state_dict())
+    new = states(20, seed=1)
+    assert np.array_equal(again.score(new), combiner.score(new))
+    assert again.threshold == combiner.threshold
+
+
+def test_tensors_of_low_precision_are_taken():
+    fitted = states(40)
+    tensors = {key: torch.from_numpy(value).to(torch.bfloat16).requires_grad_() for key, value in fitted.items()}
+    assert state_array(tensors, "vision") == pytest.approx(fitted["vision"], rel=1e-2)
+    assert OODCombiner().fit(tensors).score(tensors).shape == (40,)
+
+
+@given(st.integers(0, 5), st.permutations(range(20)))
+def test_scores_of_a_row_do_not_depend_on_its_neighbours(seed, order):
+    combiner = OODCombiner().fit(states(30))
+    new = states(20, seed=seed)
+    shuffled = {key: value[list(order)] for key, value in new.items()}
+    assert combiner.score(shuffled) == pytest.approx(combiner.score(new)[list(order)], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s.pop("hidden"), 'Give the state "hidden"'),
+        (lambda s: s.update(vision=s["vision"][0]), r"\[rows, width\]"),
+        (lambda s: s.update(vision=s["vision"][:0]), r"\[rows, width\]"),
+        (lambda s: s.update(logits=s["logits"] * np.nan), "not finite"),
+        (lambda s: s.update(hidden=s["hidden"][1:]), "same number of rows"),
+        (lambda s: s.update({key: value[:3] for key, value in s.items()}), "at least four different pictures, not 3"),
+        (lambda s: s.update(hidden=np.ones_like(s["hidden"])), "the same in all rows"),
+    ],
+)
+def test_bad_states_are_refused_with_a_sentence(change, message):
+    bad = states(20)
+    change(bad)
+    with pytest.raises(LeamlInputError, match=message):
+        OODCombiner().fit(bad)
+
+
+def test_wrong_use_is_refused_with_a_sentence():
+    for call, message in [
+        (lambda: OODCombiner([]), "distinct names"),
+        (lambda: OODCombiner([Energy(), Energy()]), "distinct names"),
+        (lambda: OODCombiner(tpr=1.0), "`tpr`"),
+        (lambda: OODCombiner(folds=1), "`folds`"),
+        (lambda: OODCombiner().score(states(5)), "Fit the out-of-distribution scores"),
+        (lambda: OODCombiner().state_dict(), "Fit the out-of-distribution scores"),
+        (lambda: OODCombiner().fit(states(5), groups=[1, 2]), "2 groups and 5 rows"),
+        (lambda: KNN("vision").score(states(5)), "Fit the score vision.knn"),
+        (lambda: Mahalanobis("vision").fit(states(1)), "at least two rows"),
+        (lambda: KNN("vision").fit(states(5)).score({"vision": np.ones((2, 3))}), "width 24, not 3"),
+        (lambda: KNN("vision").load_state_dict({"bonk": np.ones(1)}), "Save vision.knn again"),
+        (lambda: OODCombiner().load_state_dict({}), "missing or unknown arrays"),
+        (lambda: OODCombiner.from_config({"scores": [{"kind": "new"}]}), 'no score "new"'),
+    ]:
+        with pytest.raises(LeamlInputError, match=message):
+            call()
