@@ -22,6 +22,7 @@ from leaml_hf import LeamlForVisualQA, LeamlProcessor
 
 torch.set_num_threads(1)
 
+SMALL_ADAPTER = {"fusion_dim": 16, "fusion_heads": 2, "fusion_ffn_dim": 16}
 WORDS = [
     "<pad>", "<eos>", "<unk>", "<image>", "Question", "Answer", ":", "?", "how", "many", "bars", "what", "is", "the",
     "tallest", "colour", "red", "blue", "green", "one", "two", "three", "four", "of", "circle", "where",

@@ -13,6 +13,8 @@ from .fusion import VisionCall
 if TYPE_CHECKING:
     from .modeling_leaml import LeamlForVisualQA
 
+KEPT_LOGITS = 64
+
 
 @dataclass
 class Answer:
@@ -48,7 +50,8 @@ class AnswerRecords:
             calibrated.
         vision (`np.ndarray`): `[n, Dv]` mean vision state.
         hidden (`np.ndarray`): `[n, D]` last hidden state where the first answer token is predicted.
-        logits (`np.ndarray`): `[n, V]` float32 logits of the first answer token.
+        logits (`np.ndarray`): `[n, 64]` float32: the 63 highest logits of the first answer token, falling, and the
+            log-sum-exp of the others: softmax, energy and entropy come out as from all V, and n rows stay small.
         gates (`np.ndarray`): `[n, G]` gates of all fused layers at that position, in (-1, 1).
         evidence (`list[np.ndarray]`): n maps `[h, w]` that sum to 1.
     """
@@ -252,16 +255,33 @@ def answer_batch(
             output_logits=True,
         )
     tokens = output.sequences[:, given["input_ids"].shape[1] :]  # [B, new tokens]
-    first_logits = output.logits[0].float()  # [B, V]
     return AnswerRecords(
         texts=processor.decode_answers(tokens),
         confidence=_sequence_probability(tokens, output.logits, tokenizer.eos_token_id),
         vision=_mean_states(call, tokens.shape[0]).cpu().numpy(),
         hidden=call.last_hidden_state[:, -1].float().cpu().numpy(),
-        logits=first_logits.cpu().numpy(),
+        logits=compact_logits(output.logits[0].float()).cpu().numpy(),
         gates=_last_gates(call, tokens.shape[0]).cpu().numpy(),
         evidence=_evidence(model, call, tokens.shape[0]),
     )
+
+
+def compact_logits(logits: torch.Tensor, keep: int = KEPT_LOGITS) -> torch.Tensor:
+    """
+    The highest logits, and one that stands for all others.
+
+    Args:
+        logits (`torch.Tensor`): `[B, V]`.
+        keep (`int`, *optional*): columns of the result; nothing is done where V is no larger.
+
+    Returns:
+        `torch.Tensor`: `[B, keep]` with the same log-sum-exp as `logits`.
+    """
+    if logits.shape[1] <= keep:
+        return logits
+    top = logits.topk(keep - 1)
+    others = logits.scatter(1, top.indices, -torch.inf).logsumexp(1, keepdim=True)
+    return torch.cat([top.values, others], dim=1)
 
 
 def _answer_batch(

@@ -1,12 +1,13 @@
 """The `leaml` command. With `--json` standard output holds one JSON object; everything else goes to standard error."""
 
 import argparse
+import contextlib
 import json
 import logging
 import math
-import os
 import shlex
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ MODEL_HELP = "a folder, a Hub id, or a shipped base (leaml-smol)"
 def _adapt(args: argparse.Namespace) -> dict[str, Any]:
     from .training.adapt import OOD_SETS, adapt
 
+    _load_silently()
     options = {
         name: getattr(args, name) for name in ("max_steps", "learning_rate", "consistency_weight", "replay_share")
     }
@@ -54,6 +56,18 @@ def _print_adapt(out: dict[str, Any]) -> None:
     print(f"Adapter, leaml_results.json and report.html are in {out['output']}")
 
 
+def _load_silently() -> None:
+    """Loading rows and weights shows no bars and no reports, so that an error stands alone; downloads keep theirs."""
+    import datasets
+    from huggingface_hub.utils import enable_progress_bars
+    from transformers.utils import logging as transformers_logging
+
+    datasets.disable_progress_bars()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    enable_progress_bars()
+
+
 def _load(model: str) -> tuple[Any, Any]:
     from .modeling_leaml import LeamlForVisualQA
     from .processing_leaml import load_processor
@@ -64,6 +78,7 @@ def _load(model: str) -> tuple[Any, Any]:
 def _answer(args: argparse.Namespace) -> dict[str, Any]:
     from .processing_leaml import load_image
 
+    _load_silently()
     image = load_image(args.image)
     model, processor = _load(args.model)
     answers = model.answer([image] * len(args.question), args.question, processor)
@@ -89,12 +104,14 @@ def _print_answer(out: dict[str, Any]) -> None:
 
 
 def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
-    from .data.sources import evaluation_split
+    from .data.sources import complete_rows, evaluation_split
     from .evaluation.runner import evaluate_model
-    from .training.adapt import sample_rows
+    from .training.adapt import outside_rows, sample_rows
 
-    dataset = sample_rows(evaluation_split(args.data, args.seed), args.rows, args.seed)
-    outside = {name: sample_rows(evaluation_split(name, args.seed), args.rows, args.seed) for name in args.ood or ()}
+    _load_silently()
+    labelled = complete_rows(evaluation_split(args.data, args.seed), args.data, ("question", "answer"))
+    dataset = sample_rows(labelled, args.rows, args.seed)
+    outside = {name: outside_rows(name, args.rows, args.seed) for name in args.ood or ()}
     model, processor = _load(args.model)
     return evaluate_model(
         model, processor, dataset, outside, tolerance=args.tolerance, progress=not args.quiet
@@ -142,6 +159,7 @@ def _pretrain(args: argparse.Namespace) -> dict[str, Any]:
 def _inspect(args: argparse.Namespace) -> dict[str, Any]:
     from .inspection import inspect_model
 
+    _load_silently()
     return inspect_model(args.model)
 
 
@@ -164,6 +182,19 @@ def _print_pairs(out: dict[str, Any]) -> None:
         print(f"{key:24}{value}")
 
 
+def _integer(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
+    """For argparse: reads a whole number from `least` to `most`."""
+
+    def read(text: str) -> int:
+        value = int(text)
+        if not least <= value <= most:
+            raise argparse.ArgumentTypeError(f"must be from {least} to {most}, not {value}")
+        return value
+
+    read.__name__ = "whole number"  # in argparse's own message
+    return read
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="leaml", description="Label-efficient adapters that know when they don't know."
@@ -174,7 +205,9 @@ def _parser() -> argparse.ArgumentParser:
         "--json", action="store_true", help="print one JSON object and nothing else on standard output"
     )
     common.add_argument("--quiet", action="store_true", help="no progress bars")
-    common.add_argument("--seed", type=int, default=0, help="seed of everything drawn at random (default 0)")
+    common.add_argument(
+        "--seed", type=_integer(0, 2**32 - 1), default=0, help="seed of everything drawn at random (default 0)"
+    )
 
     def command(name: str, run: Callable, show: Callable, summary: str, example: str) -> argparse.ArgumentParser:
         sub = commands.add_parser(
@@ -194,8 +227,10 @@ def _parser() -> argparse.ArgumentParser:
     adapt.add_argument(
         "--ood", action="append", metavar="DATA", help="pictures from elsewhere to measure OOD detection on"
     )
-    adapt.add_argument("--test-rows", type=int, default=1500, help="test questions judged at most (default 1500)")
-    adapt.add_argument("--max-steps", type=int, help="training steps at most")
+    adapt.add_argument(
+        "--test-rows", type=_integer(1), default=1500, help="test questions judged at most (default 1500)"
+    )
+    adapt.add_argument("--max-steps", type=_integer(1), help="training steps at most")
     adapt.add_argument("--learning-rate", type=float, help="peak learning rate")
     adapt.add_argument("--consistency-weight", type=float, help="weight of the unlabelled pictures; 0 leaves them out")
     adapt.add_argument("--replay-share", type=float, help="source rows per labelled row; 0 for none")
@@ -206,25 +241,27 @@ def _parser() -> argparse.ArgumentParser:
     answer.add_argument("image", help="a picture file")
     answer.add_argument("question", nargs="+", help="one or more questions")
 
-    evaluate = command("evaluate", _evaluate, _print_evaluate, "Accuracy, calibration and OOD figures on labelled pictures.",
+    evaluate = command("evaluate", _evaluate, _print_evaluate,
+                       "Accuracy, calibration and OOD figures on labelled pictures.",
                        "leaml evaluate out/my-charts my-charts --ood visual-arrays:layout/base --json")  # fmt: skip
     evaluate.add_argument("model", help=MODEL_HELP)
     evaluate.add_argument("data", help=DATA_HELP)
     evaluate.add_argument("--ood", action="append", metavar="DATA", help="pictures from elsewhere")
-    evaluate.add_argument("--rows", type=int, help="questions judged at most, drawn by seed (default: all)")
+    evaluate.add_argument("--rows", type=_integer(1), help="questions judged at most, drawn by seed (default: all)")
     evaluate.add_argument("--tolerance", type=float, help="relative error that numbers may have, such as 0.05")
 
     generate = command("generate", _generate, _print_pairs, "Write a drawn data set as an ImageFolder.",
                        "leaml generate visual-arrays:chart/style --rows 800 --output out/chart-style")  # fmt: skip
     generate.add_argument("data", help="real-charts, or visual-arrays:task/variant/domain")
-    generate.add_argument("--rows", type=int, default=800, help="rows a split (default 800)")
+    generate.add_argument("--rows", type=_integer(1), default=800, help="rows a split (default 800)")
     generate.add_argument("--output", required=True, help="folder to write")
 
-    pretrain = command("pretrain", _pretrain, _print_pairs, "Train the base leaml-smol on drawn pictures; resumes after a kill.",
+    pretrain = command("pretrain", _pretrain, _print_pairs,
+                       "Train the base leaml-smol on drawn pictures; resumes after a kill.",
                        "leaml pretrain --output out/leaml-smol")  # fmt: skip
     pretrain.add_argument("--output", required=True, help="folder for checkpoints and the base")
-    pretrain.add_argument("--pictures", type=int, default=192_000, help="pictures for the vision half")
-    pretrain.add_argument("--rows", type=int, default=160_000, help="questions for the bridge")
+    pretrain.add_argument("--pictures", type=_integer(1), default=192_000, help="pictures for the vision half")
+    pretrain.add_argument("--rows", type=_integer(1), default=160_000, help="questions for the bridge")
 
     inspect = command("inspect", _inspect, _print_inspect, "Parameters added, adapted layers and base of a model.",
                       "leaml inspect reference")  # fmt: skip
@@ -232,6 +269,10 @@ def _parser() -> argparse.ArgumentParser:
 
     command("doctor", _doctor, _print_pairs, "Check the installation.", "leaml doctor")
     return parser
+
+
+def _one_line(error: Exception) -> str:
+    return "leaml: " + " ".join(str(error).split())
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -248,14 +289,15 @@ def main(argv: list[str] | None = None) -> int:
     args.command_line = shlex.join(["leaml", *arguments])
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logger.setLevel(logging.WARNING if args.quiet else logging.INFO)
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    warnings.filterwarnings("ignore", message="Image size")  # Pillow's; such a picture is refused with a sentence
     try:
-        out = args.run(args)
+        with contextlib.redirect_stdout(sys.stderr):  # libraries print there too
+            out = args.run(args)
     except LeamlInputError as error:
-        print(f"leaml: {error}", file=sys.stderr)
+        print(_one_line(error), file=sys.stderr)
         return 2
     except (LeamlError, OSError) as error:
-        print(f"leaml: {error}", file=sys.stderr)
+        print(_one_line(error), file=sys.stderr)
         return 1
     if args.json:
         print(json.dumps(out))

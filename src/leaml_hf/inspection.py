@@ -13,7 +13,8 @@ def inspect_model(name: str) -> dict[str, Any]:
     Sizes, layers and base of a model.
 
     Args:
-        name (`str`): a folder, Hub id, the name of a shipped base, or `"reference"` (ViT-L/16 and a 7B LM; sizes only).
+        name (`str`): a folder, Hub id, the name of a shipped base, or `"reference"` (ViT-L/16 and a 7B LM; sizes
+            only).
 
     Returns:
         `dict`: `parameters` by part with `percent` added, `fusion_layers`, `lora_layers`, `bridge_layers`, `base`,

@@ -1,5 +1,6 @@
 """How many of the answers present may be used, and which."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -26,7 +27,7 @@ def parse_budget(budget: str, available: int) -> int:
         count = available if text == "all" else (
             round(available * float(text[:-1]) / 100) if text.endswith("%") else int(text)
         )  # fmt: skip
-    except ValueError:
+    except (ValueError, OverflowError):  # inf% overflows
         raise LeamlInputError(
             f"--labels takes a share such as 1%, a number such as 200, or all, not '{text}'."
         ) from None
@@ -37,7 +38,7 @@ def parse_budget(budget: str, available: int) -> int:
 
 @dataclass
 class LabelledPool:
-    """`labelled` to learn from, `held_out` (labelled too) to stop, guard and calibrate by, and the rest `unlabelled`."""
+    """`labelled` to learn from, `held_out` (labelled too) to stop, guard and calibrate by, the rest `unlabelled`."""
 
     labelled: "Dataset"
     held_out: "Dataset"
@@ -59,29 +60,35 @@ def draw_labels(dataset: "Dataset", budget: str, seed: int = 0) -> LabelledPool:
         seed (`int`, *optional*, defaults to 0): of the draw.
 
     Raises:
-        LeamlInputError: if there are fewer than 4 labels: two to learn from and two to check by.
+        LeamlInputError: if there are fewer than 4 labels (two to learn from and two to check by), or all of them are
+            of one picture.
     """
+    from datasets import Value
+
     answers, questions = dataset["answer"], dataset["question"]
     answered = np.array([i for i, (a, q) in enumerate(zip(answers, questions, strict=True)) if a and q], dtype=int)
     count = parse_budget(budget, len(answered))
     if count < 4:
-        raise LeamlInputError(f"Only {count} label{'s' if count > 1 else ''} may be used; at least 4 are needed, two to learn "
-                              "from and two to check the result by.")  # fmt: skip
+        raise LeamlInputError(f"Only {count} label{'s' if count > 1 else ''} may be used; at least 4 are needed, two "
+                              "to learn from and two to check the result by.")  # fmt: skip
     rng = np.random.default_rng([seed, 4711])
     chosen = rng.permutation(answered)[:count]
     pictures = picture_keys(dataset)
-    groups = list(dict.fromkeys(pictures[i] for i in chosen))
+    sizes = Counter(pictures[i] for i in chosen)  # in the order drawn
+    if len(sizes) == 1:
+        raise LeamlInputError("All labels that may be used are of one picture, so none can be held out to check the "
+                              "result by; label a second picture or ask for more.")  # fmt: skip
     held_pictures: set[str] = set()
-    target = max(2, round(HELD_OUT_SHARE * count))
-    for key in groups[:-1]:  # one picture at least stays to learn from
-        if sum(pictures[i] in held_pictures for i in chosen) >= target:
-            break
-        held_pictures.add(key)
+    target, so_far = max(2, round(HELD_OUT_SHARE * count)), 0
+    for key, size in sizes.items():
+        if so_far < target and so_far + size <= count - 2:  # two labels at least stay to learn from
+            held_pictures.add(key)
+            so_far += size
     held = [int(i) for i in chosen if pictures[i] in held_pictures]
     labelled = [int(i) for i in chosen if pictures[i] not in held_pictures]
     used = set(map(int, chosen))
     rest = dataset.select([i for i in range(len(dataset)) if i not in used])
-    unlabelled = rest.remove_columns("answer").add_column("answer", [None] * len(rest))
+    unlabelled = rest.remove_columns("answer").add_column("answer", [None] * len(rest), feature=Value("string"))
     return LabelledPool(dataset.select(labelled), dataset.select(held), unlabelled)
 
 

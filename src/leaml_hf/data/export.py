@@ -22,12 +22,14 @@ def write_folder(spec: str, output: Path, rows: int, seed: int = 0) -> Path:
         `Path`: the folder.
 
     Raises:
-        LeamlInputError: if the cell does not exist, `rows` is below 1 or the folder holds something.
+        LeamlInputError: if the cell does not exist, `rows` is below 1, or the folder holds something or is a file.
     """
     if not spec.startswith(VISUAL_ARRAYS):
         raise LeamlInputError(f"'{spec}' cannot be generated; give real-charts or visual-arrays:task/variant/domain.")
     if rows < 1:
         raise LeamlInputError(f"--rows must be at least 1, not {rows}.")
+    if output.is_file():
+        raise LeamlInputError(f"{output} is a file; give a new folder.")
     if output.exists() and any(output.iterdir()):
         raise LeamlInputError(f"{output} is not empty; give a new folder.")
     task, variant, _ = parse_cell(spec)

@@ -4,8 +4,11 @@
 copies pictures into its cache. Here rows keep the path and a picture is decoded when it is used.
 """
 
+import csv
 import hashlib
+import json
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,26 +24,42 @@ METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 SPLIT_SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}  # by picture, where a folder has no splits of its own
 
 
+def _records(path: Path) -> list[dict[str, Any]]:
+    """Rows of a metadata file with the types they have there; of a CSV file, texts."""
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text("utf-8-sig").split("\n") if line.strip()]
+    if path.suffix == ".csv":
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            records = list(csv.DictReader(file, strict=True))
+        if any(None in record for record in records):
+            raise ValueError("a row has more cells than the first line")
+        return [{key: value for key, value in record.items() if value != ""} for record in records]
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_table(path).to_pylist()
+
+
 def _read_metadata(path: Path) -> list[dict[str, Any]]:
     """Rows of a metadata file, missing cells left out."""
-    import pandas as pd
-
-    readers = {".jsonl": lambda p: pd.read_json(p, lines=True, dtype=False, convert_dates=False),
-               ".csv": lambda p: pd.read_csv(p, dtype=str), ".parquet": pd.read_parquet}  # fmt: skip
     try:
-        table = readers[path.suffix](path)
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors, pyarrow's too
+        records = _records(path)
+    except (ValueError, OSError, csv.Error) as error:  # the parsers of JSON and Parquet raise ValueErrors
         raise LeamlInputError(f"{path} could not be read as {path.suffix[1:]} ({error}); mend or remove it.") from None
-    if len(table) and "file_name" not in table.columns:
-        raise LeamlInputError(f"{path} has no column file_name; every row must name its picture.")
     rows = []
-    for record in table.to_dict("records"):
-        rows.append({k: v for k, v in record.items() if not (pd.api.types.is_scalar(v) and pd.isna(v))})
+    for number, record in enumerate(records, 1):
+        row = {k: v for k, v in record.items() if v is not None and v == v} if isinstance(record, dict) else {}
+        if not row.get("file_name"):
+            raise LeamlInputError(f"{path} row {number} has no file_name; every row must name its picture.")
+        rows.append(row)
     return rows
 
 
-def _text(value: Any) -> str | None:
+def _text(value: Any, where: str) -> str | None:
     """A question or an answer as text; an empty one counts as missing."""
+    if isinstance(value, (list, dict)):
+        raise LeamlInputError(f"{where} has a list as question or answer; give one text or number.")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # pandas makes floats of integers beside a missing one
     text = "" if value is None else str(value).strip()
     return text or None
 
@@ -50,19 +69,21 @@ def _folder_rows(folder: Path) -> list[dict[str, Any]]:
     if len(found) > 1:
         raise LeamlInputError(f"{folder} has {found[0].name} and {found[1].name}; keep one metadata file.")
     rows, named = [], set()
-    for number, record in enumerate(_read_metadata(found[0]) if found else []):
-        name = str(record.pop("file_name", ""))
-        path = folder / name
-        if not path.resolve().is_relative_to(folder.resolve()):
-            raise LeamlInputError(f"{found[0]} row {number + 1} names '{name}', which lies outside the folder.")
-        if not path.is_file():
-            raise LeamlInputError(f"{found[0]} row {number + 1} names '{name}', but there is no such file; "
+    for number, record in enumerate(_read_metadata(found[0]) if found else [], 1):
+        name, where = str(record.pop("file_name")), f"{found[0]} row {number}"
+        inside = os.path.normpath(name)
+        if os.path.isabs(inside) or inside.split(os.sep)[0] == "..":
+            raise LeamlInputError(f"{where} names '{name}', which lies outside the folder; name a file within it.")
+        path = folder / inside
+        if not os.path.isfile(path):
+            raise LeamlInputError(f"{where} names '{name}', but there is no such file; "
                                   "add the picture or remove the row.")  # fmt: skip
         named.add(path)
-        row = {"image": str(path), "question": _text(record.pop("question", None)),
-               "answer": _text(record.pop("answer", None)), "id": str(record.pop("id", f"{name}#{number}"))}  # fmt: skip
-        rows.append({**row, **record})
-    bare = sorted(p for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES and p not in named)
+        row = {"image": str(path), "question": _text(record.pop("question", None), where),
+               "answer": _text(record.pop("answer", None), where),
+               "id": str(record.pop("id", f"{name}#{number - 1}"))}  # fmt: skip
+        rows.append({**row, **{key: value for key, value in record.items() if key not in row}})
+    bare = sorted(path for path in folder.rglob("*") if _is_picture(path, folder) and path not in named)
     if bare and found:
         logger.warning("%d pictures in %s have no row in %s; they count as unlabelled, without a question.",
                        len(bare), folder, found[0].name)  # fmt: skip
@@ -71,9 +92,16 @@ def _folder_rows(folder: Path) -> list[dict[str, Any]]:
     return rows
 
 
+def _is_picture(path: Path, folder: Path) -> bool:
+    """Whether a file is named like a picture; what file managers and notebooks hide beside pictures is none."""
+    hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+    return path.suffix.lower() in IMAGE_SUFFIXES and not hidden and path.is_file()
+
+
 def split_of(picture: str, seed: int) -> str:
-    """The split a picture falls into, by a hash of its path's name, so that no picture is on both sides."""
-    digest = hashlib.sha256(f"{seed}/{Path(picture).name}".encode()).digest()
+    """The split a picture falls into, by a hash of its file: a picture is on one side, under all its names."""
+    content = hashlib.sha256(Path(picture).read_bytes()).hexdigest()
+    digest = hashlib.sha256(f"{seed}/{content}".encode()).digest()
     point, edge = int.from_bytes(digest[:8], "big") / 2**64, 0.0
     for split, share in SPLIT_SHARES.items():
         edge += share
@@ -85,19 +113,20 @@ def split_of(picture: str, seed: int) -> str:
 def rows_to_dataset(rows: list[dict[str, Any]]) -> "Dataset":
     """Rows as a `Dataset` whose pictures are decoded on use; keys that only some rows have become None elsewhere."""
     import datasets
+    import pyarrow as pa
 
     keys = dict.fromkeys(("image", "question", "answer", "id"))
     for row in rows:
         keys.update(dict.fromkeys(row))
+    columns = {key: [row.get(key) for row in rows] for key in keys}
     try:
-        dataset = datasets.Dataset.from_dict({key: [row.get(key) for row in rows] for key in keys})
+        features = datasets.Features.from_arrow_schema(pa.table(columns).schema)
+        features |= {"image": datasets.Image(), **dict.fromkeys(("question", "answer"), datasets.Value("string"))}
+        return datasets.Dataset.from_dict(columns, features=features)
     except (TypeError, ValueError, OverflowError) as error:
         raise LeamlInputError(
             f"A metadata column holds values of different kinds ({error}); use one kind a column."
         ) from None
-    for key in ("question", "answer"):  # a column of None alone has no type of its own
-        dataset = dataset.cast_column(key, datasets.Value("string"))
-    return dataset.cast_column("image", datasets.Image())
 
 
 def check_pictures(paths: list[str]) -> None:
@@ -133,8 +162,8 @@ def load_folder(folder: str | Path, seed: int = 0) -> dict[str, "Dataset"]:
         seed (`int`, *optional*, defaults to 0): of the split by picture, where the folder has no splits.
 
     Returns:
-        `dict[str, Dataset]`: by split; a split without rows is left out. A row without an answer is unlabelled, a picture
-        without a row has no question.
+        `dict[str, Dataset]`: by split; a split without rows is left out. A row without an answer is unlabelled, a
+        picture without a row has no question.
 
     Raises:
         LeamlInputError: if the folder is missing or empty, a row's file is missing, or a picture cannot be used.
@@ -144,14 +173,30 @@ def load_folder(folder: str | Path, seed: int = 0) -> dict[str, "Dataset"]:
         raise LeamlInputError(f"There is no folder {folder}.")
     parts = [name for name in SPLIT_FOLDERS if (folder / name).is_dir()]
     if parts:
+        _check_nothing_beside(folder)
         splits = {name: _folder_rows(folder / name) for name in parts}
     else:
-        splits = {name: [] for name in SPLIT_FOLDERS}
-        for row in _folder_rows(folder):
-            splits[split_of(row["image"], seed)].append(row)
-    splits = {name: rows for name, rows in splits.items() if rows}
-    if not splits:
-        raise LeamlInputError(f"{folder} holds no pictures; put pictures and a metadata.jsonl with file_name, question "
-                              "and answer into it.")  # fmt: skip
-    check_pictures(sorted({row["image"] for rows in splits.values() for row in rows}))
-    return {name: rows_to_dataset(rows) for name, rows in splits.items()}
+        splits = {"": _folder_rows(folder)}
+    rows = [row for part in splits.values() for row in part]
+    if not rows:
+        raise LeamlInputError(f"{folder} holds no pictures; put pictures and a metadata.jsonl with file_name, "
+                              "question and answer into it.")  # fmt: skip
+    pictures = sorted({row["image"] for row in rows})
+    check_pictures(pictures)
+    if not parts:
+        split = {picture: split_of(picture, seed) for picture in pictures}
+        splits = {name: [row for row in rows if split[row["image"]] == name] for name in SPLIT_FOLDERS}
+    return {name: rows_to_dataset(part) for name, part in splits.items() if part}
+
+
+def _check_nothing_beside(folder: Path) -> None:
+    """Refuses metadata, and tells of pictures, that lie beside split folders, where nothing is read."""
+    for name in METADATA_NAMES:
+        if (folder / name).exists():
+            raise LeamlInputError(f"{folder} has split folders, so {name} is not read; put one into each of them, "
+                                  "with file_name relative to it.")  # fmt: skip
+    beside = [path for path in folder.rglob("*") if _is_picture(path, folder)
+              and path.relative_to(folder).parts[0] not in SPLIT_FOLDERS]  # fmt: skip
+    if beside:
+        logger.warning("%d pictures in %s are not read, since they are in none of %s.", len(beside), folder,
+                       ", ".join(SPLIT_FOLDERS))  # fmt: skip

@@ -16,7 +16,7 @@ VISUAL_ARRAYS_ROWS = {"train": 8000, "validation": 800, "test": 1600}
 
 
 def parse_cell(spec: str) -> tuple[str, str, str]:
-    """Task, variant and domain of `visual-arrays:task/variant/domain`; variant and domain default to base and synthetic.
+    """Task, variant and domain of `visual-arrays:task/variant/domain`; without them, base and synthetic.
 
     Raises:
         LeamlInputError: if there is no such cell.
@@ -42,7 +42,25 @@ def _hub_dataset(name: str) -> dict[str, "Dataset"]:
     except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
         raise LeamlInputError(f"'{name}' is neither a folder here nor a data set that could be loaded from the Hub "
                               f"({type(error).__name__}); check the name and the network.") from None  # fmt: skip
+    for split, rows in loaded.items():
+        for column in ("image", "question", "answer", "id"):
+            if column not in rows.column_names:
+                raise LeamlInputError(f"The split {split} of '{name}' has no column {column}; rows need image, "
+                                      "question, answer and id.")  # fmt: skip
     return dict(loaded)
+
+
+def complete_rows(dataset: "Dataset", name: str, columns: tuple[str, ...]) -> "Dataset":
+    """The rows of DATA `name` in which no column of `columns` is empty.
+
+    Raises:
+        LeamlInputError: if there is no such row.
+    """
+    cells = zip(*(dataset[column] for column in columns), strict=True)
+    rows = dataset.select([i for i, row in enumerate(cells) if all(row)])
+    if len(rows) == 0:
+        raise LeamlInputError(f"{name} has no row with {' and '.join(columns)}; add them to its metadata.")
+    return rows
 
 
 def load_data(
@@ -51,7 +69,8 @@ def load_data(
     """Rows of DATA by split.
 
     Args:
-        spec (`str`): a folder, a Hub data set, `real-charts` (drawn at first use) or `visual-arrays:task/variant/domain`.
+        spec (`str`): a folder, a Hub data set, `real-charts` (drawn at first use) or
+            `visual-arrays:task/variant/domain`.
         splits (`tuple[str, ...]`, *optional*): the splits wanted; one that DATA lacks is left out.
         seed (`int`, *optional*, defaults to 0): of drawn data, and of the split where a folder has none.
 

@@ -1,4 +1,4 @@
-"""Answers a data set row by row and turns what came out into figures; nothing of size rows x tokens x words is kept."""
+"""Answers a data set row by row and turns what came out into figures; nothing of rows x tokens x words is kept."""
 
 import time
 from collections import defaultdict
@@ -169,8 +169,9 @@ def evaluate_model(
         progress (`bool`, *optional*, defaults to `False`): whether to show bars.
 
     Returns:
-        [`Evaluation`]; its results have `n, accuracy, accuracy_ci, ece, brier, nll, aurc, coverage, selective_accuracy,
-        latency_ms, per_program`, and with OOD data `auroc, auprc, fpr95` over all of it and each set's own under `ood`.
+        [`Evaluation`]; its results have `n, accuracy, accuracy_ci, ece, brier, nll, aurc, coverage,
+        selective_accuracy, latency_ms, per_program`, and with OOD data `auroc, auprc, fpr95` over all of it and each
+        set's own under `ood`.
 
     Raises:
         LeamlInputError: if no row has both a question and an answer.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.budget import LabelledPool, draw_labels
-from ..data.sources import evaluation_split, load_data
+from ..data.sources import complete_rows, evaluation_split, load_data
 from ..errors import LeamlInputError
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def adapt(
     Args:
         data (`str`): see `load_data`.
         base (`str`): name of a shipped base, folder or Hub id.
-        output (`str` or `Path`): folder for adapter, `leaml_results.json` and `report.html`; must be new or empty, or an
-            earlier output.
-        labels (`str`, *optional*, defaults to `"1%"`): how many answers of the training split may be used, held-out ones
-            included.
+        output (`str` or `Path`): folder for adapter, `leaml_results.json` and `report.html`; must be new or empty, or
+            an earlier output.
+        labels (`str`, *optional*, defaults to `"1%"`): how many answers of the training split may be used, held-out
+            ones included.
         ood (`tuple[str, ...]`, *optional*): DATA of pictures from elsewhere, to measure OOD detection on.
         seed (`int`, *optional*, defaults to 0): of everything drawn at random.
         test_rows (`int`, *optional*, defaults to 1500): test rows judged at most; None for all.
@@ -66,6 +66,9 @@ def adapt(
     Raises:
         LeamlInputError: if DATA, base, label budget or output cannot be used.
     """
+    import torch
+    from transformers import PrinterCallback
+
     from ..evaluation.report import write_report
     from ..evaluation.runner import evaluate_model
     from ..modeling_leaml import LeamlForVisualQA
@@ -79,18 +82,24 @@ def adapt(
     if "train" not in splits:
         raise LeamlInputError(f"{data} has no training pictures; put them into train/ or into the folder itself.")
     pool = draw_labels(splits["train"], labels, seed)
-    test = sample_rows(_judged(splits, pool), test_rows, seed)
-    outside = {name: sample_rows(evaluation_split(name, seed), OOD_ROWS, seed) for name in ood}
+    test = sample_rows(_judged(data, splits, pool), test_rows, seed)
+    outside = {name: outside_rows(name, OOD_ROWS, seed) for name in ood}
+    _make_output(output)
     logger.info("%d labels (%d of them held out), %d unlabelled rows, %d test rows.", pool.labels_used,
                 len(pool.held_out), len(pool.unlabelled), len(test))  # fmt: skip
     model = LeamlForVisualQA.from_backbone(base, **(adapter_options or {}))
     processor = load_processor(base)
     before = evaluate_model(model, processor, test, outside, progress=progress)
     arguments = LeamlTrainingArguments(
-        output_dir=str(output), seed=seed, disable_tqdm=not progress, **training_options
+        output_dir=str(output),
+        seed=seed,
+        disable_tqdm=not progress,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        **training_options,
     )
     trainer = LeamlTrainer(model, arguments, processor, pool.labelled, pool.unlabelled, pool.held_out,
                            _replay(base, seed, arguments.replay_share))  # fmt: skip
+    trainer.remove_callback(PrinterCallback)  # the history has what it prints
     trainer.train()
     inside = sample_rows(pool.unlabelled, RELIABILITY_ROWS, seed)
     trainer.fit_reliability(inside if len(inside) >= 8 else splits["train"])
@@ -117,29 +126,37 @@ def adapt(
     return results
 
 
+def outside_rows(name: str, count: int | None, seed: int) -> "Dataset":
+    """At most `count` rows with a question of DATA `name`, which stands for what is out of distribution."""
+    return sample_rows(complete_rows(evaluation_split(name, seed), name, ("question",)), count, seed)
+
+
 def check_output(output: str | Path) -> Path:
-    """Makes the output folder; refuses one that holds something else, so that nothing is overwritten by mistake."""
+    """Refuses an output folder that holds something else, so that nothing is overwritten by mistake."""
     output = Path(output)
     if output.is_file():
         raise LeamlInputError(f"{output} is a file; give a folder for the output.")
     if output.is_dir() and any(output.iterdir()) and not (output / "config.json").exists():
         raise LeamlInputError(f"{output} holds files that are not an adapter; give a new folder for the output.")
+    return output
+
+
+def _make_output(output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise LeamlInputError(
             f"{output} cannot be made ({error.strerror}); give another folder for the output."
         ) from None
-    return output
 
 
-def _judged(splits: dict[str, "Dataset"], pool: LabelledPool) -> "Dataset":
+def _judged(data: str, splits: dict[str, "Dataset"], pool: LabelledPool) -> "Dataset":
     """The test split; without one the validation split, and without that the held-out labels (said in the report)."""
     for name in ("test", "validation"):
         if name in splits and any(splits[name]["answer"]):
-            return splits[name]
-    logger.warning("There is no test or validation split with answers: figures are on the held-out labels, which also chose "
-                   "the stopping point, so they are a little too good.")  # fmt: skip
+            return complete_rows(splits[name], data, ("question", "answer"))
+    logger.warning("There is no test or validation split with answers: figures are on the held-out labels, which also "
+                   "chose the stopping point, so they are a little too good.")  # fmt: skip
     return pool.held_out
 
 

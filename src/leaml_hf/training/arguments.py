@@ -12,9 +12,9 @@ class LeamlTrainingArguments(TrainingArguments):
     r"""
     `TrainingArguments` with LEAML's own options.
 
-    The following defaults differ from those of [`~transformers.TrainingArguments`]: `learning_rate` 2e-4 falling on a cosine with
-    warm-up to 5e-5, `max_grad_norm` 1.0, `label_smoothing_factor` 0.05, `per_device_train_batch_size` 16, `max_steps` 300,
-    `remove_unused_columns` `False`, `report_to` `"none"`, `save_strategy` `"no"`.
+    The following defaults differ from those of [`~transformers.TrainingArguments`]: `learning_rate` 2e-4 falling on a
+    cosine with warm-up to 5e-5, `max_grad_norm` 1.0, `label_smoothing_factor` 0.05, `per_device_train_batch_size` 16,
+    `max_steps` 300, `remove_unused_columns` `False`, `report_to` `"none"`, `save_strategy` `"no"`.
 
     Args:
         consistency_weight (`float`, *optional*, defaults to 1.0):
@@ -26,10 +26,11 @@ class LeamlTrainingArguments(TrainingArguments):
         refresh_rows (`int`, *optional*, defaults to 400):
             Unlabelled rows in such a draw.
         teacher_decay (`float`, *optional*, defaults to 0.98):
-            Decay a step of the exponential moving average of the adapter (Tarvainen & Valpola 2017); the average is the teacher,
-            what is judged on held-out labels, and what is handed over.
+            Decay a step of the exponential moving average of the adapter (Tarvainen & Valpola 2017); the average is
+            the teacher, what is judged on held-out labels, and what is handed over.
         keep_share (`float`, *optional*, defaults to 0.5):
-            Share of pseudo-answers kept at most; those above the running mean of the teacher's confidence are candidates.
+            Share of pseudo-answers kept at most; those above the running mean of the teacher's confidence are
+            candidates.
         evaluate_every (`int`, *optional*, defaults to 50):
             Steps between looks at the held-out labels; the best average so far is kept and handed over.
         patience (`int`, *optional*, defaults to 4):

@@ -1,23 +1,20 @@
-"""What the frozen backbone computes, computed once: vision states by picture and view, lower-layer text states by text."""
+"""What the frozen backbone computes, computed once: vision states by picture and view, lower text states by text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
 from ..processing_leaml import LeamlProcessor
-from .views import strong_view
-
-WEAK = -1  # the picture as it is; views 0, 1, … are strong
+from .views import view_of
 
 
 class FrozenCache:
     """
     Vision states and lower text states of a composed model, kept in memory in bfloat16.
 
-    Valid while the vision half and the lower layers stay as they are: the trainer uses it where LoRA stays out of both.
+    Valid while the vision half and the lower layers stay as they are: the trainer uses it where LoRA is in neither.
 
     Args:
         model (`LeamlForVisualQA`): composed, in evaluation mode while the cache fills.
@@ -30,20 +27,13 @@ class FrozenCache:
         self._vision: dict[tuple[str, int], Tensor] = {}
         self._lower: dict[str, Tensor] = {}
 
-    def picture(self, image: Image.Image, key: str, view: int) -> Image.Image:
-        """The picture itself, or its strong view number `view`."""
-        if view == WEAK:
-            return image
-        stream = int.from_bytes(key.encode()[-6:], "big")
-        return strong_view(image.convert("RGB"), np.random.default_rng([self.seed, stream, view]))
-
     @torch.no_grad()
-    def vision(self, keys: Sequence[str], views: Sequence[int], images: Sequence[Image.Image]) -> Tensor:
-        """States `[B, N, Dv]` of B pictures (lazily decoded `images`), `keys` naming their content."""
+    def vision(self, keys: Sequence[str], views: Sequence[int], images: Sequence[Callable[[], Image.Image]]) -> Tensor:
+        """States `[B, N, Dv]` of B pictures, `keys` naming their content; `images` decode those not here yet."""
         wanted = list(zip(keys, views, strict=True))
         missing = {spot: i for i, spot in enumerate(wanted) if spot not in self._vision}
         if missing:
-            pictures = [self.picture(images[i], key, view) for (key, view), i in missing.items()]
+            pictures = [view_of(images[i](), key, view, self.seed) for (key, view), i in missing.items()]
             pixels = self.processor(images=pictures)["pixel_values"].to(self.model.device)
             for spot, states in zip(missing, self.model.encode_vision(pixels), strict=True):
                 self._vision[spot] = states.to("cpu", torch.bfloat16)

@@ -70,8 +70,8 @@ class AveragedAdapter:
 @dataclass
 class AdaptiveThreshold:
     """
-    A confidence threshold that follows the teacher: the running mean of its confidence (FreeMatch, Wang et al. 2023, eq. 5),
-    and never so low that more than `keep_share` of a draw is kept.
+    A confidence threshold that follows the teacher: the running mean of its confidence (FreeMatch, Wang et al. 2023,
+    eq. 5), and never so low that more than `keep_share` of a draw is kept.
     """
 
     keep_share: float

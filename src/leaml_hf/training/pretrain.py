@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from transformers import ResNetModel
 
 from ..backbones import SMOLLM2, load_text_backbone, load_tokenizer
+from ..data.visual_arrays.scenes import QUESTIONS_PER_SCENE
 from ..modeling_leaml import LeamlForVisualQA
 from ..processing_leaml import LeamlProcessor
 from .pretrain_bridge import heldout_accuracy, pretrain_bridge
@@ -16,7 +17,8 @@ from .pretrain_tower import WIDTH, connector_config, pretrain_tower, tower_confi
 from .tower import DenseHeads
 
 BRIDGE_LAYERS = list(range(20, 28))
-TOWER_BATCH, BRIDGE_BATCH, QUESTIONS = 32, 12, 8
+TOWER_BATCH, BRIDGE_BATCH = 32, 12
+READING_BATCHES = 900  # of the tower's
 
 
 def pretrain_base(output: Path, pictures: int, rows: int) -> dict[str, Any]:
@@ -34,7 +36,9 @@ def pretrain_base(output: Path, pictures: int, rows: int) -> dict[str, Any]:
     text, _ = load_text_backbone(SMOLLM2)
     tokenizer = load_tokenizer(SMOLLM2)
     words = text.get_input_embeddings().weight.detach()
-    weights = load_file(pretrain_tower(output, tokenizer, words, pictures // TOWER_BATCH, TOWER_BATCH))
+    weights = load_file(
+        pretrain_tower(output, tokenizer, words, pictures // TOWER_BATCH, READING_BATCHES, TOWER_BATCH)
+    )
     model = LeamlForVisualQA.from_backbones(
         vision=ResNetModel(tower_config()), text=SMOLLM2, fusion_layers=[], lora_layers=[],
         connector_config=connector_config(), bridge_layers=BRIDGE_LAYERS, bridge_dim=256, bridge_heads=4,
@@ -44,7 +48,7 @@ def pretrain_base(output: Path, pictures: int, rows: int) -> dict[str, Any]:
     dense = DenseHeads(WIDTH)
     for part, module in (("vision_tower", model.vision_tower), ("connector", model.connector), ("dense", dense)):
         module.load_state_dict({k.removeprefix(part + "."): v for k, v in weights.items() if k.startswith(part + ".")})
-    pretrain_bridge(model, processor, output, rows // (BRIDGE_BATCH * QUESTIONS), dense, BRIDGE_BATCH)
+    pretrain_bridge(model, processor, dense, output, rows // (BRIDGE_BATCH * QUESTIONS_PER_SCENE), BRIDGE_BATCH)
     folder = output / "base"
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

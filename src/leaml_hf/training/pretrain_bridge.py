@@ -1,12 +1,8 @@
-"""Second stage of pre-training: gated cross-attention from the trained vision half into the upper layers of a frozen LM."""
+"""Second stage of pre-training: gated cross-attention from the trained vision half into a frozen LM's upper layers."""
 
-import json
-import logging
-import time
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from ..data.visual_arrays import load_visual_arrays
@@ -15,11 +11,9 @@ from ..modeling_leaml import LeamlForVisualQA, answer_span
 from ..processing_leaml import LeamlProcessor
 from .cache import FrozenCache
 from .objectives import answer_loss
-from .pretrain_tower import Averages, schedule
-from .source_data import SourceStream, source_loader
+from .stage import Averages, Stage, Step, schedule
 from .tower import DenseHeads, TowerBatch
 
-logger = logging.getLogger(__name__)
 GATE = 0.75  # tanh(alpha) at the start: from closed gates a bridge crawls
 HELD_OUT_ROWS = 480
 
@@ -31,87 +25,61 @@ def heldout_accuracy(
     means = Averages()
     for task in ("chart", "layout"):
         dataset = load_visual_arrays(task, "base", split="validation", num_rows=rows)
-        for program, right in zip(dataset["program"], predict(model, processor, dataset).correct, strict=True):
-            means.add(task, float(right))
-            means.add(f"{task}/{program}", float(right))
+        correct = predict(model, processor, dataset).correct.tolist()
+        means.add_programs([f"{task}/{program}" for program in dataset["program"]], correct)
     return means.read()
 
 
-def trained_parts(model: LeamlForVisualQA, with_vision: bool) -> nn.ModuleDict:
-    """What is trained: the bridge, and at the end the vision half too."""
-    parts = {"bridge": model.bridge}
-    return nn.ModuleDict(
-        parts | {"vision_tower": model.vision_tower, "connector": model.connector} if with_vision else parts
-    )
-
-
-def pretrain_bridge(model: LeamlForVisualQA, processor: LeamlProcessor, output_dir: Path, num_batches: int,
-                    dense: DenseHeads, batch_size: int = 12, peak_rate: float = 1e-3, vision_rate: float = 1e-4,
-                    vision_from: float = 0.6, save_every: int = 100, evaluate_every: int = 500) -> None:  # fmt: skip
-    """Trains the bridge of a base whose vision half is trained; goes on from its checkpoint where there is one.
+def pretrain_bridge(
+    model: LeamlForVisualQA, processor: LeamlProcessor, dense: DenseHeads, output: Path, num_batches: int,
+    batch_size: int = 12, peak_rate: float = 1e-3, vision_rate: float = 2e-4, vision_from: float = 0.5,
+    stop_after: int | None = None, **options: int,
+) -> Path:  # fmt: skip
+    """Trains the bridge of a base whose vision half is trained, and towards the end the vision half with it.
 
     Args:
-        model ([`LeamlForVisualQA`]): a base with `bridge_layers`.
+        model ([`LeamlForVisualQA`]): a base with `bridge_layers`; its language model stays frozen.
         processor ([`LeamlProcessor`]): of the model.
-        output_dir (`Path`): for checkpoint and `bridge_log.jsonl`.
-        num_batches (`int`): batches in all, of `batch_size` pictures with 8 questions each.
-        dense ([`DenseHeads`]): trained heads, which keep the vision half's states what they are while it is trained on.
-        peak_rate (`float`): learning rate of the bridge; `vision_rate` of the vision half, which joins at the share
-            `vision_from` of the batches.
+        dense ([`DenseHeads`]): trained heads, which keep the vision half's states what they are when it is trained on.
+        output (`Path`): for `bridge.safetensors`, its log and checkpoint, which a killed run goes on from.
+        num_batches (`int`): batches in all.
+        batch_size (`int`, *optional*, defaults to 12): pictures a batch, with 8 questions each.
+        peak_rate (`float`, *optional*, defaults to 1e-3): learning rate of the bridge.
+        vision_rate (`float`, *optional*, defaults to 2e-4): that of the vision half.
+        vision_from (`float`, *optional*, defaults to 0.5): share of the batches after which the vision half joins.
+        stop_after (`int`, *optional*): ends early, as a kill would.
+        options: of [`Stage`].
+
+    Returns:
+        `Path`: of the weights of bridge, vision half and dense heads.
     """
-    output_dir.mkdir(parents=True, exist_ok=True)
-    weights, state = output_dir / "bridge.safetensors", output_dir / "bridge_state.pt"
-    model.requires_grad_(False)
+    model.requires_grad_(False).eval()  # batch statistics of the tower stay
     model.backbone.to(torch.bfloat16)
-    everything = nn.ModuleDict({**trained_parts(model, True), "dense": dense}).requires_grad_(True)
+    vision = nn.ModuleDict({"vision_tower": model.vision_tower, "connector": model.connector, "dense": dense})
+    trained = nn.ModuleDict({"bridge": model.bridge, **vision}).requires_grad_(True)
     for layer in model.bridge.values():
         layer.open_gate(GATE)
-    groups = [{"params": list(model.bridge.parameters()), "peak": peak_rate},
-              {"params": [*model.vision_tower.parameters(), *model.connector.parameters(), *dense.parameters()],
-               "peak": vision_rate}]  # fmt: skip
-    optimizer = torch.optim.AdamW(groups, lr=peak_rate, weight_decay=0.02, betas=(0.9, 0.98))
-    start, seconds = 0, 0.0
-    if state.exists():
-        everything.load_state_dict(load_file(weights), strict=True)
-        saved = torch.load(state, weights_only=True)
-        optimizer.load_state_dict(saved["optimizer"])
-        start, seconds = saved["step"], saved["seconds"]
+    groups = [{"params": list(part.parameters())} for part in (model.bridge, vision)]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.02, betas=(0.9, 0.98))
     cache = FrozenCache(model, processor)
-    stream = SourceStream(processor.tokenizer, batch_size, start, num_batches)
-    means, clock = Averages(), time.time()
-    for step, batch in enumerate(source_loader(stream), start):
-        joint = step >= vision_from * num_batches
-        for group in optimizer.param_groups:
-            group["lr"] = schedule(step, num_batches, group["peak"], warmup=100)
-        loss, correct = _step(model, processor, cache, dense, batch, joint)
-        loss.backward()
-        nn.utils.clip_grad_norm_(everything.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        means.add("loss", loss.item())
-        for program, right in zip(batch.programs, correct.tolist(), strict=True):
-            means.add(program, right)
-            means.add(program.split("/")[0], right)
-        done = step + 1
-        if done % save_every == 0 or done == num_batches:
-            now = seconds + time.time() - clock
-            line = {"step": done, "rows": done * batch_size * 8, "seconds": round(now, 1), **means.read()}
-            if done % evaluate_every == 0 or done == num_batches:
-                line["heldout"] = heldout_accuracy(model, processor)
-            with (output_dir / "bridge_log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
-            logger.info("%s", line)
-            save_file(everything.state_dict(), weights.with_suffix(".tmp"))
-            torch.save({"optimizer": optimizer.state_dict(), "step": done, "seconds": now}, state.with_suffix(".tmp"))
-            weights.with_suffix(".tmp").replace(weights)
-            state.with_suffix(".tmp").replace(state)
+    joint_from = vision_from * num_batches
+
+    def rates(number: int) -> list[float]:
+        return [schedule(number, num_batches, peak_rate), schedule(number, num_batches, vision_rate)]
+
+    def step(number: int, batch: TowerBatch) -> Step:
+        return _step(model, processor, cache, dense, batch, joint=number >= joint_from)
+
+    stage = Stage("bridge", output, trained, optimizer, step, rates, lambda: heldout_accuracy(model, processor),
+                  **options)  # fmt: skip
+    weights = stage.run(processor.tokenizer, batch_size, num_batches, stop_after)
     model.backbone.to(torch.float32)
+    return weights
 
 
 def _step(model: LeamlForVisualQA, processor: LeamlProcessor, cache: FrozenCache, dense: DenseHeads, batch: TowerBatch,
-          joint: bool) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
-    """Loss of a batch and which of its rows are right; with `joint`, gradients reach the vision half."""
-    model.eval()  # batch statistics of the tower stay
+          joint: bool) -> Step:  # fmt: skip
+    """Loss of a batch and which of its questions are right; with `joint`, gradients reach the vision half."""
     text = processor(questions=batch.questions, answers=batch.answer_texts)
     texts = [f"{q}\n{a}" for q, a in zip(batch.questions, batch.answer_texts, strict=True)]
     pixels = batch.pixels.float() / 127.5 - 1
@@ -121,10 +89,10 @@ def _step(model: LeamlForVisualQA, processor: LeamlProcessor, cache: FrozenCache
         with torch.set_grad_enabled(joint):
             vision = model.encode_vision(pixels)
         span = answer_span(text["labels"])
-        logits = model(lower_states=lower.to(torch.bfloat16), attention_mask=text["attention_mask"], vision_states=vision,
-                       vision_index=index, logits_to_keep=span).logits  # fmt: skip
+        logits = model(lower_states=lower.to(torch.bfloat16), attention_mask=text["attention_mask"],
+                       vision_states=vision, vision_index=index, logits_to_keep=span).logits  # fmt: skip
         extra = dense(vision, batch.targets)[0] * 0.1 if joint else 0.0
     labels = text["labels"][:, -span:]
     loss = answer_loss(logits, labels, torch.ones(len(labels)), 0.0) + extra
     wrong = (logits[:, :-1].argmax(-1) != labels[:, 1:]) & (labels[:, 1:] != -100)
-    return loss, ~wrong.any(1)
+    return Step(loss, {}, ~wrong.any(1))

@@ -1,23 +1,17 @@
-"""Trains the vision half of `leaml-smol` on Visual Arrays' source split; resumes from its last checkpoint after a kill."""
+"""Trains the vision half of `leaml-smol` on Visual Arrays' source split; resumes from its checkpoint after a kill."""
 
-import json
-import logging
-import math
-import time
-from collections import defaultdict
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import ResNetConfig, ResNetModel, ViTConfig, ViTModel
 
 from ..data.visual_arrays.targets import LOCAL
-from .source_data import SourceStream, source_loader
+from .source_data import SourceStream
+from .stage import Averages, Stage, Step, schedule
 from .tower import DenseHeads, QuestionHead, TowerBatch
 
-logger = logging.getLogger(__name__)
 WIDTH = 192
 LOCAL_WEIGHT = 2.0
 READING_RATE = 2e-3
@@ -37,7 +31,7 @@ def connector_config() -> ViTConfig:
 
 
 class TowerModel(nn.Module):
-    """Vision tower, connector and the training heads: `local` on the tower's cells, `dense` and `question` behind both."""
+    """Vision tower, connector, training heads: `local` on the tower's cells, `dense` and `question` behind both."""
 
     def __init__(self, word_embeddings: Tensor) -> None:
         super().__init__()
@@ -69,31 +63,6 @@ class TowerModel(nn.Module):
         return loss, accuracy, logits.argmax(1) == batch.answers
 
 
-def schedule(step: int, total: int, peak: float, warmup: int = 150, floor: float = 0.02) -> float:
-    """Linear warm-up, then a cosine down to `floor` of the peak."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    done = min(1.0, (step - warmup) / max(1, total - warmup))
-    return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
-
-
-class Averages:
-    """Means per key since the last reading."""
-
-    def __init__(self) -> None:
-        self.sums: dict[str, float] = defaultdict(float)
-        self.counts: dict[str, int] = defaultdict(int)
-
-    def add(self, key: str, value: float) -> None:
-        self.sums[key] += value
-        self.counts[key] += 1
-
-    def read(self) -> dict[str, float]:
-        means = {k: round(self.sums[k] / self.counts[k], 4) for k in sorted(self.sums)}
-        self.__init__()
-        return means
-
-
 @torch.no_grad()
 def evaluate_tower(model: TowerModel, tokenizer, batches: int = 8, batch_size: int = 48) -> dict[str, float]:
     """Accuracy per task/program on the held-out source split."""
@@ -103,66 +72,45 @@ def evaluate_tower(model: TowerModel, tokenizer, batches: int = 8, batch_size: i
     for batch in stream:
         with torch.autocast("cpu", torch.bfloat16):
             correct = model(batch)[-1]
-        for program, right in zip(batch.programs, correct.tolist(), strict=True):
-            means.add(program, right)
-            means.add(program.split("/")[0], right)
+        means.add_programs(batch.programs, correct.tolist())
     model.train()
     return means.read()
 
 
-def pretrain_tower(output_dir: Path, tokenizer, word_embeddings: Tensor, num_batches: int, reading_batches: int,
-                   batch_size: int = 32, peak_rate: float = 1e-3, save_every: int = 250, evaluate_every: int = 1000) -> Path:  # fmt: skip
-    """Trains for `num_batches`, the first `reading_batches` of them on the tower's own cells alone, going on from `output_dir`'s checkpoint where there is one.
+def pretrain_tower(
+    output: Path, tokenizer, word_embeddings: Tensor, num_batches: int, reading_batches: int,
+    batch_size: int = 32, peak_rate: float = 1e-3, stop_after: int | None = None, **options: int,
+) -> Path:  # fmt: skip
+    """Trains for `num_batches`, the first `reading_batches` of them on the tower's own cells alone.
+
+    Args:
+        output (`Path`): for `tower.safetensors`, its log and checkpoint, which a killed run goes on from.
+        tokenizer: of the language model.
+        word_embeddings (`Tensor`): `[V, D]` of the language model, frozen.
+        num_batches (`int`): batches in all.
+        reading_batches (`int`): those of the reading phase.
+        batch_size (`int`, *optional*, defaults to 32): pictures a batch.
+        peak_rate (`float`, *optional*, defaults to 1e-3): learning rate after the reading phase.
+        stop_after (`int`, *optional*): ends early, as a kill would.
+        options: of [`Stage`].
 
     Returns:
-        Path of `tower.safetensors`; `tower_log.jsonl` beside it has the curve.
+        `Path`: of the weights of a [`TowerModel`].
     """
-    output_dir.mkdir(parents=True, exist_ok=True)
-    weights, state = output_dir / "tower.safetensors", output_dir / "tower_state.pt"
     torch.manual_seed(0)
-    model = TowerModel(word_embeddings)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=peak_rate, weight_decay=0.05, betas=(0.9, 0.98))
-    start, seconds = 0, 0.0
-    if state.exists():
-        model.load_state_dict(load_file(weights), strict=True)
-        saved = torch.load(state, weights_only=True)
-        optimizer.load_state_dict(saved["optimizer"])
-        start, seconds = saved["step"], saved["seconds"]
-        logger.info("Going on from step %d.", start)
-    stream = SourceStream(tokenizer, batch_size, start, num_batches)
-    means, clock = Averages(), time.time()
-    model.train()
-    for step, batch in enumerate(source_loader(stream), start):
-        reading = step < reading_batches
-        for group in optimizer.param_groups:
-            group["lr"] = schedule(step, reading_batches, READING_RATE, floor=0.2) if reading else schedule(
-                step - reading_batches, num_batches - reading_batches, peak_rate)  # fmt: skip
+    model = TowerModel(word_embeddings).train()
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05, betas=(0.9, 0.98))
+
+    def rates(number: int) -> list[float]:
+        if number < reading_batches:
+            return [schedule(number, reading_batches, READING_RATE, floor=0.2)]
+        return [schedule(number - reading_batches, num_batches - reading_batches, peak_rate)]
+
+    def step(number: int, batch: TowerBatch) -> Step:
         with torch.autocast("cpu", torch.bfloat16):
-            if reading:
-                loss, accuracy = model.read(batch, model.cells(batch.pixels))
-            else:
-                loss, accuracy, correct = model(batch)
-                for program, right in zip(batch.programs, correct.tolist(), strict=True):
-                    means.add(program, right)
-                    means.add(program.split("/")[0], right)
-        loss.backward()
-        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        means.add("loss", loss.item())
-        for name, value in accuracy.items():
-            means.add(name, value)
-        done = step + 1
-        if done % save_every == 0 or done == num_batches:
-            now = seconds + time.time() - clock
-            line = {"step": done, "pictures": done * batch_size, "seconds": round(now, 1), **means.read()}
-            if not reading and (done % evaluate_every == 0 or done == num_batches):
-                line["heldout"] = evaluate_tower(model, tokenizer)
-            with (output_dir / "tower_log.jsonl").open("a") as log:
-                log.write(json.dumps(line) + "\n")
-            logger.info("%s", line)
-            save_file(model.state_dict(), weights.with_suffix(".tmp"))
-            torch.save({"optimizer": optimizer.state_dict(), "step": done, "seconds": now}, state.with_suffix(".tmp"))
-            weights.with_suffix(".tmp").replace(weights)
-            state.with_suffix(".tmp").replace(state)
-    return weights
+            if number < reading_batches:
+                return Step(*model.read(batch, model.cells(batch.pixels)))
+            return Step(*model(batch))
+
+    stage = Stage("tower", output, model, optimizer, step, rates, lambda: evaluate_tower(model, tokenizer), **options)
+    return stage.run(tokenizer, batch_size, num_batches, stop_after)

@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from ..data.budget import picture_keys
 from ..processing_leaml import LeamlProcessor
-from .cache import WEAK, FrozenCache
+from .cache import FrozenCache
+from .views import WEAK, view_of
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -29,18 +32,28 @@ class RowDataset(torch.utils.data.Dataset):
 
     def __init__(self, rows: "Dataset", answers: Sequence[str] | None = None, weights: Sequence[float] | None = None,
                  always_strong: bool = False) -> None:  # fmt: skip
-        self.rows, self.always_strong = rows, always_strong
-        self.answers = rows["answer"] if answers is None else answers
+        self.pictures, self.always_strong = rows.select_columns("image"), always_strong
+        self.questions = list(rows["question"])
+        self.answers = list(rows["answer"]) if answers is None else answers
         self.weights = [1.0] * len(rows) if weights is None else weights
         self.keys = picture_keys(rows)
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.keys)
+
+    def _load(self, index: int) -> Image.Image:
+        return self.pictures[index]["image"]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        row = self.rows[index]
-        return {"image": row["image"], "question": row["question"], "answer": self.answers[index],
-                "weight": self.weights[index], "key": self.keys[index], "strong": self.always_strong}  # fmt: skip
+        """`load_image` decodes the picture when it is called, which a cached one never is."""
+        return {
+            "load_image": partial(self._load, index),
+            "question": self.questions[index],
+            "answer": self.answers[index],
+            "weight": self.weights[index],
+            "key": self.keys[index],
+            "strong": self.always_strong,
+        }
 
 
 @dataclass
@@ -66,14 +79,15 @@ class LeamlCollator:
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         strong = [row["strong"] or (self.strong_views and self._rng.random() < 0.5) for row in rows]
         views = [int(self._rng.integers(STRONG_VIEWS)) if s else WEAK for s in strong]
-        batch = dict(self.processor(questions=[r["question"] for r in rows], answers=[r["answer"] for r in rows]))
-        keys, images = [r["key"] for r in rows], [r["image"] for r in rows]
+        questions, answers = [r["question"] for r in rows], [r["answer"] for r in rows]
+        keys, images = [r["key"] for r in rows], [r["load_image"] for r in rows]
         if self.cache is None:
-            pictures = [FrozenCache.picture(self, *spot) for spot in zip(images, keys, views, strict=True)]
-            batch["pixel_values"] = self.processor(images=pictures)["pixel_values"]
+            pictures = [view_of(load(), k, v, self.seed) for load, k, v in zip(images, keys, views, strict=True)]
+            batch = dict(self.processor(images=pictures, questions=questions, answers=answers))
         else:
+            batch = dict(self.processor(questions=questions, answers=answers))
             batch["vision_states"] = self.cache.vision(keys, views, images)
-            texts = [f"{r['question']}\n{r['answer']}" for r in rows]
+            texts = [f"{question}\n{answer}" for question, answer in zip(questions, answers, strict=True)]
             batch["lower_states"] = self.cache.lower(texts, batch["input_ids"], batch["attention_mask"])
         batch["weights"] = torch.tensor([r["weight"] for r in rows], dtype=torch.float32)
         return batch

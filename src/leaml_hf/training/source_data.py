@@ -58,8 +58,9 @@ class SourceStream(IterableDataset):
         longest = max(map(len, ids))
         input_ids = torch.tensor([list(i) + [0] * (longest - len(i)) for i in ids])
         padding = torch.arange(longest)[None] >= torch.tensor([len(i) for i in ids])[:, None]
-        return TowerBatch(torch.stack(pixels), torch.stack(targets), input_ids, padding,
-                          torch.tensor([ANSWER_ID[answer] for answer in answers]), programs, texts, answers)  # fmt: skip
+        answer_ids = torch.tensor([ANSWER_ID[answer] for answer in answers])
+        return TowerBatch(torch.stack(pixels), torch.stack(targets), input_ids, padding, answer_ids, programs, texts,
+                          answers)  # fmt: skip
 
 
 def source_loader(stream: SourceStream, num_workers: int = 1) -> DataLoader:

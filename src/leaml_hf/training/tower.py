@@ -110,7 +110,10 @@ class DenseHeads(nn.Module):
 
 @dataclass
 class TowerBatch:
-    """pixels [B, 3, H, W] uint8, targets [B, N, TARGETS], input_ids/padding [B * K, T], answers [B * K]; texts B * K."""
+    """B pictures with K questions each.
+
+    pixels [B, 3, H, W] uint8, targets [B, N, TARGETS], input_ids and padding [B * K, T], answers [B * K], B * K texts.
+    """
 
     pixels: Tensor
     targets: Tensor

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from transformers import Trainer, TrainerCallback
 
+from ..data.budget import picture_keys
 from ..errors import LeamlError, LeamlInputError
 from ..evaluation.runner import predict
 from ..modeling_leaml import LeamlForVisualQA, answer_span
@@ -30,10 +31,10 @@ class LeamlTrainer(Trainer):
     """
     Trains a LEAML adapter with few labels and the unlabelled rest.
 
-    Each step adds up three losses: on labelled rows (weak and strong views); on unlabelled rows under strong views, whose
-    answers an exponential average of the adapter gave to the plain view with enough confidence; and on source rows that are
-    replayed. Every `evaluate_every` steps the averaged adapter is judged on `eval_dataset`; the best one is kept, and if
-    none is better than the start, the start is what remains.
+    Each step adds up three losses: on labelled rows (weak and strong views); on unlabelled rows under strong views,
+    whose answers an exponential average of the adapter gave to the plain view with enough confidence; and on source
+    rows that are replayed. Every `evaluate_every` steps the averaged adapter is judged on `eval_dataset`; the best one
+    is kept, and if none is better than the start, the start is what remains.
 
     Args:
         model ([`LeamlForVisualQA`]): with an adapter.
@@ -103,8 +104,8 @@ class LeamlTrainer(Trainer):
                 loss = loss + weight * self._rows_loss(model, self._prepare_inputs(next(rows)))
         if not torch.isfinite(loss):
             raise LeamlError(
-                f"The loss became {loss.item()} at step {self.state.global_step}; lower learning_rate. The best adapter so far "
-                "is kept."
+                f"The loss became {loss.item()} at step {self.state.global_step}; lower learning_rate. The best "
+                "adapter so far is kept."
             )
         return (loss, {}) if return_outputs else loss
 
@@ -136,7 +137,7 @@ class LeamlTrainer(Trainer):
     # The averaged teacher
 
     def refresh_pseudo_answers(self) -> None:
-        """The averaged adapter answers a new draw of unlabelled rows; the confident answers become rows to train on."""
+        """The averaged adapter answers a draw of unlabelled rows; the confident answers become rows to train on."""
         count = min(self.args.refresh_rows, len(self.unlabeled))
         rows = self.unlabeled.select(np.sort(self._rng.permutation(len(self.unlabeled))[:count]))
         with self.average:
@@ -194,14 +195,13 @@ class LeamlTrainer(Trainer):
         if rows is None or len(rows) < 8:
             raise LeamlInputError("fit_reliability needs 8 or more unlabelled rows with questions; give id_dataset.")
         seen = predict(self.model, self.processing_class, rows)
-        from ..data.budget import picture_keys
-
         held = None if self.held_out is None else predict(self.model, self.processing_class, self.held_out)
         self.model.reliability = Reliability.fit(
             seen.states,
             [] if held is None else held.raw_confidence,
             [] if held is None else held.correct,
             groups=picture_keys(rows),
+            labeled_states=None if held is None else held.states,
             seed=self.args.seed,
         )
         return self.model.reliability
@@ -225,9 +225,9 @@ class _Guards(TrainerCallback):
 
     def on_step_begin(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         start = math.ceil(args.consistency_start * state.max_steps)
-        if self.trainer.unlabeled is not None and state.global_step >= start:
-            if (state.global_step - start) % args.refresh_steps == 0:
-                self.trainer.refresh_pseudo_answers()
+        since = state.global_step - start
+        if self.trainer.unlabeled is not None and since >= 0 and since % args.refresh_steps == 0:
+            self.trainer.refresh_pseudo_answers()
 
     def on_step_end(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> Any:
         trainer = self.trainer

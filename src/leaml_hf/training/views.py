@@ -1,14 +1,18 @@
 """Weak and strong views of a picture that keep its answers: no flips, no change of hue."""
 
+import zlib
+
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
+
+WEAK = -1  # the picture as it is; views 0, 1, … are strong
 
 
 def strong_view(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     """A strongly changed picture with the same answers.
 
-    Brightness, contrast, saturation, sharpness, blur, sensor noise, a small shift and scale, and small covered spots; hue,
-    order and orientation stay, since questions are about them.
+    Brightness, contrast, saturation, sharpness, blur, sensor noise, a small shift and scale, and small covered spots;
+    hue, order and orientation stay, since questions are about them.
 
     Args:
         image (`Image.Image`): RGB.
@@ -38,3 +42,17 @@ def strong_view(image: Image.Image, rng: np.random.Generator) -> Image.Image:
         left, top = rng.integers(0, max(1, width - side)), rng.integers(0, max(1, height - side))
         pixels[top : top + side, left : left + side] = rng.integers(0, 256, 3)
     return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def view_of(image: Image.Image, key: str, view: int, seed: int = 0) -> Image.Image:
+    """The picture itself (`WEAK`), or its strong view of that number: the same for each call.
+
+    Args:
+        image (`Image.Image`): any mode.
+        key (`str`): names the picture's content.
+        view (`int`): `WEAK`, or 0 and up.
+        seed (`int`, *optional*, defaults to 0): another seed gives other strong views.
+    """
+    if view == WEAK:
+        return image
+    return strong_view(image.convert("RGB"), np.random.default_rng([seed, zlib.crc32(key.encode()), view]))

@@ -108,7 +108,7 @@ def load_visual_arrays(
             "relevant_boxes": datasets.List(datasets.List(datasets.Value("float32"))),
             "shift_factors": datasets.List(string),
             "shift_strengths": datasets.List(datasets.Value("float32")),
-            "seed": integer,
+            "seed": datasets.Value("int64"),
         }
     )
     rows = list(iter_rows(task, variant, split, 0, num_rows, seed))

@@ -48,7 +48,8 @@ ORDERED_WORDS: dict[str, tuple[str, ...]] = {
 }
 FREE_WORDS: dict[str, tuple[str, ...]] = {
     "region": tuple(["North", "South", "East", "West", "Centre", "Coast"]),
-    "country": tuple(["Spain", "Italy", "France", "Norway", "Poland", "Greece", "Japan", "China", "India", "Brazil", "Kenya", "Egypt", "Chile", "Peru", "Cuba"]),
+    "country": tuple(["Spain", "Italy", "France", "Norway", "Poland", "Greece", "Japan", "China", "India", "Brazil",
+                      "Kenya", "Egypt", "Chile", "Peru", "Cuba"]),
     "fruit": tuple(["Apple", "Pear", "Plum", "Grape", "Lemon", "Mango", "Cherry", "Peach", "Melon", "Kiwi"]),
     "animal": tuple(["Cat", "Dog", "Horse", "Cow", "Sheep", "Goat", "Duck", "Hen", "Pig", "Fox"]),
     "subject": tuple(["Maths", "Music", "Art", "Sport", "Latin", "Physics", "History", "Drama"]),
@@ -58,9 +59,11 @@ FREE_WORDS: dict[str, tuple[str, ...]] = {
     "food": tuple(["Bread", "Rice", "Pasta", "Fish", "Meat", "Soup", "Cake", "Milk", "Eggs", "Beans"]),
 }  # fmt: skip
 LABELS = tuple(word for words in (*ORDERED_WORDS.values(), *FREE_WORDS.values()) for word in words)
-TITLE_WORDS = tuple(
-    ["Sales", "Visitors", "Rainfall", "Growth", "Votes", "Points", "Output", "Energy", "Traffic", "Orders", "Exports", "Income", "Members", "Results", "Survey", "Harvest", "Budget", "Score", "Weight", "Height", "Speed", "Share", "Report", "Total", "Weekly", "Monthly", "Yearly"]
-)
+TITLE_WORDS = (
+    "Sales", "Visitors", "Rainfall", "Growth", "Votes", "Points", "Output", "Energy", "Traffic", "Orders", "Exports",
+    "Income", "Members", "Results", "Survey", "Harvest", "Budget", "Score", "Weight", "Height", "Speed", "Share",
+    "Report", "Total", "Weekly", "Monthly", "Yearly",
+)  # fmt: skip
 
 
 @cache
@@ -75,7 +78,7 @@ def font_path(family: str) -> str:
 
 @dataclass(frozen=True)
 class Conventions:
-    """The family of drawing habits that one variant draws from; every list is sampled uniformly, every rate in [0, 1]."""
+    """The drawing habits that one variant draws from; every list is sampled uniformly, every rate is in [0, 1]."""
 
     shades: dict[str, list[tuple[int, int, int]]]
     shade_jitter: int

@@ -216,7 +216,8 @@ def relation(rng: np.random.Generator, scene: Scene) -> Question | None:
     (ax, ay), (bx, by) = _centre(scene.marks[a]), _centre(scene.marks[b])
     first, second = (f"the {scene.marks[i].color} {scene.marks[i].shape}" for i in (a, b))
     word, holds, gap = [("left of", ax < bx, abs(ax - bx)), ("right of", ax > bx, abs(ax - bx)),
-                        ("above", ay < by, abs(ay - by)), ("below", ay > by, abs(ay - by))][rng.integers(4)]  # fmt: skip
+                        ("above", ay < by, abs(ay - by)),
+                        ("below", ay > by, abs(ay - by))][rng.integers(4)]  # fmt: skip
     if gap < 0.08:
         return None
     return Question("relation", f"Is {first} {word} {second}?", "yes" if holds else "no", (a, b), 2)
@@ -253,7 +254,7 @@ MAX_TRIES = 40
 
 
 def ask(scene: Scene, rng: np.random.Generator, count: int) -> list[Question]:
-    """`count` different questions about a scene, programs in random order, each program once before any comes again."""
+    """`count` different questions about a scene, programs in random order, each once before any comes again."""
     programs = PROGRAMS[scene.task]
     questions: list[Question] = []
     seen: set[str] = set()

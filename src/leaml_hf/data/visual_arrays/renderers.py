@@ -4,9 +4,9 @@ Everything is drawn at twice the size and reduced (Pillow does not smooth shapes
 """
 
 import math
-from itertools import pairwise
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont

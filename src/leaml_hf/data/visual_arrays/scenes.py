@@ -22,7 +22,8 @@ class Mark:
         label: the word written for it, or "" where none is.
         color: one of `COLOR_NAMES`.
         shape: the chart's kind, or one of `SHAPES`.
-        value: height in ticks (bars: 1-10), share in percent (pies), last value in ticks (lines), mean height (scatter).
+        value: height in ticks (bars: 1-10), share in percent (pies), last value in ticks (lines), mean height
+            (scatter).
         points: for lines the values in ticks at each x; for scatter groups `[n, 2]` positions in [0, 1].
         trend: "up", "down" or "" (lines, scatter).
         box: layout only: (left, top, right, bottom) in [0, 1]; later marks lie in front of earlier ones.
@@ -121,9 +122,9 @@ def _pie(rng: np.random.Generator) -> Scene:
             shares[shares != shares.max()] *= (1 - top) / rest.sum()
             shares[shares.argmax()] = top
         ordered = np.sort(shares)
-        if ordered[0] > 0.04 and ordered[1] - ordered[0] > 0.02 and ordered[-1] - ordered[-2] > 0.04:
-            if big or ordered[-1] < 0.45:
-                break
+        apart = ordered[0] > 0.04 and ordered[1] - ordered[0] > 0.02 and ordered[-1] - ordered[-2] > 0.04
+        if apart and (big or ordered[-1] < 0.45):
+            break
     labels, colors = _words(rng, n), _colors(rng, n)
     marks = [Mark(w, c, "pie", float(100 * s)) for w, c, s in zip(labels, colors, shares, strict=True)]
     return Scene("chart", "pie", marks)
@@ -182,7 +183,7 @@ def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
 
 
 def sample_scene(task: str, split: str, index: int, seed: int = 0) -> Scene:
-    """Content of scene `index`; the variant does not enter, so that all variants share programs, set sizes and answers."""
+    """Content of scene `index`; no variant enters, so that all variants share programs, set sizes and answers."""
     rng = rng_for(seed, task, split, index, 0)
     if task == "layout":
         return _layout(rng)

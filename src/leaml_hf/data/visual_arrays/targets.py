@@ -1,6 +1,6 @@
 """Dense targets for pre-training: every token that shows a part of an object predicts all of that object's attributes.
 
-Binding (which label belongs to which colour and height) is learnt from these, and not from question-answer pairs alone.
+Binding (which label belongs to which colour and height) is learnt from these, not from question-answer pairs alone.
 """
 
 import string
@@ -70,7 +70,7 @@ def attribute_table(scene: Scene) -> np.ndarray:
 
 
 def glyph_targets(glyphs: list[tuple[str, float, float]], side: int) -> np.ndarray:
-    """The characters within each token of a `side` x `side` grid: `[side * side, SLOTS]`, `IGNORE` where there is no text."""
+    """Characters in each token of a `side` x `side` grid: `[side * side, SLOTS]`, `IGNORE` where there is no text."""
     slots = np.full((side, side * SLOTS), IGNORE)
     for char, x, y in glyphs:
         if char in CHARACTERS and 0 <= x < 1 and 0 <= y < 1:
@@ -89,8 +89,8 @@ def token_targets(scene: Scene, drawing: Drawing, side: int) -> np.ndarray:
         side (`int`): tokens in a row.
 
     Returns:
-        `[side * side, len(TARGETS)]` int64; tokens without an object carry only the class "no object" under `shape`, and
-        the characters that stand there.
+        `[side * side, len(TARGETS)]` int64; tokens without an object carry only the class "no object" under `shape`,
+        and the characters that stand there.
     """
     owner = np.full((side, side), -1)
     for mark, boxes in enumerate(drawing.parts):

@@ -1,0 +1,245 @@
+"""The trainer and what it stands on: losses, averaging, thresholds, caches, guards."""
+
+from collections.abc import Callable
+
+import datasets
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL_ADAPTER, make_text, make_vision
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from leaml_hf import (
+    LeamlError,
+    LeamlForVisualQA,
+    LeamlInputError,
+    LeamlProcessor,
+    LeamlTrainer,
+    LeamlTrainingArguments,
+)
+from leaml_hf.training.cache import FrozenCache
+from leaml_hf.training.objectives import AdaptiveThreshold, AveragedAdapter, answer_loss
+from leaml_hf.training.rows import LeamlCollator, RowDataset
+from leaml_hf.training.views import WEAK, strong_view, view_of
+
+COLORS = {"red": (220, 30, 30), "green": (30, 180, 60), "blue": (40, 60, 220)}
+
+
+def rows(n: int, seed: int = 0, answered: bool = True) -> datasets.Dataset:
+    """One coloured square a picture; the question asks for its colour."""
+    rng = np.random.default_rng(seed)
+    names = [list(COLORS)[i] for i in rng.integers(len(COLORS), size=n)]
+    pictures = [Image.fromarray(np.clip(np.full((32, 32, 3), COLORS[c]) + rng.integers(-20, 20, (32, 32, 3)), 0, 255)
+                                .astype(np.uint8)) for c in names]  # fmt: skip
+    data = {"image": pictures, "question": ["what colour is the circle ?"] * n,
+            "answer": names if answered else [None] * n, "id": [f"{seed}-{i}" for i in range(n)]}  # fmt: skip
+    features = datasets.Features({"image": datasets.Image(), **dict.fromkeys(("question", "answer", "id"),
+                                                                             datasets.Value("string"))})  # fmt: skip
+    return datasets.Dataset.from_dict(data, features=features)
+
+
+@pytest.fixture()
+def model() -> LeamlForVisualQA:
+    layers = {"fusion_layers": [2, 3], "lora_layers": [2, 3]}
+    return LeamlForVisualQA.from_backbones(make_vision(), make_text(), **layers, **SMALL_ADAPTER)
+
+
+@pytest.fixture()
+def make_trainer(model: LeamlForVisualQA, processor: LeamlProcessor, tmp_path) -> Callable[..., LeamlTrainer]:
+    def make(**options: object) -> LeamlTrainer:
+        values = {
+            "max_steps": 6,
+            "learning_rate": 5e-3,
+            "evaluate_every": 3,
+            "refresh_steps": 2,
+            "refresh_rows": 12,
+            "per_device_train_batch_size": 8,
+            "replay_share": 0.0,
+            "use_cpu": True,
+            "disable_tqdm": True,
+        }
+        data = {
+            "train_dataset": rows(24),
+            "unlabeled_dataset": rows(24, 1, answered=False),
+            "eval_dataset": rows(16, 2),
+        }
+        for name in list(options):
+            if name.endswith("_dataset"):
+                data[name] = options.pop(name)
+        arguments = LeamlTrainingArguments(output_dir=str(tmp_path / "out"), **(values | options))
+        return LeamlTrainer(model, arguments, processor, **data)
+
+    return make
+
+
+class TestAnswerLoss:
+    @settings(max_examples=30, deadline=None)
+    @given(st.integers(0, 10_000), st.floats(0, 0.3))
+    def test_equals_a_loop_over_rows(self, seed: int, smoothing: float) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        logits = torch.randn(3, 5, 7, generator=generator)
+        labels = torch.randint(0, 7, (3, 5), generator=generator)
+        labels[:, :2] = -100
+        labels[1, 3] = -100
+        weights = torch.rand(3, generator=generator)
+        expected = 0.0
+        for row in range(3):
+            tokens = [t for t in range(1, 5) if labels[row, t] != -100]
+            losses = []
+            for t in tokens:
+                log_probs = logits[row, t - 1].log_softmax(-1)
+                losses.append(-(1 - smoothing) * log_probs[labels[row, t]] - smoothing * log_probs.mean())
+            expected += weights[row] * sum(losses) / len(losses)
+        torch.testing.assert_close(answer_loss(logits, labels, weights, smoothing), expected / weights.sum())
+
+
+class TestAveragedAdapter:
+    def test_follows_the_parameters_and_gives_them_back(self) -> None:
+        layer = torch.nn.Linear(2, 2)
+        layer.bias.requires_grad_(False)
+        average = AveragedAdapter(layer, decay=0.9)
+        start = layer.weight.detach().clone()
+        with torch.no_grad():
+            layer.weight += 1.0
+        for _ in range(200):
+            average.update()
+        assert set(average.average) == {"weight"}
+        torch.testing.assert_close(average.average["weight"], start + 1.0, atol=1e-4, rtol=0)
+        with torch.no_grad():
+            layer.weight += 1.0
+        with average:
+            torch.testing.assert_close(layer.weight.detach(), start + 1.0, atol=1e-4, rtol=0)
+        torch.testing.assert_close(layer.weight.detach(), start + 2.0)
+
+
+class TestAdaptiveThreshold:
+    @settings(max_examples=50, deadline=None)
+    @given(st.lists(st.floats(0, 1), min_size=2, max_size=50, unique=True), st.floats(0.1, 1.0))
+    def test_keeps_the_confident_and_no_more_than_allowed(self, confidence: list[float], share: float) -> None:
+        values = np.array(confidence)
+        keep = AdaptiveThreshold(share).keep(values)
+        assert keep.sum() <= np.ceil(share * len(values)) + 1
+        assert values[keep].min() >= values.mean() - 1e-12
+        if keep.any() and (~keep).any():
+            assert values[keep].min() > values[~keep].max()
+
+
+class TestViews:
+    def test_a_view_is_the_same_each_time_and_another_number_another_view(self) -> None:
+        image = rows(1)[0]["image"]
+        first, again, other = (np.asarray(view_of(image, "key", view)) for view in (0, 0, 1))
+        assert np.array_equal(first, again) and not np.array_equal(first, other)
+        assert view_of(image, "key", WEAK) is image
+
+    @settings(max_examples=30, deadline=None)
+    @given(st.integers(0, 10_000), st.integers(1, 60), st.integers(1, 60))
+    def test_any_size_stays_what_it_is(self, seed: int, width: int, height: int) -> None:
+        view = strong_view(Image.new("RGB", (width, height), (200, 30, 30)), np.random.default_rng(seed))
+        assert view.size == (width, height) and view.mode == "RGB"
+
+
+class TestCollator:
+    def test_cached_inputs_give_the_logits_of_plain_ones(self, model, processor: LeamlProcessor) -> None:
+        data = RowDataset(rows(6))
+        batch = [data[i] for i in range(6)]
+        cached = LeamlCollator(processor, FrozenCache(model, processor), strong_views=False)(batch)
+        plain = LeamlCollator(processor, None, strong_views=False)(batch)
+        assert "pixel_values" in plain and "lower_states" in cached
+        with torch.no_grad():
+            whole = model(plain["input_ids"], plain["attention_mask"], pixel_values=plain["pixel_values"]).logits
+            parts = model(attention_mask=cached["attention_mask"], vision_states=cached["vision_states"],
+                          lower_states=cached["lower_states"]).logits  # fmt: skip
+        answer = plain["labels"][:, 1:] != -100
+        torch.testing.assert_close(parts[:, :-1][answer], whole[:, :-1][answer], atol=0.05, rtol=0.02)  # bfloat16
+
+    def test_a_cached_picture_is_not_decoded_again(self, model: LeamlForVisualQA, processor: LeamlProcessor) -> None:
+        collator = LeamlCollator(processor, FrozenCache(model, processor), strong_views=False)
+        data = RowDataset(rows(4))
+        first = collator([data[i] for i in range(4)])
+        data.pictures = None  # decoding would fail now
+        again = collator([data[i] for i in range(4)])
+        assert torch.equal(first["vision_states"], again["vision_states"])
+
+
+class TestTrainer:
+    def test_learns_and_only_the_adapter_moves(self, make_trainer, model: LeamlForVisualQA) -> None:
+        before = {n: p.detach().clone() for n, p in model.named_parameters()}
+        options = {"max_steps": 60, "evaluate_every": 10, "learning_rate": 1e-2, "patience": 99}
+        trainer = make_trainer(consistency_weight=0.0, **options)
+        trainer.train()
+        accuracy = [line["heldout_accuracy"] for line in trainer.history if "heldout_accuracy" in line]
+        assert max(accuracy) >= 0.9 and accuracy[0] < 0.6
+        moved = {n for n, p in model.named_parameters() if not torch.equal(p, before[n])}
+        trainable = {n for n, p in model.named_parameters() if p.requires_grad}
+        assert moved <= trainable and len(moved) == len(trainable)
+
+    def test_unlabelled_rows_become_pseudo_answers(self, make_trainer) -> None:
+        trainer = make_trainer(consistency_start=0.0)
+        trainer.train()
+        kept = [line for line in trainer.history if "pseudo_kept" in line]
+        assert len(kept) == 3 and all(0 <= line["pseudo_kept"] <= 0.6 for line in kept)
+
+    def test_switched_off_they_are_never_touched(self, make_trainer) -> None:
+        trainer = make_trainer(consistency_weight=0.0)
+        trainer.train()
+        assert not any("pseudo_kept" in line for line in trainer.history) and trainer.unlabeled is None
+
+    def test_an_adapter_worse_than_its_base_is_not_handed_over(self, make_trainer, model: LeamlForVisualQA) -> None:
+        values = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+        trainer = make_trainer(eval_dataset=rows(16, 2).map(lambda row: {"answer": "where"}))
+        trainer.judge = lambda: _judge_falling(trainer)
+        trainer.train()
+        assert not trainer.better_than_base
+        assert all(torch.equal(p, values[n]) for n, p in model.named_parameters() if n in values)
+
+    def test_nan_loss_stops_with_a_sentence_and_the_best_adapter_kept(self, make_trainer, model) -> None:
+        trainer = make_trainer()
+        values = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+        trainer._rows_loss = lambda *args: torch.tensor(float("nan"), requires_grad=True)
+        with pytest.raises(LeamlError, match="lower learning_rate"):
+            trainer.train()
+        assert all(torch.equal(p, values[n]) for n, p in model.named_parameters() if n in values)
+
+    def test_reliability_is_fitted_saved_and_loaded(self, make_trainer, processor, tmp_path) -> None:
+        trainer = make_trainer(unlabeled_dataset=rows(40, 1, answered=False))
+        trainer.train()
+        reliability = trainer.fit_reliability()
+        assert trainer.model.reliability is reliability and reliability.labeled_rows == 16
+        answers = trainer.model.answer([rows(1, 9)[0]["image"]], ["what colour is the circle ?"], processor)
+        assert 0 <= answers[0].confidence <= 1 and np.isfinite(answers[0].ood_score)
+
+    def test_same_seed_same_adapter(self, make_trainer, model: LeamlForVisualQA) -> None:
+        start = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
+        ends = []
+        for _ in range(2):
+            with torch.no_grad():
+                for n, p in model.named_parameters():
+                    if n in start:
+                        p.copy_(start[n])
+            trainer = make_trainer(eval_dataset=None)
+            trainer.train()
+            ends.append({n: p.detach().clone() for n, p in model.named_parameters() if n in start})
+        assert all(torch.equal(ends[0][n], ends[1][n]) for n in start)
+
+    def test_a_model_without_adapter_and_no_rows_are_refused(self, make_trainer, processor, tmp_path) -> None:
+        layers = {"fusion_layers": [], "lora_layers": [], "bridge_layers": [3]}
+        base = LeamlForVisualQA.from_backbones(make_vision(), make_text(), **layers)
+        with pytest.raises(LeamlInputError, match="no adapter"):
+            LeamlTrainer(base, LeamlTrainingArguments(str(tmp_path)), processor, rows(4))
+        with pytest.raises(LeamlInputError, match="no labelled rows"):
+            make_trainer(train_dataset=rows(4).select([]))
+
+    @pytest.mark.parametrize(("name", "value"), [("keep_share", 1.5), ("patience", 0), ("replay_share", -1.0)])
+    def test_bad_arguments_are_named(self, name: str, value: float, tmp_path) -> None:
+        with pytest.raises(LeamlInputError, match=name):
+            LeamlTrainingArguments(str(tmp_path), **{name: value})
+
+
+def _judge_falling(trainer: LeamlTrainer) -> None:
+    """A held-out accuracy that falls from step to step."""
+    accuracy = 1.0 - trainer.state.global_step / 100
+    if trainer.best is None or accuracy > trainer.best["rank"][0]:
+        values = {n: v.clone() for n, v in trainer.average.average.items()}
+        trainer.best = {"rank": (accuracy, 0.0), "step": trainer.state.global_step, "values": values}

@@ -1,0 +1,338 @@
+"""Visual Arrays: rows are reproducible, answers are right, boxes and dense targets fit the picture."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+
+import datasets
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import ImageDraw
+
+from leaml_hf import LeamlInputError
+from leaml_hf.data.visual_arrays import draw_scene, iter_rows, load_visual_arrays
+from leaml_hf.data.visual_arrays.conventions import COLOR_NAMES, LABELS
+from leaml_hf.data.visual_arrays.programs import PROGRAMS, Question, ask
+from leaml_hf.data.visual_arrays.scenes import SHAPES, Mark, Scene, rng_for, sample_scene
+from leaml_hf.data.visual_arrays.targets import (
+    ATTRIBUTES,
+    CHARACTERS,
+    IGNORE,
+    SLOTS,
+    TARGETS,
+    attribute_table,
+    token_targets,
+)
+
+SRC = Path(__file__).resolve().parents[1] / "src"
+SIDE = 14
+UPPER = {"tallest", "highest", "largest", "longest", "biggest"}
+LOWER = {"shortest", "lowest", "smallest"}
+
+
+def digest(rows) -> str:
+    """Of pictures and all other cells."""
+    total = hashlib.sha256()
+    for row in rows:
+        total.update(row["image"].tobytes())
+        total.update(repr([(key, value) for key, value in row.items() if key != "image"]).encode())
+    return total.hexdigest()
+
+
+def centre(mark: Mark) -> tuple[float, float]:
+    left, top, right, bottom = mark.box
+    return (left + right) / 2, (top + bottom) / 2
+
+
+def answer_chart(question: Question, scene: Scene) -> str:
+    """The answer read from the question's words and the scene alone."""
+    words = re.findall(r"\w+", question.text)
+    marks = scene.marks
+    named = [m for m in marks if m.label in words]
+    colored = [m for m in marks if m.color in words]
+    by_value = sorted(marks, key=lambda m: m.value)
+    extreme = by_value[-1] if UPPER & set(words) else by_value[0] if LOWER & set(words) else None
+    match question.program:
+        case "extreme_color":
+            return extreme.color
+        case "extreme_label":
+            return extreme.label
+        case "position":
+            return str([m is extreme for m in marks].index(True) + 1)
+        case "count":
+            return str(len(marks))
+        case "compare":
+            found = re.search(r"Is (?:the \w+ )?(\w+) (?:taller|longer|larger|higher(?: at the end)?) than "
+                              r"(?:the \w+ )?(\w+)\?", question.text)  # fmt: skip
+            one, other = (next(m for m in marks if name in (m.label, m.color)) for name in found.groups())
+            return "yes" if one.value > other.value else "no"
+        case "label_to_color":
+            return named[0].color
+        case "color_to_label":
+            return colored[0].label
+        case "value":
+            return str(round((named or colored)[0].value) * scene.step)
+        case "trend":
+            points = (named or colored)[0].points
+            return "up" if points[-1] > points[0] else "down"
+        case "correlation":
+            x, y = (colored or marks)[0].points.T
+            return "positive" if np.polyfit(x, y, 1)[0] > 0 else "negative"
+        case "share":
+            return "yes" if max(m.value for m in marks) > 50 else "no"
+        case "chart_type":
+            return scene.kind.removeprefix("h")
+
+
+def answer_layout(question: Question, scene: Scene) -> str:
+    words = re.findall(r"\w+", question.text)
+    marks = scene.marks
+    colored = [m for m in marks if m.color in words]
+    match question.program:
+        case "count":
+            return str(len(marks))
+        case "count_shape":
+            return str(sum(m.shape + "s" in words or m.shape + "es" in words for m in marks))
+        case "color_of_shape":
+            return next(m.color for m in marks if m.shape in words)
+        case "shape_of_color":
+            return colored[0].shape
+        case "label_to_shape":
+            return next(m.shape for m in marks if m.label in words)
+        case "relation":
+            pattern = r"Is the (\w+) (\w+) (left of|right of|above|below) the (\w+) (\w+)\?"
+            color, shape, relation, other_color, other_shape = re.fullmatch(pattern, question.text).groups()
+            (ax, ay), (bx, by) = (
+                centre(next(m for m in marks if (m.color, m.shape) == pair))
+                for pair in ((color, shape), (other_color, other_shape))
+            )
+            holds = {"left of": ax < bx, "right of": ax > bx, "above": ay < by, "below": ay > by}
+            return "yes" if holds[relation] else "no"
+        case "outermost":
+            axis = 0 if {"leftmost", "rightmost"} & set(words) else 1
+            ordered = sorted(marks, key=lambda m: centre(m)[axis])
+            mark = ordered[0 if {"leftmost", "topmost"} & set(words) else -1]
+            return mark.color if "color" in words else mark.shape
+        case "in_front":
+            overlapping = [
+                (a, b)
+                for a, b in combinations(marks, 2)
+                if a.box[0] < b.box[2] and b.box[0] < a.box[2] and a.box[1] < b.box[3] and b.box[1] < a.box[3]
+            ]
+            assert len(overlapping) == 1
+            behind, front = overlapping[0]  # later marks are drawn over earlier ones
+            return front.color if "front" in words else behind.color
+
+
+class TestRows:
+    @pytest.mark.parametrize("task", ["chart", "layout"])
+    @pytest.mark.parametrize("variant", ["base", "style"])
+    def test_a_row_depends_on_its_number_alone(self, task, variant):
+        rows = list(iter_rows(task, variant, "train", 0, 24, seed=3))
+        assert digest(iter_rows(task, variant, "train", 5, 19, seed=3)) == digest(rows[5:19])
+        assert digest(iter_rows(task, variant, "train", 13, 14, seed=3)) == digest(rows[13:14])
+
+    def test_another_process_draws_the_same_bytes(self):
+        script = (
+            "from test_visual_arrays import digest\nfrom leaml_hf.data.visual_arrays import iter_rows\n"
+            "print(digest(iter_rows('chart', 'style', 'test', 0, 40, seed=1)))"
+        )
+        env = {**os.environ, "PYTHONPATH": f"{SRC}{os.pathsep}{Path(__file__).parent}", "PYTHONHASHSEED": "7"}
+        other = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
+        assert other.stdout.strip() == digest(iter_rows("chart", "style", "test", 0, 40, seed=1))
+
+    @pytest.mark.parametrize("task", ["chart", "layout"])
+    def test_variants_share_content_and_differ_in_the_picture(self, task):
+        shared = ("question", "answer", "program", "set_size", "distractors", "complexity", "kind")
+        rows = zip(iter_rows(task, "base", "test", 0, 64), iter_rows(task, "style", "test", 0, 64), strict=True)
+        for base, style in rows:
+            assert all(base[key] == style[key] for key in shared)
+            assert base["image"].tobytes() != style["image"].tobytes()
+            assert (base["shift_factors"], len(style["shift_factors"])) == ([], 5)
+
+    def test_splits_tasks_and_seeds_differ(self):
+        cells = [(split, seed) for split in ("train", "validation", "test") for seed in (0, 1)]
+        pictures = [
+            {row["image"].tobytes() for row in iter_rows("chart", "base", split, 0, 80, seed)} for split, seed in cells
+        ]
+        assert all(len(part) == 10 for part in pictures)
+        assert not any(one & other for one, other in combinations(pictures, 2))
+
+    def test_ids_are_unique(self):
+        ids = [
+            row["id"]
+            for task in ("chart", "layout")
+            for variant in ("base", "style")
+            for split in ("train", "test")
+            for row in iter_rows(task, variant, split, 0, 20)
+        ]
+        assert len(set(ids)) == len(ids)
+
+
+class TestAnswers:
+    @pytest.mark.parametrize(("task", "check"), [("chart", answer_chart), ("layout", answer_layout)])
+    def test_every_program_is_right(self, task, check):
+        asked = Counter()
+        for index in range(600):
+            scene = sample_scene(task, "train", index)
+            for question in ask(scene, rng_for(0, task, "train", index, 1), 8):
+                assert check(question, scene) == question.answer, (index, question)
+                asked[question.program] += 1
+        assert set(asked) == {program.__name__ for program in PROGRAMS[task]}
+        assert min(asked.values()) > 30
+
+    @given(st.integers(0, 10**7), st.integers(0, 2**32 - 1), st.sampled_from(["train", "validation", "test"]))
+    @settings(max_examples=60, deadline=None)
+    def test_any_index_and_seed(self, index, seed, split):
+        for task, check in (("chart", answer_chart), ("layout", answer_layout)):
+            drawing, scene, questions = draw_scene(task, "style", split, index, seed)
+            assert len({question.text for question in questions}) == 8
+            for question in questions:
+                assert check(question, scene) == question.answer
+                assert max(question.relevant, default=0) < len(scene.marks)
+            boxes = np.array([box for part in drawing.parts for box in part])
+            assert ((boxes >= 0) & (boxes <= 1)).all()
+            assert (boxes[:, :2] < boxes[:, 2:]).all()
+
+    def test_two_way_answers_are_balanced(self):
+        answers = {}
+        for task in ("chart", "layout"):
+            for index in range(600):
+                scene = sample_scene(task, "train", index)
+                for question in ask(scene, rng_for(0, task, "train", index, 1), 8):
+                    answers.setdefault(question.program, Counter())[question.answer] += 1
+        two_way = {"compare", "relation", "share", "trend", "correlation"}
+        assert two_way == {name for name, count in answers.items() if len(count) == 2}
+        for name in two_way:
+            most = max(answers[name].values()) / answers[name].total()
+            assert most < 0.58, (name, answers[name])
+
+
+class TestBoxes:
+    @pytest.mark.parametrize(("task", "variant"), [("chart", "base"), ("chart", "style"), ("layout", "base")])
+    def test_covering_what_decides_an_answer_changes_the_picture(self, task, variant):
+        for row in iter_rows(task, variant, "test", 0, 240):
+            boxes = np.array(row["relevant_boxes"]).reshape(-1, 4)
+            if len(boxes) == 0:
+                assert (row["program"], row["answer"]) == ("count_shape", "0")
+                continue
+            assert boxes.min() >= 0
+            assert boxes.max() <= 1
+            covered = row["image"].copy()
+            for box in boxes * covered.width:
+                ImageDraw.Draw(covered).rectangle(tuple(box), fill=covered.getpixel((0, 0)))
+            changed = (np.array(covered) != np.array(row["image"])).any(-1)
+            assert changed.sum() >= 20, row["id"]
+
+    def test_bars_have_the_height_of_their_value(self):
+        for index in range(40):
+            drawing, scene, _ = draw_scene("chart", "base", "train", index)
+            if scene.kind == "bar":
+                heights = [part[0][3] - part[0][1] for part in drawing.parts]
+                values = np.array([m.value for m in scene.marks])
+                assert np.allclose(np.array(heights) / heights[0], values / values[0], rtol=0.02)
+
+
+class TestTargets:
+    @pytest.mark.parametrize(("task", "variant"), [("chart", "base"), ("chart", "style"), ("layout", "style")])
+    def test_tokens_of_a_mark_carry_its_attributes(self, task, variant):
+        for index in range(30):
+            drawing, scene, _ = draw_scene(task, variant, "train", index)
+            targets = token_targets(scene, drawing, SIDE)
+            assert targets.shape == (SIDE * SIDE, len(TARGETS))
+            table = attribute_table(scene)
+            owned = np.flatnonzero(targets[:, 0] != IGNORE)
+            seen = set()
+            for token in owned:
+                row, column = divmod(int(token), SIDE)
+                marks = [
+                    i
+                    for i, part in enumerate(drawing.parts)
+                    if any(
+                        left * SIDE < column + 1 and right * SIDE > column - 0.5
+                        and top * SIDE < row + 1 and bottom * SIDE > row - 0.5
+                        for left, top, right, bottom in part
+                    )
+                ]  # fmt: skip
+                same = [i for i in marks if (targets[token, : len(ATTRIBUTES)] == table[i]).all()]
+                assert same, (index, token)
+                assert targets[token, 0] in {COLOR_NAMES.index(scene.marks[i].color) for i in same}
+                seen.update(same)
+            assert len(seen) >= len(scene.marks) - 1  # one may lie wholly under others' tokens
+
+    def test_classes_are_within_their_range(self):
+        sizes = np.array(list(TARGETS.values()))
+        for task in ("chart", "layout"):
+            for index in range(60):
+                drawing, scene, _ = draw_scene(task, "base", "train", index)
+                targets = token_targets(scene, drawing, SIDE)
+                assert ((targets == IGNORE) | ((targets >= 0) & (targets < sizes))).all()
+
+    def test_characters_stand_where_they_are_written(self):
+        glyph_columns = [list(TARGETS).index(f"glyph_{slot}") for slot in range(SLOTS)]
+        for index in range(30):
+            drawing, scene, _ = draw_scene("chart", "base", "train", index)
+            targets = token_targets(scene, drawing, SIDE)
+            written = {(int(y * SIDE), int(x * SIDE * SLOTS), char) for char, x, y in drawing.glyphs}
+            for token, cells in enumerate(targets[:, glyph_columns]):
+                row, column = divmod(token, SIDE)
+                for slot, cell in enumerate(cells):
+                    if 0 <= cell < len(CHARACTERS):
+                        assert (row, column * SLOTS + slot, CHARACTERS[cell]) in written
+            words = targets[:, list(TARGETS).index("word")]
+            known = {LABELS.index(mark.label) for mark in scene.marks}
+            assert set(words[words != IGNORE].tolist()) <= known
+            text = "".join(char for char, _, _ in drawing.glyphs)
+            assert all(mark.label in text for mark in scene.marks)
+
+    def test_the_shape_in_front_is_told_from_the_one_behind(self):
+        occluded = [s for s in (sample_scene("layout", "train", i) for i in range(40)) if s.occluded]
+        assert len(occluded) > 5
+        column = list(ATTRIBUTES).index("front")
+        for scene in occluded:
+            behind, front = scene.occluded
+            table = attribute_table(scene)
+            assert (table[behind, column], table[front, column]) == (0, 1)
+            assert front > behind
+
+
+class TestLoad:
+    def test_the_features_hold_every_cell(self):
+        rows = load_visual_arrays("layout", "style", split="validation", num_rows=20, seed=2**31)
+        assert len(rows) == 20
+        assert isinstance(rows.features["image"], datasets.Image)
+        assert rows[0]["image"].size == (224, 224)
+        expected = next(iter_rows("layout", "style", "validation", 0, 1, seed=2**31))
+        assert rows[0]["image"].convert("RGB").tobytes() == expected["image"].tobytes()
+        for key, value in expected.items():
+            if key == "relevant_boxes":
+                assert np.allclose(rows[0][key], value, atol=1e-6)
+            elif key not in ("image", "shift_strengths"):
+                assert rows[0][key] == value
+        assert set(rows["program"]) <= {program.__name__ for program in PROGRAMS["layout"]}
+        assert set(SHAPES) > {row["answer"] for row in rows if row["program"] == "shape_of_color"}
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {"task": "maps"},
+            {"variant": "photo"},
+            {"domain": "real"},
+            {"split": "dev"},
+            {"num_rows": 0},
+            {"num_rows": -1},
+        ],
+    )
+    def test_what_does_not_exist_is_told_in_a_sentence(self, options):
+        with pytest.raises(LeamlInputError) as error:
+            load_visual_arrays(**options)
+        assert str(next(iter(options.values()))) in str(error.value)
+        assert str(error.value).endswith(".")
+        assert "\n" not in str(error.value)
