@@ -297,6 +297,22 @@ class TestAdapt:
         assert_refused(result, reason)
         assert not (tmp_path / "out").exists()
 
+    @pytest.mark.parametrize("bare", [0, 10])
+    def test_nothing_unlabelled_but_pictures_without_a_question(self, leaml, base, tmp_path, bare):
+        data = write_folder(tmp_path / "data" / "train", 12, 12).parent
+        for number in range(bare):
+            Image.new("RGB", (9, 9), (number, 200, 200)).save(data / "train" / f"bare{number}.png")
+        result = leaml("adapt", data, "--base", base, "--output", tmp_path / "out", "--labels", "all", "--ood", LAYOUT,
+                       "--max-steps", 2, "--quiet", "--json")  # fmt: skip
+        assert result.code == 0, result.err
+        out = strict_json(result.out)
+        assert (out["labels_used"], out["unlabeled_used"]) == (12, 0)
+
+    def test_too_few_questions_are_told_before_training(self, leaml, tmp_path):
+        data = write_folder(tmp_path / "data" / "train", 6, 6).parent
+        result = leaml("adapt", data, "--base", tmp_path / "no-base", "--output", tmp_path / "out", "--labels", "all")
+        assert_refused(result, "only 6 training rows with a question")
+
     def test_a_bad_picture_is_found_before_the_base_is_loaded(self, leaml, charts, tmp_path):
         (charts / "train" / "5.png").write_bytes(b"\x89PNG")
         result = leaml("adapt", charts, "--base", tmp_path / "no-base", "--output", tmp_path / "out", "--labels", "8")

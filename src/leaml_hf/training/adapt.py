@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 OOD_SETS = ("visual-arrays:layout/base", "visual-arrays:chart/style")
-RELIABILITY_ROWS = 600  # unlabelled rows that OOD scores are fitted on
+RELIABILITY_ROWS = 600  # unlabelled rows that OOD scores are fitted on, at most
+MIN_RELIABILITY_ROWS = 8
 OOD_ROWS = 300
 EXAMPLES = 12  # pictures in the report
 
@@ -82,11 +83,16 @@ def adapt(
     if "train" not in splits:
         raise LeamlInputError(f"{data} has no training pictures; put them into train/ or into the folder itself.")
     pool = draw_labels(splits["train"], labels, seed)
+    unlabelled = _with_question(pool.unlabelled)
+    familiar = unlabelled if len(unlabelled) >= MIN_RELIABILITY_ROWS else _with_question(splits["train"])
+    if len(familiar) < MIN_RELIABILITY_ROWS:
+        raise LeamlInputError(f"{data} has only {len(familiar)} training rows with a question; at least "
+                              f"{MIN_RELIABILITY_ROWS} are needed to know what is familiar.")  # fmt: skip
     test = sample_rows(_judged(data, splits, pool), test_rows, seed)
     outside = {name: outside_rows(name, OOD_ROWS, seed) for name in ood}
     _make_output(output)
     logger.info("%d labels (%d of them held out), %d unlabelled rows, %d test rows.", pool.labels_used,
-                len(pool.held_out), len(pool.unlabelled), len(test))  # fmt: skip
+                len(pool.held_out), len(unlabelled), len(test))  # fmt: skip
     model = LeamlForVisualQA.from_backbone(base, **(adapter_options or {}))
     processor = load_processor(base)
     before = evaluate_model(model, processor, test, outside, progress=progress)
@@ -97,12 +103,11 @@ def adapt(
         dataloader_pin_memory=torch.cuda.is_available(),
         **training_options,
     )
-    trainer = LeamlTrainer(model, arguments, processor, pool.labelled, pool.unlabelled, pool.held_out,
-                           _replay(base, seed, arguments.replay_share))  # fmt: skip
+    trainer = LeamlTrainer(model, arguments, processor, pool.labelled, unlabelled if len(unlabelled) else None,
+                           pool.held_out, _replay(base, seed, arguments.replay_share))  # fmt: skip
     trainer.remove_callback(PrinterCallback)  # the history has what it prints
     trainer.train()
-    inside = sample_rows(pool.unlabelled, RELIABILITY_ROWS, seed)
-    trainer.fit_reliability(inside if len(inside) >= 8 else splits["train"])
+    trainer.fit_reliability(sample_rows(familiar, RELIABILITY_ROWS, seed))
     trainer.save_model(str(output))
     after = evaluate_model(model, processor, test, outside, progress=progress)
     results = {
@@ -112,7 +117,7 @@ def adapt(
         "seed": seed,
         "command": command,
         "labels_used": pool.labels_used,
-        "unlabeled_used": len(pool.unlabelled),
+        "unlabeled_used": len(unlabelled),
         "before": before.results,
         "after": after.results,
         "per_program": {"before": before.results["per_program"], "after": after.results["per_program"]},
@@ -124,6 +129,10 @@ def adapt(
     (output / "leaml_results.json").write_text(json.dumps(results, indent=1))
     write_report(output, results, after.predictions, _examples(model, processor, test, outside, seed))
     return results
+
+
+def _with_question(rows: "Dataset") -> "Dataset":
+    return rows.select([i for i, question in enumerate(rows["question"]) if question])
 
 
 def outside_rows(name: str, count: int | None, seed: int) -> "Dataset":
