@@ -28,6 +28,7 @@ from leaml_hf.data.visual_arrays.targets import (
     SLOTS,
     TARGETS,
     attribute_table,
+    token_owners,
     token_targets,
 )
 
@@ -245,7 +246,7 @@ class TestTargets:
     def test_tokens_of_a_mark_carry_its_attributes(self, task, variant):
         for index in range(30):
             drawing, scene, _ = draw_scene(task, variant, "train", index)
-            targets = token_targets(scene, drawing, SIDE)
+            targets = token_targets(scene, drawing, token_owners(drawing, SIDE))
             assert targets.shape == (SIDE * SIDE, len(TARGETS))
             table = attribute_table(scene)
             owned = np.flatnonzero(targets[:, 0] != IGNORE)
@@ -272,14 +273,14 @@ class TestTargets:
         for task in ("chart", "layout"):
             for index in range(60):
                 drawing, scene, _ = draw_scene(task, "base", "train", index)
-                targets = token_targets(scene, drawing, SIDE)
+                targets = token_targets(scene, drawing, token_owners(drawing, SIDE))
                 assert ((targets == IGNORE) | ((targets >= 0) & (targets < sizes))).all()
 
     def test_characters_stand_where_they_are_written(self):
         glyph_columns = [list(TARGETS).index(f"glyph_{slot}") for slot in range(SLOTS)]
         for index in range(30):
             drawing, scene, _ = draw_scene("chart", "base", "train", index)
-            targets = token_targets(scene, drawing, SIDE)
+            targets = token_targets(scene, drawing, token_owners(drawing, SIDE))
             written = {(int(y * SIDE), int(x * SIDE * SLOTS), char) for char, x, y in drawing.glyphs}
             for token, cells in enumerate(targets[:, glyph_columns]):
                 row, column = divmod(token, SIDE)

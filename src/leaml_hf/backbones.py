@@ -184,13 +184,14 @@ def position_ids_of(tokens: torch.Tensor, attention_mask: torch.Tensor | None) -
     return (attention_mask.long().cumsum(-1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
 
 
-def load_config(name_or_path: str, revision: str | None = None) -> PreTrainedConfig:
+def load_config(name_or_path: str, revision: str | None = None, **hub: Any) -> PreTrainedConfig:
     """
     Loads a model's configuration.
 
     Args:
         name_or_path (`str`): a folder or a Hub id.
         revision (`str`, *optional*): on the Hub.
+        hub: other options of the Hub, such as `token` or `subfolder`.
 
     Returns:
         `PreTrainedConfig`.
@@ -198,7 +199,7 @@ def load_config(name_or_path: str, revision: str | None = None) -> PreTrainedCon
     Raises:
         [`LeamlInputError`]: if it can't be found.
     """
-    return _load(AutoConfig, name_or_path, revision)
+    return _load(AutoConfig, name_or_path, revision, **hub)
 
 
 def load_text_backbone(
@@ -287,6 +288,8 @@ def load_image_text_backbone(name_or_path: str, revision: str | None = None, **k
 
 
 def _load(auto_class: Any, name_or_path: str, revision: str | None, **kwargs: Any) -> Any:
+    if name_or_path.startswith((".", "/", "~")) and not Path(name_or_path).is_dir():
+        raise LeamlInputError(f"There is no folder {name_or_path}: give a folder or a Hub id that holds a model.")
     try:
         return auto_class.from_pretrained(name_or_path, revision=revision, **kwargs)
     except (OSError, ValueError) as error:

@@ -68,7 +68,7 @@ def adapt(
         LeamlInputError: if DATA, base, label budget or output cannot be used.
     """
     import torch
-    from transformers import PrinterCallback
+    from transformers import PrinterCallback, set_seed
 
     from ..evaluation.report import write_report
     from ..evaluation.runner import evaluate_model
@@ -93,6 +93,7 @@ def adapt(
     _make_output(output)
     logger.info("%d labels (%d of them held out), %d unlabelled rows, %d test rows.", pool.labels_used,
                 len(pool.held_out), len(unlabelled), len(test))  # fmt: skip
+    set_seed(seed)
     model = LeamlForVisualQA.from_backbone(base, **(adapter_options or {}))
     processor = load_processor(base)
     before = evaluate_model(model, processor, test, outside, progress=progress)

@@ -13,6 +13,7 @@ from ..data.visual_arrays.scenes import QUESTIONS_PER_SCENE
 from ..modeling_leaml import LeamlForVisualQA
 from ..processing_leaml import LeamlProcessor
 from .pretrain_bridge import heldout_accuracy, pretrain_bridge
+from .pretrain_report import write_pretrain_report
 from .pretrain_tower import WIDTH, connector_config, pretrain_tower, tower_config
 from .tower import DenseHeads
 
@@ -54,6 +55,7 @@ def pretrain_base(output: Path, pictures: int, rows: int) -> dict[str, Any]:
     processor.save_pretrained(folder)
     with torch.inference_mode():
         accuracy = heldout_accuracy(model, processor)
+    write_pretrain_report(output, output)
     results = {"output": str(folder), "pictures": pictures, "rows": rows, **accuracy}
     (output / "pretrain_results.json").write_text(json.dumps(results, indent=1))
     return results

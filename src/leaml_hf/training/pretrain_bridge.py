@@ -12,9 +12,12 @@ from ..processing_leaml import LeamlProcessor
 from .cache import FrozenCache
 from .objectives import answer_loss
 from .stage import Averages, Stage, Step, schedule
-from .tower import DenseHeads, TowerBatch
+from .tower import DenseHeads, TowerBatch, grounding_loss
 
 GATE = 0.75  # tanh(alpha) at the start: from closed gates a bridge crawls
+GROUNDED_HEADS = 2  # of each layer; the others look where they will
+GROUNDING_WEIGHT = 0.5
+DENSE_WEIGHT = 0.1
 HELD_OUT_ROWS = 480
 
 
@@ -89,10 +92,15 @@ def _step(model: LeamlForVisualQA, processor: LeamlProcessor, cache: FrozenCache
         with torch.set_grad_enabled(joint):
             vision = model.encode_vision(pixels)
         span = answer_span(text["labels"])
-        logits = model(lower_states=lower.to(torch.bfloat16), attention_mask=text["attention_mask"],
-                       vision_states=vision, vision_index=index, logits_to_keep=span).logits  # fmt: skip
-        extra = dense(vision, batch.targets)[0] * 0.1 if joint else 0.0
+        out = model(lower_states=lower.to(torch.bfloat16), attention_mask=text["attention_mask"],
+                    vision_states=vision, vision_index=index, logits_to_keep=span, output_attentions=True)  # fmt: skip
+        extra = DENSE_WEIGHT * dense(vision, batch.targets)[0] if joint else 0.0
+    before_answer = (text["labels"] != -100).int().argmax(1) - 1  # [B]
+    rows = torch.arange(len(index))
+    looked = [weights[:, :GROUNDED_HEADS].mean(1)[rows, before_answer] for weights in out.cross_attentions.values()]
+    grounding = grounding_loss(torch.stack(looked).mean(0), batch.relevant)
     labels = text["labels"][:, -span:]
-    loss = answer_loss(logits, labels, torch.ones(len(labels)), 0.0) + extra
-    wrong = (logits[:, :-1].argmax(-1) != labels[:, 1:]) & (labels[:, 1:] != -100)
-    return Step(loss, {}, ~wrong.any(1))
+    loss = answer_loss(out.logits, labels, torch.ones(len(labels)), 0.0)
+    wrong = (out.logits[:, :-1].argmax(-1) != labels[:, 1:]) & (labels[:, 1:] != -100)
+    figures = {"answer_loss": loss.item(), "grounding": grounding.item()}
+    return Step(loss + GROUNDING_WEIGHT * grounding + extra, figures, ~wrong.any(1))

@@ -10,10 +10,11 @@ from transformers import ResNetConfig, ResNetModel, ViTConfig, ViTModel
 from ..data.visual_arrays.targets import LOCAL
 from .source_data import SourceStream
 from .stage import Averages, Stage, Step, schedule
-from .tower import DenseHeads, QuestionHead, TowerBatch
+from .tower import DenseHeads, QuestionHead, TowerBatch, grounding_loss
 
 WIDTH = 192
 LOCAL_WEIGHT = 2.0
+GROUNDING_WEIGHT = 1.0
 READING_RATE = 2e-3
 
 
@@ -57,9 +58,12 @@ class TowerModel(nn.Module):
         local_loss, read = self.read(batch, cells)
         vision = self.connector(cells).last_hidden_state  # [B, 197, WIDTH]
         dense_loss, attributes = self.dense(vision[:, 1:], batch.targets)
-        logits = self.question(batch.input_ids, batch.padding, vision).float()
-        loss = F.cross_entropy(logits, batch.answers) + dense_loss + LOCAL_WEIGHT * local_loss
+        logits, looked = self.question(batch.input_ids, batch.padding, vision)
+        answer_loss = F.cross_entropy(logits.float(), batch.answers)
+        grounding = grounding_loss(looked[:, 1:], batch.relevant)
+        loss = answer_loss + GROUNDING_WEIGHT * grounding + dense_loss + LOCAL_WEIGHT * local_loss
         accuracy = read | {f"dense/{name}": value for name, value in attributes.items()}
+        accuracy["grounding"] = grounding.item()
         return loss, accuracy, logits.argmax(1) == batch.answers
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from ..data.visual_arrays.builder import draw_scene
-from ..data.visual_arrays.targets import token_targets
+from ..data.visual_arrays.targets import token_owners, token_targets
 from .tower import ANSWER_ID, TowerBatch
 
 CHART_SHARE = 0.75  # of the pictures; the rest are layout scenes
@@ -42,16 +42,18 @@ class SourceStream(IterableDataset):
             yield self.batch(number)
 
     def batch(self, number: int) -> TowerBatch:
-        pixels, targets, ids, programs, texts, answers = [], [], [], [], [], []
+        pixels, targets, ids, relevant, programs, texts, answers = [], [], [], [], [], [], []
         choose = np.random.default_rng([97, number])
         for slot, is_chart in enumerate(choose.random(self.batch_size) < CHART_SHARE):
             task = "chart" if is_chart else "layout"
             index = number * self.batch_size + slot
             drawing, scene, questions = draw_scene(task, "base", self.split, index)
             pixels.append(torch.from_numpy(np.array(drawing.image)).permute(2, 0, 1))
-            targets.append(torch.from_numpy(token_targets(scene, drawing, self.side)))
+            owners = token_owners(drawing, self.side)
+            targets.append(torch.from_numpy(token_targets(scene, drawing, owners)))
             for question in questions:
                 ids.append(self._ids(question.text))
+                relevant.append(torch.from_numpy(np.isin(owners, question.relevant)))
                 texts.append(question.text)
                 answers.append(question.answer)
                 programs.append(f"{task}/{question.program}")
@@ -59,8 +61,8 @@ class SourceStream(IterableDataset):
         input_ids = torch.tensor([list(i) + [0] * (longest - len(i)) for i in ids])
         padding = torch.arange(longest)[None] >= torch.tensor([len(i) for i in ids])[:, None]
         answer_ids = torch.tensor([ANSWER_ID[answer] for answer in answers])
-        return TowerBatch(torch.stack(pixels), torch.stack(targets), input_ids, padding, answer_ids, programs, texts,
-                          answers)  # fmt: skip
+        return TowerBatch(torch.stack(pixels), torch.stack(targets), input_ids, padding, answer_ids,
+                          torch.stack(relevant), programs, texts, answers)  # fmt: skip
 
 
 def source_loader(stream: SourceStream, num_workers: int = 1) -> DataLoader:

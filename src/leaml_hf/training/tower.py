@@ -28,15 +28,16 @@ class Attention(nn.Module):
         self.key_value = nn.Linear(width, 2 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(self, hidden: Tensor, memory: Tensor, mask: Tensor | None = None) -> Tensor:
-        """hidden [B, T, D], memory [B, N, D], mask (True = seen) [B, N] -> [B, T, D]."""
+    def forward(self, hidden: Tensor, memory: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """hidden [B, T, D], memory [B, N, D], mask (True = seen) [B, N] -> [B, T, D] and weights [B, heads, T, N]."""
         split = lambda x: x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # noqa: E731  [B, heads, T, d]
         query = split(self.query(hidden))
         key, value = (split(x) for x in self.key_value(memory).chunk(2, -1))
         scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
         if mask is not None:
             scores = scores.masked_fill(~mask[:, None, None], torch.finfo(scores.dtype).min)
-        return self.out((scores.softmax(-1) @ value).transpose(1, 2).flatten(2))
+        weights = scores.softmax(-1)  # [B, heads, T, N]
+        return self.out((weights @ value).transpose(1, 2).flatten(2)), weights
 
 
 class QuestionLayer(nn.Module):
@@ -48,13 +49,18 @@ class QuestionLayer(nn.Module):
         self.within, self.across = Attention(width), Attention(width)
         self.feed_forward = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
 
-    def forward(self, hidden: Tensor, seen: Tensor, vision: Tensor) -> Tensor:
-        """hidden [B * K, T, D], seen [B * K, T], vision [B, N, D]; K questions share a picture's keys and values."""
+    def forward(self, hidden: Tensor, seen: Tensor, vision: Tensor) -> tuple[Tensor, Tensor]:
+        """hidden [B * K, T, D], seen [B * K, T], vision [B, N, D]; K questions share a picture's keys and values.
+
+        Returns hidden states and where each token looked, [B * K, T, N], the mean over heads.
+        """
         normed = self.norms[0](hidden)
-        hidden = hidden + self.within(normed, normed, seen)
+        hidden = hidden + self.within(normed, normed, seen)[0]
         asked = self.norms[1](hidden).reshape(len(vision), -1, hidden.shape[-1])  # [B, K * T, D]
-        hidden = hidden + self.across(asked, vision).reshape(hidden.shape)
-        return hidden + self.feed_forward(self.norms[2](hidden))
+        found, weights = self.across(asked, vision)
+        hidden = hidden + found.reshape(hidden.shape)
+        looked = weights.mean(1).reshape(*hidden.shape[:2], -1)  # [B * K, T, N]
+        return hidden + self.feed_forward(self.norms[2](hidden)), looked
 
 
 class QuestionHead(nn.Module):
@@ -69,13 +75,33 @@ class QuestionHead(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.answer = nn.Linear(width, len(ANSWERS))
 
-    def forward(self, input_ids: Tensor, padding: Tensor, vision: Tensor) -> Tensor:
-        """input_ids, padding (True = padding) [B * K, T]; vision [B, N, D] -> logits [B * K, answers]."""
+    def forward(self, input_ids: Tensor, padding: Tensor, vision: Tensor) -> tuple[Tensor, Tensor]:
+        """input_ids, padding (True = padding) [B * K, T]; vision [B, N, D].
+
+        Returns logits [B * K, answers], and where the last token looked in the last layer, [B * K, N].
+        """
         hidden = self.project(self.words[input_ids] * 10.0) + self.positions[: input_ids.shape[1]]  # [B * K, T, D]
         for layer in self.layers:
-            hidden = layer(hidden, ~padding, vision)
-        last = (~padding).sum(1) - 1
-        return self.answer(self.norm(hidden[torch.arange(len(hidden), device=hidden.device), last]))
+            hidden, looked = layer(hidden, ~padding, vision)
+        rows, last = torch.arange(len(hidden), device=hidden.device), (~padding).sum(1) - 1
+        return self.answer(self.norm(hidden[rows, last])), looked[rows, last]
+
+
+def grounding_loss(looked: Tensor, relevant: Tensor) -> Tensor:
+    """
+    Mean negative log of the attention that falls on the marks that decide the answer.
+
+    Questions that name a mark stay at chance for very long without it: nothing tells the attention where to look.
+
+    Args:
+        looked (`Tensor`): `[Q, N]` attention, 0 or more, of sum 1 at most.
+        relevant (`Tensor`): `[Q, N]` bool; rows without any token are left out.
+
+    Returns:
+        `Tensor`: scalar.
+    """
+    asked = relevant.any(1)
+    return -((looked.float() * relevant).sum(1)[asked] + 1e-6).log().mean()
 
 
 class DenseHeads(nn.Module):
@@ -120,6 +146,7 @@ class TowerBatch:
     input_ids: Tensor
     padding: Tensor
     answers: Tensor
+    relevant: Tensor
     programs: list[str]
     questions: list[str]
     answer_texts: list[str]

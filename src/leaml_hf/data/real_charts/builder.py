@@ -22,7 +22,7 @@ from .tables import RealTable, real_tables
 
 VERSION = 1
 MARKER = "real_charts.json"
-SPLITS = {"train": 0.6, "validation": 0.1, "test": 0.3}
+SPLITS = {"train": 0.77, "validation": 0.05, "test": 0.18}
 _KIND_CYCLE = ("bar", "line", "scatter", "pie", "hbar", "bar", "line", "pie", "scatter", "bar", "hbar")
 _CHUNK = 50  # pictures that one task of a worker draws
 _QUESTIONS = 5.25  # wanted rows a picture, on average
@@ -42,7 +42,7 @@ def default_cache_dir() -> Path:
 
 def build_real_charts(
     output_dir: str | os.PathLike,
-    num_pictures: int = 4200,
+    num_pictures: int = 5200,
     seed: int = 0,
     num_workers: int | None = None,
     progress: bool = True,
@@ -57,7 +57,7 @@ def build_real_charts(
 
     Args:
         output_dir (`str` or `os.PathLike`): the folder to write; it must be absent, empty or an earlier build.
-        num_pictures (`int`, *optional*, defaults to 4200): pictures in all splits, at least 30; about five rows each.
+        num_pictures (`int`, *optional*, defaults to 5200): pictures in all splits, at least 30; about five rows each.
         seed (`int`, *optional*, defaults to 0): decides tables, numbers, styles and questions.
         num_workers (`int`, *optional*): processes that draw; by default one for each core. With one, all is drawn in
             this process. More are started afresh ("spawn"), so a script needs its `if __name__ == "__main__":`.

@@ -15,15 +15,17 @@ if TYPE_CHECKING:
 DOMAINS = ("synthetic",)
 
 
-def draw_scene(
-    task: str, variant: str, split: str, index: int, seed: int = 0, num_questions: int = QUESTIONS_PER_SCENE
-) -> tuple[Drawing, Scene, list[Question]]:
-    """Picture `index` as drawn, its content and its questions.
-
-    Content and questions are the same in every variant; only the drawing differs.
-    """
+def ask_scene(task: str, split: str, index: int, seed: int = 0) -> tuple[Scene, list[Question]]:
+    """Content of picture `index` and its questions, the same in every variant."""
     scene = sample_scene(task, split, index, seed)
-    questions = ask(scene, rng_for(seed, task, split, index, 1), num_questions)
+    return scene, ask(scene, rng_for(seed, task, split, index, 1), QUESTIONS_PER_SCENE)
+
+
+def draw_scene(
+    task: str, variant: str, split: str, index: int, seed: int = 0
+) -> tuple[Drawing, Scene, list[Question]]:
+    """Picture `index` as drawn in a variant, its content and its questions."""
+    scene, questions = ask_scene(task, split, index, seed)
     drawing = render(scene, variant, rng_for(seed, task, split, index, 2, list(VARIANTS).index(variant)))
     return drawing, scene, questions
 

@@ -3,6 +3,7 @@
 Binding (which label belongs to which colour and height) is learnt from these, not from question-answer pairs alone.
 """
 
+import math
 import string
 
 import numpy as np
@@ -80,27 +81,32 @@ def glyph_targets(glyphs: list[tuple[str, float, float]], side: int) -> np.ndarr
     return np.where(has_text & (slots == IGNORE), len(CHARACTERS), slots)
 
 
-def token_targets(scene: Scene, drawing: Drawing, side: int) -> np.ndarray:
-    """Targets of a `side` x `side` grid of tokens.
-
-    Args:
-        scene (`Scene`): what the picture shows.
-        drawing (`Drawing`): how it was drawn.
-        side (`int`): tokens in a row.
-
-    Returns:
-        `[side * side, len(TARGETS)]` int64; tokens without an object carry only the class "no object" under `shape`,
-        and the characters that stand there.
-    """
+def token_owners(drawing: Drawing, side: int) -> np.ndarray:
+    """The mark that each token of a `side` x `side` grid shows a part of: `[side * side]`, -1 for none."""
     owner = np.full((side, side), -1)
     for mark, boxes in enumerate(drawing.parts):
         for left, top, right, bottom in boxes:
             rows = slice(int(top * side), max(int(top * side) + 1, round(bottom * side)))
             columns = slice(int(left * side), max(int(left * side) + 1, round(right * side)))
             owner[rows, columns] = mark
+    return owner.reshape(-1)
+
+
+def token_targets(scene: Scene, drawing: Drawing, owners: np.ndarray) -> np.ndarray:
+    """Targets of a grid of tokens.
+
+    Args:
+        scene (`Scene`): what the picture shows.
+        drawing (`Drawing`): how it was drawn.
+        owners (`np.ndarray`): `[side * side]` from `token_owners`.
+
+    Returns:
+        `[side * side, len(TARGETS)]` int64; tokens without an object carry only the class "no object" under `shape`,
+        and the characters that stand there.
+    """
     background = np.full((1, len(ATTRIBUTES)), IGNORE)
     background[0, list(ATTRIBUTES).index("shape")] = ATTRIBUTES["shape"] - 1
-    objects = np.concatenate([attribute_table(scene), background])[owner.reshape(-1)]
-    glyphs = glyph_targets(drawing.glyphs, side)
+    objects = np.concatenate([attribute_table(scene), background])[owners]
+    glyphs = glyph_targets(drawing.glyphs, math.isqrt(len(owners)))
     word = np.where((glyphs != IGNORE).any(1), objects[:, list(ATTRIBUTES).index("label")], IGNORE)
     return np.concatenate([objects, glyphs, word[:, None]], 1)
