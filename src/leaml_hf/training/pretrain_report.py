@@ -35,8 +35,8 @@ def write_pretrain_report(run: Path, folder: Path, scenes: int = 400) -> Path:
     lines = [
         "# How `leaml-smol` was trained",
         "",
-        "Written by `leaml pretrain` from the logs of its run. Source data: variant `base` of Visual Arrays, train split;",
-        "figures: its validation split, answers generated and compared as everywhere else.",
+        "Written by `leaml pretrain` from the logs of its run. Source data: variant `base` of Visual Arrays, train",
+        "split; figures: its validation split, answers generated and compared as everywhere else.",
         "",
         "![Accuracy over pictures](leaml-smol.png)",
         "",
