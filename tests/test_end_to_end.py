@@ -1,4 +1,4 @@
-"""The way of the quickstart, small: shipped base, real charts, adapter, report, and what AutoModel makes of the folder."""
+"""The way of the quickstart, small: shipped base, real charts, adapter, report, and what AutoModel makes of it."""
 
 import json
 from pathlib import Path

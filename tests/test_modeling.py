@@ -323,7 +323,9 @@ class TestAnswers:
             scores = composed(tokens, mask, inputs["pixel_values"]).logits[:, -new - 1 : -1].log_softmax(-1)
         expected = scores.gather(-1, tokens[:, -new:, None]).sum().exp().item()
         assert records.confidence[0] == pytest.approx(expected, rel=1e-4)
-        assert records.logits.shape == (1, 200)
+        first = scores[0, 0]  # as if of the full vocabulary
+        kept = torch.from_numpy(records.logits[0]).log_softmax(-1)
+        assert kept.shape == (64,) and kept[:63].tolist() == pytest.approx(first.topk(63).values.tolist(), abs=1e-4)
 
     def test_reliability_is_applied(self, composed, processor, pictures):
         class Doubtful:
