@@ -1,5 +1,6 @@
 """DATA on the command line: a folder, a Hub data set, `real-charts`, or `visual-arrays:task/variant/domain`."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,7 +86,7 @@ def load_data(
     if spec == REAL_CHARTS:
         from .real_charts import build_real_charts, default_cache_dir
 
-        spec = str(build_real_charts(default_cache_dir() / REAL_CHARTS))
+        spec = str(build_real_charts(default_cache_dir() / REAL_CHARTS, progress=sys.stderr.isatty()))
     loaded = load_folder(spec, seed) if Path(spec).exists() else _hub_dataset(spec)
     found = {split: loaded[split] for split in splits if split in loaded}
     if not found:
