@@ -92,6 +92,12 @@ def draw_labels(dataset: "Dataset", budget: str, seed: int = 0) -> LabelledPool:
     return LabelledPool(dataset.select(labelled), dataset.select(held), unlabelled)
 
 
+def rows_with(dataset: "Dataset", *columns: str) -> "Dataset":
+    """The rows in which none of `columns` is empty."""
+    cells = zip(*(dataset[column] for column in columns), strict=True)
+    return dataset.select([i for i, row in enumerate(cells) if all(row)])
+
+
 def picture_keys(dataset: "Dataset") -> list[str]:
     """A key per row that rows of the same picture share: its path, or a hash of its bytes."""
     import hashlib

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import LeamlInputError
+from .budget import rows_with
 from .folders import load_folder
 from .visual_arrays.builder import check_cell, load_visual_arrays
 
@@ -57,8 +58,7 @@ def complete_rows(dataset: "Dataset", name: str, columns: tuple[str, ...]) -> "D
     Raises:
         LeamlInputError: if there is no such row.
     """
-    cells = zip(*(dataset[column] for column in columns), strict=True)
-    rows = dataset.select([i for i, row in enumerate(cells) if all(row)])
+    rows = rows_with(dataset, *columns)
     if len(rows) == 0:
         raise LeamlInputError(f"{name} has no row with {' and '.join(columns)}; add them to its metadata.")
     return rows

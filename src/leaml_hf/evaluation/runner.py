@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..data.budget import picture_keys, rows_with
 from ..errors import LeamlInputError
 from . import metrics
 from .answers import answers_match
@@ -67,8 +68,6 @@ def predict(
         LeamlInputError: if there is no row.
     """
     from tqdm.auto import tqdm
-
-    from ..data.budget import picture_keys
 
     if len(dataset) == 0:
         raise LeamlInputError("There are no rows to answer.")
@@ -176,8 +175,7 @@ def evaluate_model(
     Raises:
         LeamlInputError: if no row has both a question and an answer.
     """
-    pairs = zip(dataset["question"], dataset["answer"], strict=True)
-    rows = dataset.select([i for i, (question, answer) in enumerate(pairs) if question and answer])
+    rows = rows_with(dataset, "question", "answer")
     if len(rows) == 0:
         raise LeamlInputError("No row has both a question and an answer, so there is nothing to judge by.")
     seen = predict(model, processor, rows, batch_size, tolerance, progress)
@@ -187,7 +185,7 @@ def evaluate_model(
     records = _records(rows, seen, judged, "test")
     outside = {}
     for name, other in (ood_datasets or {}).items():
-        asked = other.select([i for i, question in enumerate(other["question"]) if question])
+        asked = rows_with(other, "question")
         elsewhere = predict(model, processor, asked, batch_size, tolerance, progress)
         verdict = apply_reliability(model, elsewhere)
         outside[name] = verdict["ood_score"]

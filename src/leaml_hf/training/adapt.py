@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.budget import LabelledPool, draw_labels
+from ..data.budget import LabelledPool, draw_labels, rows_with
 from ..data.sources import complete_rows, evaluation_split, load_data
 from ..errors import LeamlInputError
 
@@ -83,8 +83,8 @@ def adapt(
     if "train" not in splits:
         raise LeamlInputError(f"{data} has no training pictures; put them into train/ or into the folder itself.")
     pool = draw_labels(splits["train"], labels, seed)
-    unlabelled = _with_question(pool.unlabelled)
-    familiar = unlabelled if len(unlabelled) >= MIN_RELIABILITY_ROWS else _with_question(splits["train"])
+    unlabelled = rows_with(pool.unlabelled, "question")
+    familiar = unlabelled if len(unlabelled) >= MIN_RELIABILITY_ROWS else rows_with(splits["train"], "question")
     if len(familiar) < MIN_RELIABILITY_ROWS:
         raise LeamlInputError(f"{data} has only {len(familiar)} training rows with a question; at least "
                               f"{MIN_RELIABILITY_ROWS} are needed to know what is familiar.")  # fmt: skip
@@ -130,10 +130,6 @@ def adapt(
     (output / "leaml_results.json").write_text(json.dumps(results, indent=1))
     write_report(output, results, after.predictions, _examples(model, processor, test, outside, seed))
     return results
-
-
-def _with_question(rows: "Dataset") -> "Dataset":
-    return rows.select([i for i, question in enumerate(rows["question"]) if question])
 
 
 def outside_rows(name: str, count: int | None, seed: int) -> "Dataset":

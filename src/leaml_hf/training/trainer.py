@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from transformers import Trainer, TrainerCallback
 
-from ..data.budget import picture_keys
+from ..data.budget import picture_keys, rows_with
 from ..errors import LeamlError, LeamlInputError
 from ..evaluation.runner import predict
 from ..modeling_leaml import LeamlForVisualQA, answer_span
@@ -72,7 +72,9 @@ class LeamlTrainer(Trainer):
         self.rows_collator = LeamlCollator(processing_class, self.cache, args.strong_views, args.seed)
         self.held_out = eval_dataset
         self.unlabeled = (
-            None if unlabeled_dataset is None or args.consistency_weight == 0 else _asked(unlabeled_dataset)
+            None
+            if unlabeled_dataset is None or args.consistency_weight == 0
+            else rows_with(unlabeled_dataset, "question")
         )
         super().__init__(
             model=model,
@@ -191,7 +193,7 @@ class LeamlTrainer(Trainer):
         Raises:
             [`LeamlInputError`]: if there are no such rows.
         """
-        rows = self.unlabeled if id_dataset is None else _asked(id_dataset)
+        rows = self.unlabeled if id_dataset is None else rows_with(id_dataset, "question")
         if rows is None or len(rows) < 8:
             raise LeamlInputError("fit_reliability needs 8 or more unlabelled rows with questions; give id_dataset.")
         seen = predict(self.model, self.processing_class, rows)
@@ -238,8 +240,3 @@ class _Guards(TrainerCallback):
             if state.global_step - trainer.best["step"] >= args.patience * args.evaluate_every:
                 control.should_training_stop = True
         return control
-
-
-def _asked(rows: "Dataset") -> "Dataset":
-    """The rows that have a question."""
-    return rows.select([i for i, question in enumerate(rows["question"]) if question])

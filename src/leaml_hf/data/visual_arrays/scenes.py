@@ -1,6 +1,6 @@
 """What a picture shows, before it is drawn: marks with their attributes, sampled from an index and a seed alone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -50,7 +50,6 @@ class Scene:
     single_color: bool = False
     show_values: bool = False
     occluded: tuple[int, int] | None = None  # (behind, in front)
-    extras: dict[str, int] = field(default_factory=dict)
 
 
 def rng_for(seed: int, task: str, split: str, index: int, *stream: int) -> np.random.Generator:
