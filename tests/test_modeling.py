@@ -45,17 +45,27 @@ def batch() -> dict[str, torch.Tensor]:
     }
 
 
-def make_base(text_folder: Path, folder: Path) -> LeamlForVisualQA:
+def make_base(text_folder: Path, folder: Path, **options: int) -> LeamlForVisualQA:
     """A LEAML base with an open bridge and a connector, saved."""
     torch.manual_seed(5)
     base = LeamlForVisualQA.from_backbones(
         make_vision(), text_folder, fusion_layers=[], lora_layers=[], bridge_layers=[1, 3], bridge_dim=16,
-        bridge_heads=2, bridge_ffn_dim=16, connector_config=make_connector_config(),
+        bridge_heads=2, bridge_ffn_dim=16, connector_config=make_connector_config(), **options,
     )  # fmt: skip
     for layer in base.bridge.values():
         layer.open_gate(0.8)
     base.save_pretrained(folder)
     return base
+
+
+RESAMPLER = {"resampler_layers": 2, "resampler_heads": 2, "resampler_ffn_dim": 16, "resampler_max_tokens": 8}
+
+
+def questions() -> dict[str, torch.Tensor]:
+    ids = torch.randint(4, 26, (3, 5), generator=torch.Generator().manual_seed(8))
+    mask = torch.ones_like(ids)
+    mask[2, 3:] = 0
+    return {"question_ids": ids, "question_mask": mask}
 
 
 def saved_adapter(backbone_folders: tuple[Path, Path], folder: Path) -> LeamlForVisualQA:
@@ -115,6 +125,76 @@ class TestUntrained:
         assert torch.equal(out, hidden)
 
 
+class TestResampler:
+    @pytest.fixture()
+    def base(self, backbone_folders, tmp_path) -> LeamlForVisualQA:
+        return make_base(backbone_folders[1], tmp_path, **RESAMPLER).eval()
+
+    def test_a_loaded_base_gives_the_same_logits(self, base, backbone_folders, tmp_path, batch):
+        again = AutoModel.from_pretrained(tmp_path)
+        for part in (base.vision_tower, base.connector, base.resampler, base.bridge):
+            part.half().float()  # as saved
+        assert torch.equal(logits(again, batch | questions()), logits(base, batch | questions()))
+
+    def test_padding_and_shared_pictures_change_nothing(self, base, batch):
+        inputs = batch | questions() | {"vision_index": torch.tensor([1, 0, 1])}
+        together = logits(base, inputs)
+        for row, picture in enumerate((1, 0, 1)):
+            alone = {n: v[row : row + 1] for n, v in inputs.items() if n not in ("pixel_values", "vision_index")}
+            length = int(alone["question_mask"].sum())
+            alone |= {n: alone[n][:, :length] for n in ("question_ids", "question_mask")}
+            alone["pixel_values"] = batch["pixel_values"][picture : picture + 1]
+            kept = batch["attention_mask"][row].bool()
+            torch.testing.assert_close(logits(base, alone)[0, kept], together[row, kept])
+
+    def test_the_answer_depends_on_question_and_picture(self, base, batch):
+        other_question = questions()
+        other_question["question_ids"] = other_question["question_ids"].flip(0)
+        other_picture = batch | {"pixel_values": batch["pixel_values"].flip(0)}
+        first = logits(base, batch | questions())
+        assert not torch.allclose(first[0], logits(base, batch | other_question)[0])
+        assert not torch.allclose(first[0], logits(base, other_picture | questions())[0])
+
+    def test_generation_with_cache_equals_generation_without(self, base, batch):
+        inputs = batch | questions()
+        assert torch.equal(
+            base.generate(**inputs, **GREEDY, use_cache=True), base.generate(**inputs, **GREEDY, use_cache=False)
+        )
+
+    def test_where_it_looked_is_the_evidence(self, base, batch, tokenizer, pictures):
+        output = base(**batch, **questions())
+        assert output.looked.shape == (3, 16) and torch.allclose(output.looked.sum(1), torch.ones(3))
+        processor = LeamlProcessor.from_backbones(tokenizer, image_size=32, max_question_tokens=8)
+        answers = base.answer(pictures, ["how many bars?", "what colour is the circle?", "where?"], processor)
+        assert all(answer.evidence.shape == (4, 4) and answer.evidence.sum() == pytest.approx(1) for answer in answers)
+
+    def test_a_missing_question_is_told_in_a_sentence(self, base, batch):
+        with pytest.raises(LeamlInputError, match="question_ids"):
+            base(**batch)
+
+
+class TestNumberFormat:
+    def test_an_adapter_is_loaded_in_the_format_it_was_trained_in(self, backbone_folders, tmp_path, batch):
+        make_base(backbone_folders[1], tmp_path / "base")
+        model = open_adapter(LeamlForVisualQA.from_backbone(tmp_path / "base", dtype=torch.bfloat16, **SMALL))
+        model.save_pretrained(tmp_path / "adapter")
+        again = AutoModel.from_pretrained(tmp_path / "adapter")
+        assert again.backbone.dtype == torch.bfloat16
+        assert torch.equal(logits(again, batch), logits(model, batch))
+        assert (
+            LeamlForVisualQA.from_pretrained(tmp_path / "adapter", dtype=torch.float32).backbone.dtype == torch.float32
+        )
+
+    def test_cached_lower_states_serve_a_backbone_in_bfloat16(self, backbone_folders, tmp_path, batch):
+        make_base(backbone_folders[1], tmp_path / "base")
+        model = LeamlForVisualQA.from_backbone(tmp_path / "base", dtype=torch.bfloat16, **SMALL)
+        lower = model.encode_lower(batch["input_ids"], batch["attention_mask"]).float()
+        kept = batch["attention_mask"].bool()
+        torch.testing.assert_close(
+            logits(model, batch | {"lower_states": lower})[kept], logits(model, batch)[kept], rtol=0.02, atol=0.02
+        )
+
+
 class TestGradients:
     def test_every_adapter_parameter_learns_and_nothing_else(self, composed, batch):
         open_adapter(composed).train()
@@ -143,12 +223,20 @@ class TestGradients:
         for name, gradient in gradients[0].items():
             torch.testing.assert_close(gradients[1][name], gradient)
 
-    def test_vision_lora_reaches_encoder_connector_and_bridge(self, backbone_folders, tmp_path, batch):
-        make_base(backbone_folders[1], tmp_path)
-        model = open_adapter(LeamlForVisualQA.from_backbone(str(tmp_path), adapt_vision=True, **SMALL)).train()
-        model(**batch, labels=batch["input_ids"]).loss.backward()
+    @pytest.mark.parametrize(
+        ("options", "parts"),
+        [
+            ({}, {"backbone"}),
+            ({"adapt_vision": True}, {"backbone", "vision_tower", "connector"}),
+            ({"adapt_bridge": True}, {"backbone", "resampler", "bridge"}),
+        ],
+    )
+    def test_lora_reaches_the_parts_asked_for(self, backbone_folders, tmp_path, batch, options, parts):
+        make_base(backbone_folders[1], tmp_path, **RESAMPLER)
+        model = open_adapter(LeamlForVisualQA.from_backbone(str(tmp_path), **options, **SMALL)).train()
+        model(**batch, **questions(), labels=batch["input_ids"]).loss.backward()
         reached = {n.split(".")[0] for n, p in model.named_parameters() if ".lora_" in n and p.grad.any()}
-        assert reached == {"backbone", "vision_tower", "connector", "bridge"}
+        assert reached == parts
 
     def test_frozen_encoder_stays_in_evaluation_mode(self, composed):
         composed.train()

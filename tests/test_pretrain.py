@@ -2,15 +2,21 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
+from conftest import make_text
 from safetensors.torch import load_file
+from transformers import ResNetModel
 
+from leaml_hf import LeamlForVisualQA, LeamlProcessor
+from leaml_hf.data.visual_arrays.programs import Question
 from leaml_hf.data.visual_arrays.targets import TARGETS
-from leaml_hf.training.pretrain_tower import TowerModel, pretrain_tower
+from leaml_hf.training.pretrain_bridge import pretrain_bridge
+from leaml_hf.training.pretrain_tower import WIDTH, TowerModel, connector_config, pretrain_tower, tower_config
 from leaml_hf.training.source_data import SourceStream, source_loader
 from leaml_hf.training.stage import schedule
-from leaml_hf.training.tower import ANSWER_ID
+from leaml_hf.training.tower import ANSWER_ID, DenseHeads
 
 
 @pytest.fixture()
@@ -34,6 +40,8 @@ class TestStream:
         assert batch.pixels.shape == (3, 3, 224, 224) and batch.pixels.dtype == torch.uint8
         assert batch.targets.shape == (3, 196, len(TARGETS))
         assert len(batch.questions) == len(batch.programs) == 24
+        assert batch.input_ids.shape == batch.mask.shape == (3, 8, batch.input_ids.shape[2])
+        assert batch.named.shape == (24, 2, 196) and batch.relevant.shape == (24, 196)
         assert batch.answers.tolist() == [ANSWER_ID[answer] for answer in batch.answer_texts]
 
 
@@ -52,6 +60,14 @@ class TestTower:
         a, b = load_file(whole), load_file(first)
         assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
+    def test_a_name_is_found_at_its_last_token(self, tokenizer) -> None:
+        stream = SourceStream(tokenizer, 1, 0, 1)
+        question = Question("compare", "Is red taller than blue?", "yes", (1, 0), 2, (("red", (1,)), ("blue", (0,))))
+        places, named = stream._names(question, np.array([-1, 0, 1, 1]))
+        ids = tokenizer(question.text)["input_ids"]
+        assert [tokenizer.decode([ids[place]]) for place in places] == ["red", "blue"]
+        assert named.tolist() == [[False, False, True, True], [False, True, False, False]]
+
     def test_reading_moves_the_tower_alone(self, tokenizer, words) -> None:
         model = TowerModel(words)
         batch = SourceStream(tokenizer, 2, 0, 1).batch(0)
@@ -65,3 +81,31 @@ class TestTower:
         rates = [schedule(step, 1000, 1e-3) for step in range(1000)]
         assert rates[0] < rates[100] < rates[149] == pytest.approx(1e-3, rel=0.01)
         assert rates[149:] == sorted(rates[149:], reverse=True) and rates[-1] < 5e-5
+
+
+class TestBridge:
+    @pytest.fixture()
+    def base(self) -> LeamlForVisualQA:
+        torch.manual_seed(0)
+        return LeamlForVisualQA.from_backbones(
+            ResNetModel(tower_config()), make_text(), fusion_layers=[], lora_layers=[], bridge_layers=[2, 3],
+            bridge_dim=16, bridge_heads=2, bridge_ffn_dim=16, connector_config=connector_config(),
+            resampler_layers=2, resampler_ffn_dim=16,
+        )  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("vision_from", "moved"), [(2.0, {"bridge"}), (0.0, {"bridge", "resampler", "connector", "vision_tower"})]
+    )
+    def test_the_language_model_stays_and_the_parts_in_turn_move(
+        self, base, tokenizer, tmp_path, vision_from, moved
+    ) -> None:
+        processor = LeamlProcessor.from_backbones(tokenizer, max_question_tokens=32)
+        before = {name: p.detach().clone() for name, p in base.named_parameters()}
+        options = {"batch_size": 1, "vision_from": vision_from, "save_every": 1, "evaluate_every": 99}
+        pretrain_bridge(base, processor, DenseHeads(WIDTH), tmp_path, 9, **options, stop_after=2)
+        for name in before:
+            if name.startswith("backbone."):
+                before[name] = before[name].bfloat16().float()  # it is trained on in bfloat16
+        changed = {name.split(".")[0] for name, p in base.named_parameters() if not torch.equal(p, before[name])}
+        assert changed == moved
+        assert json.loads((tmp_path / "bridge_log.jsonl").read_text().splitlines()[-1])["step"] == 2

@@ -127,6 +127,19 @@ class TestRows:
 
 
 class TestFiles:
+    def test_questions_alone_for_a_resampler(self, processor, composed, tmp_path):
+        plain = processor(questions=["how many bars?"])
+        assert "question_ids" not in plain
+        processor.max_question_tokens = 3
+        inputs = processor(questions=["how many bars?", "what is the tallest?"], answers=["two", "red"])
+        assert inputs["question_ids"].shape == (2, 3)  # the last three of each
+        words = processor.tokenizer.batch_decode(inputs["question_ids"])
+        assert [text.split() for text in words] == [["many", "bars", "?"], ["the", "tallest", "?"]]
+        assert inputs["question_mask"].all()
+        processor.save_pretrained(tmp_path)
+        composed.config.save_pretrained(tmp_path)
+        assert AutoProcessor.from_pretrained(tmp_path).max_question_tokens == 3
+
     def test_round_trip(self, processor, composed, pictures, tmp_path):
         processor.prompt_template = "{question} ?"
         processor.save_pretrained(tmp_path)

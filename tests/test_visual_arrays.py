@@ -70,10 +70,11 @@ def answer_chart(question: Question, scene: Scene) -> str:
         case "count":
             return str(len(marks))
         case "compare":
-            found = re.search(r"Is (?:the \w+ )?(\w+) (?:taller|longer|larger|higher(?: at the end)?) than "
-                              r"(?:the \w+ )?(\w+)\?", question.text)  # fmt: skip
-            one, other = (next(m for m in marks if name in (m.label, m.color)) for name in found.groups())
-            return "yes" if one.value > other.value else "no"
+            names = [w for w in words[1:] if w in {name for m in marks for name in (m.label, m.color)}]
+            one, other = (next(m for m in marks if name in (m.label, m.color)) for name in dict.fromkeys(names))
+            is_more = bool({"taller", "longer", "larger", "higher"} & set(words))
+            assert is_more != bool({"shorter", "smaller", "lower"} & set(words))
+            return "yes" if (one.value > other.value) == is_more else "no"
         case "label_to_color":
             return named[0].color
         case "color_to_label":
@@ -108,12 +109,11 @@ def answer_layout(question: Question, scene: Scene) -> str:
         case "label_to_shape":
             return next(m.shape for m in marks if m.label in words)
         case "relation":
-            pattern = r"Is the (\w+) (\w+) (left of|right of|above|below) the (\w+) (\w+)\?"
-            color, shape, relation, other_color, other_shape = re.fullmatch(pattern, question.text).groups()
-            (ax, ay), (bx, by) = (
-                centre(next(m for m in marks if (m.color, m.shape) == pair))
-                for pair in ((color, shape), (other_color, other_shape))
-            )
+            relation = re.search(r"left of|right of|above|below", question.text).group()
+            pairs = re.findall(rf"({'|'.join(COLOR_NAMES)}) ({'|'.join(SHAPES)})", question.text)
+            if question.text.startswith("Seen from"):
+                pairs.reverse()
+            (ax, ay), (bx, by) = (centre(next(m for m in marks if (m.color, m.shape) == pair)) for pair in pairs)
             holds = {"left of": ax < bx, "right of": ax > bx, "above": ay < by, "below": ay > by}
             return "yes" if holds[relation] else "no"
         case "outermost":
@@ -202,6 +202,20 @@ class TestAnswers:
             assert ((boxes >= 0) & (boxes <= 1)).all()
             assert (boxes[:, :2] < boxes[:, 2:]).all()
 
+    @pytest.mark.parametrize("task", ["chart", "layout"])
+    def test_names_stand_in_the_text_and_mean_their_marks(self, task):
+        named = Counter()
+        for index in range(300):
+            scene = sample_scene(task, "train", index)
+            for question in ask(scene, rng_for(0, task, "train", index, 1), 8):
+                for name, marks in question.names:
+                    assert re.search(rf"\b{re.escape(name)}\b", question.text)
+                    for mark in (scene.marks[i] for i in marks):
+                        words = {mark.label, mark.color, mark.shape, f"{mark.shape}s", f"{mark.shape}es"}
+                        assert name in words | {f"{mark.color} {mark.shape}"}
+                    named[question.program] += 1
+        assert len(named) > 4
+
     def test_two_way_answers_are_balanced(self):
         answers = {}
         for task in ("chart", "layout"):
@@ -281,16 +295,19 @@ class TestTargets:
         for index in range(30):
             drawing, scene, _ = draw_scene("chart", "base", "train", index)
             targets = token_targets(scene, drawing, token_owners(drawing, SIDE))
-            written = {(int(y * SIDE), int(x * SIDE * SLOTS), char) for char, x, y in drawing.glyphs}
+            written = {
+                (int(g.y * SIDE), int(g.x * SIDE), int((1 - g.y if g.upwards else g.x) * SIDE * SLOTS) % SLOTS, g.char)
+                for g in drawing.glyphs
+            }
             for token, cells in enumerate(targets[:, glyph_columns]):
                 row, column = divmod(token, SIDE)
                 for slot, cell in enumerate(cells):
                     if 0 <= cell < len(CHARACTERS):
-                        assert (row, column * SLOTS + slot, CHARACTERS[cell]) in written
+                        assert (row, column, slot, CHARACTERS[cell]) in written
             words = targets[:, list(TARGETS).index("word")]
             known = {LABELS.index(mark.label) for mark in scene.marks}
             assert set(words[words != IGNORE].tolist()) <= known
-            text = "".join(char for char, _, _ in drawing.glyphs)
+            text = "".join(glyph.char for glyph in drawing.glyphs)
             assert all(mark.label in text for mark in scene.marks)
 
     def test_the_shape_in_front_is_told_from_the_one_behind(self):

@@ -112,12 +112,13 @@ def decoder_lora_modules(
     return chosen
 
 
-def vision_lora_modules(model: PreTrainedModel, targets: list[str] | None) -> list[str]:
+def lower_lora_modules(model: PreTrainedModel, parts: tuple[str, ...], targets: list[str] | None) -> list[str]:
     """
-    Linear modules of vision encoder, connector and bridge that get LoRA.
+    Linear modules outside the decoder that get LoRA.
 
     Args:
         model (`LeamlForVisualQA`): a composed model.
+        parts (`tuple[str, ...]`): first parts of their names, such as `"connector."`.
         targets (`list[str]`, *optional*): last parts of names; defaults to every linear module but gates and poolers.
 
     Returns:
@@ -129,16 +130,14 @@ def vision_lora_modules(model: PreTrainedModel, targets: list[str] | None) -> li
     found = [
         name
         for name, module in model.named_modules()
-        if name.startswith(("vision_tower.", "connector.", "bridge."))
+        if name.startswith(parts)
         and isinstance(module, nn.Linear)
         and "pooler" not in name
         and not name.endswith("gate_proj")
         and (targets is None or name.rsplit(".", 1)[-1] in targets)
     ]
     if not found:
-        raise LeamlInputError(
-            f"vision_lora_targets {targets} names no linear module of the vision encoder, connector or bridge."
-        )
+        raise LeamlInputError(f"vision_lora_targets {targets} names no linear module in {', '.join(parts)[:-1]}.")
     return found
 
 
@@ -320,14 +319,15 @@ def count_parameters(model: PreTrainedModel) -> dict[str, float]:
     """
     parts = {"vision_tower": "vision_encoder", "backbone": "language_model"}
     counts: dict[str, float] = dict.fromkeys(
-        ("vision_encoder", "connector", "bridge", "language_model", "lora", "fusion"), 0
+        ("vision_encoder", "connector", "resampler", "bridge", "language_model", "lora", "fusion"), 0
     )
     for name, parameter in model.named_parameters():
         prefix = name.split(".", 1)[0]
         counts["lora" if ".lora_" in name else parts.get(prefix, prefix)] += parameter.numel()
     kept = {} if model.reliability is None else model.reliability.ood.state_dict()
     counts["ood"] = sum(int(array.size) for array in kept.values())
-    counts["base"] = sum(counts[part] for part in ("vision_encoder", "connector", "bridge", "language_model"))
+    parts_of_base = ("vision_encoder", "connector", "resampler", "bridge", "language_model")
+    counts["base"] = sum(counts[part] for part in parts_of_base)
     counts["added"] = counts["lora"] + counts["fusion"] + counts["ood"]
     counts["percent"] = 100.0 * counts["added"] / counts["base"]
     return counts

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .modeling_leaml import LeamlForVisualQA
 
 KEPT_LOGITS = 64
+CALL_INPUTS = ("input_ids", "pixel_values", "vision_states", "vision_index", "question_ids", "question_mask")
 
 
 @dataclass
@@ -234,7 +235,7 @@ def answer_batch(
         [`AnswerRecords`]: of B rows.
     """
     inputs = {name: value.to(model.device) for name, value in inputs.items() if name != "labels"}
-    given = {name: inputs.pop(name, None) for name in ("input_ids", "pixel_values", "vision_states", "vision_index")}
+    given = {name: inputs.pop(name, None) for name in CALL_INPUTS}
     tokenizer = processor.tokenizer
     with torch.no_grad():
         call = model._new_call(**given, record=True, keep_key_values=True)
@@ -306,6 +307,9 @@ def _sequence_probability(tokens: torch.Tensor, logits: tuple[torch.Tensor, ...]
 
 
 def _mean_states(call: VisionCall, rows: int) -> torch.Tensor:
+    if call.picture_states is not None:
+        mean = call.picture_states.float().mean(1)  # [P, Dv]
+        return mean if call.picture_index is None else mean[call.picture_index]
     states = call.states.float()  # [P, N, Dv]
     if call.mask is None:
         mean = states.mean(1)
@@ -323,7 +327,11 @@ def _last_gates(call: VisionCall, rows: int) -> torch.Tensor:
 
 
 def _evidence(model: "LeamlForVisualQA", call: VisionCall, rows: int) -> list[np.ndarray]:
-    """Attention at the last prompt position, averaged over heads and layers by the size of their gates."""
+    """Attention at the last prompt position, averaged over heads and layers by the size of their gates; with a
+    resampler, that of the question's last token."""
+    if call.looked is not None:
+        maps = (call.looked / call.looked.sum(1, keepdim=True)).float().cpu().numpy()
+        return [row.reshape(model.vision_grid(len(row))) for row in maps]
     tokens = call.states.shape[1]
     total = torch.zeros(rows, tokens, device=call.states.device)
     plain = torch.zeros_like(total)

@@ -168,6 +168,21 @@ def lower_hidden_states(
     return kept[0]
 
 
+def fastest_dtype() -> torch.dtype:
+    """
+    The number format in which this machine runs a frozen backbone fastest.
+
+    Returns:
+        `torch.dtype`: bfloat16 where the GPU, or else the processor, computes in it by itself; float32 elsewhere.
+    """
+    if torch.cuda.is_available():
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        capabilities = torch.cpu.get_capabilities()
+        native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return torch.bfloat16 if native else torch.float32
+
+
 def position_ids_of(tokens: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor | None:
     """
     Positions that count unpadded tokens.

@@ -16,10 +16,10 @@ from .adapters import (
     default_fusion_dim,
     inject_lora,
     is_adapter_tensor,
+    lower_lora_modules,
     merge_lora,
     unmerge_lora,
     upper_third,
-    vision_lora_modules,
 )
 from .backbones import (
     find_decoder,
@@ -135,7 +135,7 @@ class BuildingMixin:
         else:
             names["vision_name_or_path"] = str(vision)
             vision = load_vision_backbone(str(vision), vision_revision, dtype=dtype)
-        base_fields = ("bridge_", "connector_config", "num_vision_tokens")
+        base_fields = ("bridge_", "resampler_", "connector_config", "num_vision_tokens")
         base_options = {key: options.pop(key) for key in list(options) if key.startswith(base_fields)}
         config = LeamlConfig(text_config=text.config, vision_config=vision.config, **names, **base_options)
         model = cls(config, backbone=text, vision_tower=vision)
@@ -226,6 +226,8 @@ class BuildingMixin:
         fields["fusion_layers"] = upper if fusion_layers is None else fusion_layers
         fields["lora_layers"] = upper if lora_layers is None else lora_layers
         self.config = LeamlConfig(**fields)
+        if self.backbone.dtype != torch.float32:
+            self.config.dtype = self.backbone.dtype  # loaded in it again, so that the logits are the same
         self._build_adapter()
 
     def _build_adapter(self) -> None:
@@ -237,8 +239,10 @@ class BuildingMixin:
         self.fusion = self._fused_layers("fusion").to(self.backbone.device)
         decoder_path = module_path(self, find_decoder(self.backbone))
         targets = decoder_lora_modules(self, decoder_path, config.lora_layers, config.lora_targets)
-        if config.adapt_vision:
-            targets += vision_lora_modules(self, config.vision_lora_targets)
+        parts = [*(["resampler.", "bridge."] if config.adapt_bridge else []),
+                 *(["vision_tower.", "connector."] if config.adapt_vision else [])]  # fmt: skip
+        if parts:
+            targets += lower_lora_modules(self, tuple(parts), config.vision_lora_targets)
         if targets:
             inject_lora(self, targets, config.lora_rank, config.lora_alpha, config.lora_dropout)
         self.freeze_base()
@@ -258,9 +262,13 @@ class BuildingMixin:
         The modules that belong to the base.
 
         Returns:
-            `list[nn.Module]`: vision encoder, connector, bridge (composed models only) and backbone.
+            `list[nn.Module]`: vision encoder, connector, resampler, bridge (composed models only) and backbone.
         """
-        return [part for part in (self.vision_tower, self.connector, self.bridge, self.backbone) if part is not None]
+        return [
+            part
+            for part in (self.vision_tower, self.connector, self.resampler, self.bridge, self.backbone)
+            if part is not None
+        ]
 
     def fingerprint(self) -> str:
         """
@@ -314,7 +322,7 @@ class BuildingMixin:
         Counts parameters by part.
 
         Returns:
-            `dict[str, float]`: `vision_encoder`, `connector`, `bridge`, `language_model` (of an existing
+            `dict[str, float]`: `vision_encoder`, `connector`, `resampler`, `bridge`, `language_model` (of an existing
                 image-text-to-text model:
             all of it), `lora`, `fusion`, `ood` (values that the reliability module keeps), `base`, `added`, and
             `percent` (100 * added / base).

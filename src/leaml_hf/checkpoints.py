@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ADAPTER_FILE = "leaml_adapter.safetensors"
 BASE_FILE = "leaml_base.safetensors"
 RELIABILITY_FILES = ("leaml_reliability.safetensors", "leaml_reliability.json")
-BASE_PARTS = ("vision_tower.", "connector.", "bridge.")
+BASE_PARTS = ("vision_tower.", "connector.", "resampler.", "bridge.")
 HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "subfolder", "force_download", "proxies")
 BACKBONE_OPTIONS = ("dtype", "device_map", "attn_implementation", "quantization_config")
 LIBRARIES = ("leaml-hf", "torch", "transformers", "peft")
@@ -60,7 +60,7 @@ def save_model(model: "LeamlForVisualQA", folder: str, state_dict: dict[str, tor
     """
     Writes `config.json` and one safetensors file: of the adapter if there is one, else of the base.
 
-    An adapter is saved in its own precision; a base's vision encoder, connector and bridge in float16.
+    An adapter is saved in its own precision; a base's vision encoder, connector, resampler and bridge in float16.
 
     Args:
         model ([`LeamlForVisualQA`]): to save.
@@ -132,6 +132,8 @@ def load_model(
             f"{name_or_path} holds a {config.model_type} model, not a LEAML model: lay an adapter on it with "
             "LeamlForVisualQA.from_backbone."
         )
+    if config.has_adapter and config.dtype is not None:
+        options.setdefault("dtype", config.dtype)
     model = _load_base(cls, config, base, vision, text, options)
     if not config.has_adapter:
         _load_base_tensors(model, path, hub)
@@ -185,7 +187,9 @@ def _check_named(config: LeamlConfig) -> None:
     elif config.base_name_or_path:
         named = True
     else:
-        own_parts = config.bridge_layers or config.connector_config  # of a base that was never saved
+        own_parts = (
+            config.bridge_layers or config.connector_config or config.resampler_layers
+        )  # of a base that was never saved
         named = config.is_composed and config.text_name_or_path and config.vision_name_or_path and not own_parts
     if named:
         return

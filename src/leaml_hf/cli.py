@@ -260,8 +260,8 @@ def _parser() -> argparse.ArgumentParser:
                        "Train the base leaml-smol on drawn pictures; resumes after a kill.",
                        "leaml pretrain --output out/leaml-smol")  # fmt: skip
     pretrain.add_argument("--output", required=True, help="folder for checkpoints and the base")
-    pretrain.add_argument("--pictures", type=_integer(1), default=192_000, help="pictures for the vision half")
-    pretrain.add_argument("--rows", type=_integer(1), default=160_000, help="questions for the bridge")
+    pretrain.add_argument("--pictures", type=_integer(1), default=256_000, help="pictures for the vision half")
+    pretrain.add_argument("--rows", type=_integer(1), default=48_000, help="questions for the bridge")
 
     inspect = command("inspect", _inspect, _print_inspect, "Parameters added, adapted layers and base of a model.",
                       "leaml inspect reference")  # fmt: skip

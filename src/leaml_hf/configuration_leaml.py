@@ -40,6 +40,11 @@ class LeamlConfig(PreTrainedConfig):
         bridge_ffn_dim (`int`, *optional*, defaults to 512): inner width of the bridge's feed-forward; 0 for none.
         connector_config (`PreTrainedConfig` or `dict`, *optional*): of a ViT with patch size 1 over the vision
             encoder's cells, part of a LEAML base: it lets far parts of a picture see each other.
+        resampler_layers (`int`, *optional*, defaults to 0): layers of the question-aware resampler of a LEAML base,
+            through which questions read pictures before the bridge hands on what they found; 0 for none.
+        resampler_heads (`int`, *optional*, defaults to 4): heads of its attention.
+        resampler_ffn_dim (`int`, *optional*, defaults to 768): inner width of its feed-forward.
+        resampler_max_tokens (`int`, *optional*, defaults to 32): tokens of a question that it reads at most.
         num_vision_tokens (`int`, *optional*): vision states per picture, for information.
         fusion_layers (`list[int]`, *optional*, defaults to `[]`): decoder layers with the adapter's own gated
             cross-attention.
@@ -51,8 +56,10 @@ class LeamlConfig(PreTrainedConfig):
         lora_rank (`int`, *optional*, defaults to 8): rank of LoRA.
         lora_alpha (`int`, *optional*, defaults to 16): scale of LoRA (alpha / rank multiplies the update).
         lora_dropout (`float`, *optional*, defaults to 0.0): dropout before LoRA, in [0, 1).
-        adapt_vision (`bool`, *optional*, defaults to `False`): LoRA in vision encoder, connector and bridge too
-            (composed only).
+        adapt_bridge (`bool`, *optional*, defaults to `False`): LoRA in resampler and bridge of a LEAML base too; what
+            is below them is still computed once a picture.
+        adapt_vision (`bool`, *optional*, defaults to `False`): LoRA in vision encoder and connector too (composed
+            only).
         vision_lora_targets (`list[str]`, *optional*): names of the linear modules there; defaults to every linear
             module.
         versions (`dict`, *optional*): versions of the libraries that the model was made with.
@@ -86,6 +93,10 @@ class LeamlConfig(PreTrainedConfig):
     bridge_dim: int = 256
     bridge_heads: int = 4
     bridge_ffn_dim: int = 512
+    resampler_layers: int = 0
+    resampler_heads: int = 4
+    resampler_ffn_dim: int = 768
+    resampler_max_tokens: int = 32
     num_vision_tokens: int | None = None
     fusion_layers: list[int] | None = None
     fusion_dim: int = 256
@@ -96,6 +107,7 @@ class LeamlConfig(PreTrainedConfig):
     lora_rank: int = 8
     lora_alpha: int = 16
     lora_dropout: float | int = 0.0
+    adapt_bridge: bool = False
     adapt_vision: bool = False
     vision_lora_targets: list[str] | None = None
     versions: dict[str, str] | None = None
@@ -107,10 +119,11 @@ class LeamlConfig(PreTrainedConfig):
             if any(isinstance(layer, bool) or not isinstance(layer, int) or layer < 0 for layer in layers):
                 raise LeamlInputError(f"{name} must be a list of layer numbers from 0 up, but got {layers}.")
             setattr(self, name, sorted(set(layers)))
-        for name in ("lora_rank", "lora_alpha", "bridge_dim", "bridge_heads", "fusion_dim", "fusion_heads"):
+        for name in ("lora_rank", "lora_alpha", "bridge_dim", "bridge_heads", "fusion_dim", "fusion_heads",
+                     "resampler_heads", "resampler_ffn_dim", "resampler_max_tokens"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise LeamlInputError(f"{name} must be 1 or more, but got {getattr(self, name)}.")
-        for name in ("bridge_ffn_dim", "fusion_ffn_dim"):
+        for name in ("bridge_ffn_dim", "fusion_ffn_dim", "resampler_layers"):
             if getattr(self, name) < 0:
                 raise LeamlInputError(f"{name} must be 0 or more, but got {getattr(self, name)}.")
         for part in ("bridge", "fusion"):
@@ -126,11 +139,11 @@ class LeamlConfig(PreTrainedConfig):
             )
         if (self.text_config is None) != (self.vision_config is None):
             raise LeamlInputError("Give text_config and vision_config together: a composed model needs both.")
-        if self.backbone_config is not None and (self.bridge_layers or self.connector_config or self.adapt_vision):
-            raise LeamlInputError(
-                "bridge_layers, connector_config and adapt_vision are for composed models: leave them out with "
-                "backbone_config."
-            )
+        for name in ("bridge_layers", "connector_config", "resampler_layers", "adapt_bridge", "adapt_vision"):
+            if self.backbone_config is not None and getattr(self, name):
+                raise LeamlInputError(f"{name} is for composed models: leave it out with backbone_config.")
+        if self.adapt_bridge and not (self.bridge_layers or self.resampler_layers):
+            raise LeamlInputError("adapt_bridge needs a base with a bridge: leave it out, this base has none.")
         kwargs.setdefault("attn_implementation", {})  # leaves the backbones' own alone, where None would erase it
         super().__post_init__(**kwargs)
 

@@ -16,12 +16,16 @@ class VisionCall:
     What the fused layers need during one pass through the decoder, and what they leave behind.
 
     Args:
-        states (`torch.Tensor`, *optional*): `[P, N, Dv]` vision states of P pictures; `None` for text alone.
+        states (`torch.Tensor`, *optional*): `[P, N, Dv]` vision states of P pictures, or with a resampler `[B, N, Dv]`
+            what each row's question found; `None` for text alone.
         mask (`torch.Tensor`, *optional*): `[P, N]` bool, `False` where a state is padding.
         index (`torch.Tensor`, *optional*): `[B]` long, the picture of each row; defaults to row b looking at picture
             b.
         image_token_counts (`torch.Tensor`, *optional*): `[B]` image tokens in each row (existing image-text-to-text
             models).
+        picture_states (`torch.Tensor`, *optional*): `[P, N, Dv]` vision states, where `states` come from a resampler.
+        picture_index (`torch.Tensor`, *optional*): `[B]` picture of each row there.
+        looked (`torch.Tensor`, *optional*): `[B, N]` where each row's question looked there.
         keep_key_values (`bool`): whether keys and values of the pictures are kept for the next decoding step.
         record (`bool`): whether attention and gates of the first pass are kept.
     """
@@ -30,6 +34,9 @@ class VisionCall:
     mask: torch.Tensor | None = None
     index: torch.Tensor | None = None
     image_token_counts: torch.Tensor | None = None
+    picture_states: torch.Tensor | None = None
+    picture_index: torch.Tensor | None = None
+    looked: torch.Tensor | None = None
     keep_key_values: bool = False
     record: bool = False
     key_values: dict[str, KeyValue] = field(default_factory=dict)

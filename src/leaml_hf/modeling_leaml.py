@@ -32,6 +32,7 @@ from .building import BuildingMixin
 from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
 from .fusion import GatedCrossAttention, VisionCall
+from .resampler import QuestionResampler, read_pictures
 from .vision_features import (
     capture_image_features,
     encoder_states,
@@ -56,6 +57,7 @@ class LeamlOutput(ModelOutput):
         gates (`dict[str, torch.Tensor]`): `[B, T, G]` by fused layer (`"bridge.3"`, `"fusion.5"`); only with
             `output_attentions`.
         cross_attentions (`dict[str, torch.Tensor]`): `[B, heads, T, N]` by fused layer; only with `output_attentions`.
+        looked (`torch.Tensor`): `[B, N]` where each row's question looked; only of a base with a resampler.
     """
 
     loss: torch.Tensor | None = None
@@ -65,6 +67,7 @@ class LeamlOutput(ModelOutput):
     vision_states: torch.Tensor | None = None
     gates: dict[str, torch.Tensor] | None = None
     cross_attentions: dict[str, torch.Tensor] | None = None
+    looked: torch.Tensor | None = None
 
 
 def answer_span(labels: torch.Tensor) -> int:
@@ -128,6 +131,16 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
         self.connector = config.connector_config and AutoModel.from_config(
             config.connector_config, add_pooling_layer=False, attn_implementation="eager"
         )
+        self.resampler = None
+        if config.resampler_layers:
+            self.resampler = QuestionResampler(
+                self.get_input_embeddings().embedding_dim,
+                self.vision_size,
+                config.resampler_layers,
+                config.resampler_heads,
+                config.resampler_ffn_dim,
+                config.resampler_max_tokens,
+            )
         self.bridge = self._fused_layers("bridge")
         self.fusion = nn.ModuleDict()
         self.reliability = None
@@ -311,6 +324,8 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
         pixel_values: torch.Tensor | None = None,
         vision_states: torch.Tensor | None = None,
         vision_index: torch.Tensor | None = None,
+        question_ids: torch.Tensor | None = None,
+        question_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         lower_states: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
@@ -330,6 +345,9 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
             pixel_values (`torch.Tensor`, *optional*): `[P, 3, H, W]`, or what the existing model's processor makes.
             vision_states (`torch.Tensor`, *optional*): `[P, N, Dv]` from `encode_vision`, instead of `pixel_values`.
             vision_index (`torch.Tensor`, *optional*): `[B]` picture of each row; defaults to row b and picture b.
+            question_ids (`torch.Tensor`, *optional*): `[B, Tq]` tokens of the questions alone, padded on the right;
+                for a base with a resampler, whose processor makes them.
+            question_mask (`torch.Tensor`, *optional*): `[B, Tq]`, 0 where padded; defaults to ones.
             labels (`torch.Tensor`, *optional*): `[B, T]`, -100 where there is no target.
             lower_states (`torch.Tensor`, *optional*): `[B, T, D]` from `encode_lower`: only the layers from there up
                 run.
@@ -352,7 +370,9 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
             raise LeamlInputError(
                 "lower_states is for composed models without a cache: leave out use_cache and past_key_values."
             )
-        call = self._new_call(input_ids, pixel_values, vision_states, vision_index, record=output_attentions)
+        call = self._new_call(
+            input_ids, pixel_values, vision_states, vision_index, question_ids, question_mask, record=output_attentions
+        )
         inputs = kwargs | {
             "attention_mask": attention_mask,
             "past_key_values": past_key_values,
@@ -362,7 +382,7 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
             inputs["logits_to_keep"] = logits_to_keep
         slicing = nullcontext()
         if lower_states is not None:
-            inputs["inputs_embeds"] = lower_states
+            inputs["inputs_embeds"] = lower_states.to(self.get_input_embeddings().weight.dtype)
             slicing = decoder_slice(find_decoder(self.backbone), self.first_adapted_layer, None)
         else:
             inputs["input_ids"] = input_ids
@@ -386,9 +406,10 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
             logits=output.logits,
             past_key_values=output.get("past_key_values"),
             last_hidden_state=call.last_hidden_state,
-            vision_states=call.states,
+            vision_states=call.states if call.picture_states is None else call.picture_states,
             gates=call.gates if output_attentions else None,
             cross_attentions=call.attentions if output_attentions else None,
+            looked=call.looked,
         )
 
     def _new_call(
@@ -397,6 +418,8 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
         pixel_values: torch.Tensor | None,
         vision_states: torch.Tensor | None,
         vision_index: torch.Tensor | None,
+        question_ids: torch.Tensor | None,
+        question_mask: torch.Tensor | None,
         **flags: bool,
     ) -> VisionCall:
         if not self.config.is_composed:
@@ -409,7 +432,23 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
             return VisionCall(image_token_counts=counts, **flags)
         if vision_states is None and pixel_values is not None:
             vision_states = self.encode_vision(pixel_values)
-        return VisionCall(states=vision_states, index=vision_index, **flags)
+        if self.resampler is None or vision_states is None:
+            return VisionCall(states=vision_states, index=vision_index, **flags)
+        if question_ids is None:
+            raise LeamlInputError(
+                "This base reads a picture with its question: give question_ids, as its processor does."
+            )
+        mask = torch.ones_like(question_ids) if question_mask is None else question_mask
+        embeddings = self.get_input_embeddings()(question_ids).to(self.resampler.position.dtype)  # [B, Tq, De]
+        states, looked = read_pictures(self.resampler, embeddings, mask.bool(), vision_states, vision_index)
+        return VisionCall(
+            states=states,
+            mask=mask.bool(),
+            picture_states=vision_states,
+            picture_index=vision_index,
+            looked=looked,
+            **flags,
+        )
 
     @contextmanager
     def _capture(self, call: VisionCall, input_ids: torch.Tensor | None) -> Iterator[None]:
@@ -426,6 +465,8 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
         pixel_values: torch.Tensor | None = None,
         vision_states: torch.Tensor | None = None,
         vision_index: torch.Tensor | None = None,
+        question_ids: torch.Tensor | None = None,
+        question_mask: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
         """
@@ -436,12 +477,16 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
             pixel_values (`torch.Tensor`, *optional*): as in `forward`.
             vision_states (`torch.Tensor`, *optional*): as in `forward`.
             vision_index (`torch.Tensor`, *optional*): as in `forward`.
+            question_ids (`torch.Tensor`, *optional*): as in `forward`.
+            question_mask (`torch.Tensor`, *optional*): as in `forward`.
             kwargs: everything else for `GenerationMixin.generate`.
 
         Returns:
             `torch.Tensor` `[B, T + new tokens]`, or what `return_dict_in_generate` asks for.
         """
-        call = self._new_call(input_ids, pixel_values, vision_states, vision_index, keep_key_values=True)
+        call = self._new_call(
+            input_ids, pixel_values, vision_states, vision_index, question_ids, question_mask, keep_key_values=True
+        )
         return self._generate(call, input_ids, pixel_values, **kwargs)
 
     def _generate(

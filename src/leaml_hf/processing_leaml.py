@@ -29,18 +29,26 @@ class LeamlProcessor(ProcessorMixin):
         image_processor (`BaseImageProcessor`): of the vision encoder, for instance `ViTImageProcessorPil`.
         tokenizer (`PreTrainedTokenizerBase`): of the causal LM.
         prompt_template (`str`, *optional*, defaults to `"Question: {question}\\nAnswer:"`): must contain `{question}`.
+        max_question_tokens (`int`, *optional*): for a base with a resampler: the last so many tokens of each question
+            are given once more, alone, as `question_ids`.
 
     Raises:
         [`LeamlInputError`]: if the template has no `{question}`.
     """
 
     def __init__(
-        self, image_processor: Any = None, tokenizer: Any = None, prompt_template: str = PROMPT_TEMPLATE, **kwargs: Any
+        self,
+        image_processor: Any = None,
+        tokenizer: Any = None,
+        prompt_template: str = PROMPT_TEMPLATE,
+        max_question_tokens: int | None = None,
+        **kwargs: Any,
     ) -> None:
         if "{question}" not in prompt_template:
             raise LeamlInputError(f"prompt_template must contain {{question}}, but is {prompt_template!r}.")
         super().__init__(image_processor, tokenizer, **kwargs)
         self.prompt_template = prompt_template
+        self.max_question_tokens = max_question_tokens
         if self.tokenizer.pad_token is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self.tokenizer.padding_side = "left"
@@ -93,9 +101,9 @@ class LeamlProcessor(ProcessorMixin):
             kwargs: ignored options of other processors (`return_tensors` is always `"pt"`).
 
         Returns:
-            `BatchFeature`: `input_ids` and `attention_mask` `[n, T]`, `pixel_values` `[n, 3, H, W]`, and with answers
-                `labels` `[n, T]`
-            (-100 outside the answer).
+            `BatchFeature`: `input_ids` and `attention_mask` `[n, T]`, `pixel_values` `[n, 3, H, W]`, with answers
+                `labels` `[n, T]` (-100 outside the answer), and for a base with a resampler `question_ids` and
+                `question_mask` `[n, Tq]`.
 
         Raises:
             [`LeamlInputError`]: if counts differ, a question is empty or a picture can't be read.
@@ -137,10 +145,16 @@ class LeamlProcessor(ProcessorMixin):
             answers (`Sequence[str]`, *optional*): n answers; `None` for a row without one.
 
         Returns:
-            `dict[str, torch.Tensor]`: `input_ids`, `attention_mask` and, with answers, `labels`, each `[n, T]`.
+            `dict[str, torch.Tensor]`: `input_ids`, `attention_mask` and, with answers, `labels`, each `[n, T]`; for a
+                base with a resampler also `question_ids` and `question_mask`, each `[n, Tq]`.
         """
-        prompts = self.tokenizer([self.prompt_template.format(question=_one_line(q)) for q in questions])["input_ids"]
-        return _pad_left(prompts, self.answer_ids(answers), self.tokenizer.pad_token_id)
+        questions = [_one_line(question) for question in questions]
+        prompts = self.tokenizer([self.prompt_template.format(question=q) for q in questions])["input_ids"]
+        data = _pad_left(prompts, self.answer_ids(answers), self.tokenizer.pad_token_id)
+        if self.max_question_tokens is not None:
+            alone = self.tokenizer(questions, add_special_tokens=False)["input_ids"]
+            data.update(_pad_right([ids[-self.max_question_tokens :] for ids in alone]))
+        return data
 
     def answer_ids(self, answers: Sequence[str | None] | None) -> list[list[int]] | None:
         """
@@ -195,7 +209,8 @@ class LeamlProcessor(ProcessorMixin):
     @property
     def model_input_names(self) -> list[str]:
         """`list[str]`: what the model takes."""
-        return ["input_ids", "attention_mask", "pixel_values"]
+        names = ["input_ids", "attention_mask", "pixel_values"]
+        return names if self.max_question_tokens is None else [*names, "question_ids", "question_mask"]
 
 
 class LeamlBackboneProcessor:
@@ -343,6 +358,14 @@ def _check_counts(images: list[Any] | None, questions: list[str] | None, answers
 
 def _one_line(question: str) -> str:
     return " ".join(question.split())
+
+
+def _pad_right(rows: list[list[int]]) -> dict[str, torch.Tensor]:
+    width = max(len(row) for row in rows)
+    return {
+        "question_ids": torch.tensor([row + [0] * (width - len(row)) for row in rows]),  # [n, Tq]
+        "question_mask": torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows]),  # [n, Tq]
+    }
 
 
 def _pad_left(prompts: list[list[int]], answers: list[list[int]] | None, pad: int) -> dict[str, torch.Tensor]:

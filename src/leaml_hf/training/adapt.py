@@ -57,7 +57,8 @@ def adapt(
         test_rows (`int`, *optional*, defaults to 1500): test rows judged at most; None for all.
         progress (`bool`, *optional*, defaults to `False`): whether to show bars.
         command (`str`, *optional*): written beside the figures.
-        adapter_options (`dict`, *optional*): of `LeamlForVisualQA.from_backbone`.
+        adapter_options (`dict`, *optional*): of `LeamlForVisualQA.from_backbone`; `dtype` defaults to the machine's
+            fastest.
         training_options: of `LeamlTrainingArguments`.
 
     Returns:
@@ -70,6 +71,7 @@ def adapt(
     import torch
     from transformers import PrinterCallback, set_seed
 
+    from ..backbones import fastest_dtype
     from ..evaluation.report import write_report
     from ..evaluation.runner import evaluate_model
     from ..modeling_leaml import LeamlForVisualQA
@@ -94,7 +96,7 @@ def adapt(
     logger.info("%d labels (%d of them held out), %d unlabelled rows, %d test rows.", pool.labels_used,
                 len(pool.held_out), len(unlabelled), len(test))  # fmt: skip
     set_seed(seed)
-    model = LeamlForVisualQA.from_backbone(base, **(adapter_options or {}))
+    model = LeamlForVisualQA.from_backbone(base, **({"dtype": fastest_dtype()} | (adapter_options or {})))
     processor = load_processor(base)
     before = evaluate_model(model, processor, test, outside, progress=progress)
     arguments = LeamlTrainingArguments(

@@ -14,7 +14,7 @@ class FrozenCache:
     """
     Vision states and lower text states of a composed model, kept in memory in bfloat16.
 
-    Valid while the vision half and the lower layers stay as they are: the trainer uses it where LoRA is in neither.
+    Lower text states never change in training; vision states do where LoRA is in the vision half.
 
     Args:
         model (`LeamlForVisualQA`): composed, in evaluation mode while the cache fills.
@@ -24,6 +24,7 @@ class FrozenCache:
 
     def __init__(self, model: torch.nn.Module, processor: LeamlProcessor, seed: int = 0) -> None:
         self.model, self.processor, self.seed = model, processor, seed
+        self.vision_is_frozen = not model.config.adapt_vision
         self._vision: dict[tuple[str, int], Tensor] = {}
         self._lower: dict[str, Tensor] = {}
 

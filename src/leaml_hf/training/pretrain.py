@@ -14,10 +14,10 @@ from ..modeling_leaml import LeamlForVisualQA
 from ..processing_leaml import LeamlProcessor
 from .pretrain_bridge import heldout_accuracy, pretrain_bridge
 from .pretrain_report import write_pretrain_report
-from .pretrain_tower import WIDTH, connector_config, pretrain_tower, tower_config
+from .pretrain_tower import RESAMPLER, WIDTH, connector_config, pretrain_tower, tower_config
 from .tower import DenseHeads
 
-BRIDGE_LAYERS = list(range(20, 28))
+BRIDGE_LAYERS = [22, 24, 26, 28]
 TOWER_BATCH, BRIDGE_BATCH = 32, 12
 READING_BATCHES = 900  # of the tower's
 
@@ -43,11 +43,12 @@ def pretrain_base(output: Path, pictures: int, rows: int) -> dict[str, Any]:
     model = LeamlForVisualQA.from_backbones(
         vision=ResNetModel(tower_config()), text=SMOLLM2, fusion_layers=[], lora_layers=[],
         connector_config=connector_config(), bridge_layers=BRIDGE_LAYERS, bridge_dim=256, bridge_heads=4,
-        bridge_ffn_dim=512,
+        bridge_ffn_dim=512, **{f"resampler_{name.removeprefix('num_')}": value for name, value in RESAMPLER.items()},
     )  # fmt: skip
-    processor = LeamlProcessor.from_backbones(tokenizer)
+    processor = LeamlProcessor.from_backbones(tokenizer, max_question_tokens=RESAMPLER["max_tokens"])
     dense = DenseHeads(WIDTH)
-    for part, module in (("vision_tower", model.vision_tower), ("connector", model.connector), ("dense", dense)):
+    for part, module in (("vision_tower", model.vision_tower), ("connector", model.connector),
+                         ("question.resampler", model.resampler), ("dense", dense)):  # fmt: skip
         module.load_state_dict({k.removeprefix(part + "."): v for k, v in weights.items() if k.startswith(part + ".")})
     pretrain_bridge(model, processor, dense, output, rows // (BRIDGE_BATCH * QUESTIONS_PER_SCENE), BRIDGE_BATCH)
     folder = output / "base"

@@ -1,4 +1,4 @@
-"""Second stage of pre-training: gated cross-attention from the trained vision half into a frozen LM's upper layers."""
+"""Second stage of pre-training: gated cross-attention into a frozen LM's upper layers, from what questions found."""
 
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from .stage import Averages, Stage, Step, schedule
 from .tower import DenseHeads, TowerBatch, grounding_loss
 
 GATE = 0.75  # tanh(alpha) at the start: from closed gates a bridge crawls
-GROUNDED_HEADS = 2  # of each layer; the others look where they will
 GROUNDING_WEIGHT = 0.5
 DENSE_WEIGHT = 0.1
 HELD_OUT_ROWS = 480
@@ -38,7 +37,7 @@ def pretrain_bridge(
     batch_size: int = 12, peak_rate: float = 1e-3, vision_rate: float = 2e-4, vision_from: float = 0.5,
     stop_after: int | None = None, **options: int,
 ) -> Path:  # fmt: skip
-    """Trains the bridge of a base whose vision half is trained, and towards the end the vision half with it.
+    """Trains the bridge of a base whose vision half and resampler are trained, and towards the end these with it.
 
     Args:
         model ([`LeamlForVisualQA`]): a base with `bridge_layers`; its language model stays frozen.
@@ -48,17 +47,18 @@ def pretrain_bridge(
         num_batches (`int`): batches in all.
         batch_size (`int`, *optional*, defaults to 12): pictures a batch, with 8 questions each.
         peak_rate (`float`, *optional*, defaults to 1e-3): learning rate of the bridge.
-        vision_rate (`float`, *optional*, defaults to 2e-4): that of the vision half.
-        vision_from (`float`, *optional*, defaults to 0.5): share of the batches after which the vision half joins.
+        vision_rate (`float`, *optional*, defaults to 2e-4): that of vision half and resampler.
+        vision_from (`float`, *optional*, defaults to 0.5): share of the batches after which they join.
         stop_after (`int`, *optional*): ends early, as a kill would.
         options: of [`Stage`].
 
     Returns:
-        `Path`: of the weights of bridge, vision half and dense heads.
+        `Path`: of the weights of bridge, resampler, vision half and dense heads.
     """
     model.requires_grad_(False).eval()  # batch statistics of the tower stay
     model.backbone.to(torch.bfloat16)
-    vision = nn.ModuleDict({"vision_tower": model.vision_tower, "connector": model.connector, "dense": dense})
+    lower = ("vision_tower", "connector", "resampler")
+    vision = nn.ModuleDict({part: getattr(model, part) for part in lower} | {"dense": dense})
     trained = nn.ModuleDict({"bridge": model.bridge, **vision}).requires_grad_(True)
     for layer in model.bridge.values():
         layer.open_gate(GATE)
@@ -82,23 +82,22 @@ def pretrain_bridge(
 
 def _step(model: LeamlForVisualQA, processor: LeamlProcessor, cache: FrozenCache, dense: DenseHeads, batch: TowerBatch,
           joint: bool) -> Step:  # fmt: skip
-    """Loss of a batch and which of its questions are right; with `joint`, gradients reach the vision half."""
+    """Loss of a batch and which of its questions are right; with `joint`, resampler and vision half learn."""
     text = processor(questions=batch.questions, answers=batch.answer_texts)
     texts = [f"{q}\n{a}" for q, a in zip(batch.questions, batch.answer_texts, strict=True)]
     pixels = batch.pixels.float() / 127.5 - 1
     index = torch.arange(len(pixels)).repeat_interleave(len(texts) // len(pixels))
+    model.resampler.requires_grad_(joint)
     with torch.autocast("cpu", torch.bfloat16):
         lower = cache.lower(texts, text["input_ids"], text["attention_mask"])
         with torch.set_grad_enabled(joint):
             vision = model.encode_vision(pixels)
         span = answer_span(text["labels"])
         out = model(lower_states=lower.to(torch.bfloat16), attention_mask=text["attention_mask"],
-                    vision_states=vision, vision_index=index, logits_to_keep=span, output_attentions=True)  # fmt: skip
+                    question_ids=text["question_ids"], question_mask=text["question_mask"],
+                    vision_states=vision, vision_index=index, logits_to_keep=span)  # fmt: skip
         extra = DENSE_WEIGHT * dense(vision, batch.targets)[0] if joint else 0.0
-    before_answer = (text["labels"] != -100).int().argmax(1) - 1  # [B]
-    rows = torch.arange(len(index))
-    looked = [weights[:, :GROUNDED_HEADS].mean(1)[rows, before_answer] for weights in out.cross_attentions.values()]
-    grounding = grounding_loss(torch.stack(looked).mean(0), batch.relevant)
+    grounding = grounding_loss(out.looked, batch.relevant)
     labels = text["labels"][:, -span:]
     loss = answer_loss(out.logits, labels, torch.ones(len(labels)), 0.0)
     wrong = (out.logits[:, :-1].argmax(-1) != labels[:, 1:]) & (labels[:, 1:] != -100)

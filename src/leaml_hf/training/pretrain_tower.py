@@ -7,14 +7,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import ResNetConfig, ResNetModel, ViTConfig, ViTModel
 
-from ..data.visual_arrays.targets import LOCAL
+from ..data.visual_arrays.targets import ATTRIBUTES, LOCAL
+from ..resampler import QuestionResampler
 from .source_data import SourceStream
 from .stage import Averages, Stage, Step, schedule
-from .tower import DenseHeads, QuestionHead, TowerBatch, grounding_loss
+from .tower import CLAIM, RIVALRY, DenseHeads, QuestionHead, TowerBatch, question_grounding
 
 WIDTH = 192
 LOCAL_WEIGHT = 2.0
+ANSWER_WEIGHT = 5.0
 GROUNDING_WEIGHT = 1.0
+NAMED_WEIGHT = 0.5
 READING_RATE = 2e-3
 
 
@@ -31,8 +34,12 @@ def connector_config() -> ViTConfig:
     return config
 
 
+RESAMPLER = {"num_layers": 4, "num_heads": 4, "ffn_dim": 4 * WIDTH, "max_tokens": 32}
+
+
 class TowerModel(nn.Module):
-    """Vision tower, connector, training heads: `local` on the tower's cells, `dense` and `question` behind both."""
+    """Vision tower, connector, question head, and training heads: `local` on the tower's cells, `dense` behind both,
+    `named`, `rivals` and `claims` on the names in a question, behind the resampler's first, second and third layer."""
 
     def __init__(self, word_embeddings: Tensor) -> None:
         super().__init__()
@@ -40,7 +47,10 @@ class TowerModel(nn.Module):
         self.connector = ViTModel(connector_config(), add_pooling_layer=False)
         self.local = DenseHeads(self.vision_tower.config.hidden_sizes[-1], LOCAL)
         self.dense = DenseHeads(WIDTH)
-        self.question = QuestionHead(word_embeddings, WIDTH)
+        self.named = DenseHeads(WIDTH, tuple(ATTRIBUTES))
+        self.rivals = DenseHeads(WIDTH, targets=RIVALRY)
+        self.claims = DenseHeads(WIDTH, targets=CLAIM)
+        self.question = QuestionHead(word_embeddings, QuestionResampler(word_embeddings.shape[1], WIDTH, **RESAMPLER))
 
     def cells(self, pixels: Tensor) -> Tensor:
         """uint8 [B, 3, 224, 224] -> [B, 192, 14, 14]."""
@@ -58,12 +68,27 @@ class TowerModel(nn.Module):
         local_loss, read = self.read(batch, cells)
         vision = self.connector(cells).last_hidden_state  # [B, 197, WIDTH]
         dense_loss, attributes = self.dense(vision[:, 1:], batch.targets)
-        logits, looked = self.question(batch.input_ids, batch.padding, vision)
+        logits, reading = self.question(batch.input_ids, batch.mask, vision[:, 1:])
         answer_loss = F.cross_entropy(logits.float(), batch.answers)
-        grounding = grounding_loss(looked[:, 1:], batch.relevant)
-        loss = answer_loss + GROUNDING_WEIGHT * grounding + dense_loss + LOCAL_WEIGHT * local_loss
+        grounding = question_grounding(reading, self.question.resampler.grounded_heads, batch)
+        places = batch.name_tokens[..., None].expand(-1, -1, WIDTH)
+        first, second, third = (
+            states.flatten(0, 1).gather(1, places) for states in reading.behind[:3]
+        )  # [P * Q, NAMES, WIDTH]
+        named_loss, meant = self.named(first, batch.name_targets)
+        rival_loss, compared = self.rivals(second, batch.rivalry)
+        claim_loss, claimed = self.claims(third, batch.claims)
+        loss = (
+            ANSWER_WEIGHT * answer_loss
+            + dense_loss
+            + LOCAL_WEIGHT * local_loss
+            + GROUNDING_WEIGHT * sum(grounding.values())
+        )
+        loss = loss + NAMED_WEIGHT * named_loss + rival_loss + claim_loss
         accuracy = read | {f"dense/{name}": value for name, value in attributes.items()}
-        accuracy["grounding"] = grounding.item()
+        accuracy |= {f"named/{name}": value for name, value in meant.items()}
+        accuracy |= {f"rivals/{name}": value for name, value in (compared | claimed).items()}
+        accuracy |= {"answer_loss": answer_loss.item()} | {name: value.item() for name, value in grounding.items()}
         return loss, accuracy, logits.argmax(1) == batch.answers
 
 
@@ -83,7 +108,8 @@ def evaluate_tower(model: TowerModel, tokenizer, batches: int = 8, batch_size: i
 
 def pretrain_tower(
     output: Path, tokenizer, word_embeddings: Tensor, num_batches: int, reading_batches: int,
-    batch_size: int = 32, peak_rate: float = 1e-3, stop_after: int | None = None, **options: int,
+    batch_size: int = 32, peak_rate: float = 1e-3, start: dict[str, Tensor] | None = None,
+    stop_after: int | None = None, **options: int,
 ) -> Path:  # fmt: skip
     """Trains for `num_batches`, the first `reading_batches` of them on the tower's own cells alone.
 
@@ -95,6 +121,7 @@ def pretrain_tower(
         reading_batches (`int`): those of the reading phase.
         batch_size (`int`, *optional*, defaults to 32): pictures a batch.
         peak_rate (`float`, *optional*, defaults to 1e-3): learning rate after the reading phase.
+        start (`dict[str, Tensor]`, *optional*): weights of `vision_tower` and `connector` to begin with.
         stop_after (`int`, *optional*): ends early, as a kill would.
         options: of [`Stage`].
 
@@ -103,6 +130,9 @@ def pretrain_tower(
     """
     torch.manual_seed(0)
     model = TowerModel(word_embeddings).train()
+    if start is not None:
+        missing, foreign = model.load_state_dict(start, strict=False)
+        assert not foreign and not any(name.startswith(("vision_tower.", "connector.")) for name in missing)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05, betas=(0.9, 0.98))
 
     def rates(number: int) -> list[float]:

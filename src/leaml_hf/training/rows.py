@@ -63,7 +63,7 @@ class LeamlCollator:
 
     Args:
         processor ([`LeamlProcessor`]): of the model.
-        cache ([`FrozenCache`], *optional*): without it pixels are given and the whole model runs.
+        cache ([`FrozenCache`], *optional*): without it the whole model runs.
         strong_views (`bool`): whether half of the labelled rows are seen under a strong view.
         seed (`int`): of the views drawn.
     """
@@ -81,12 +81,13 @@ class LeamlCollator:
         views = [int(self._rng.integers(STRONG_VIEWS)) if s else WEAK for s in strong]
         questions, answers = [r["question"] for r in rows], [r["answer"] for r in rows]
         keys, images = [r["key"] for r in rows], [r["load_image"] for r in rows]
-        if self.cache is None:
+        pictures = None
+        if self.cache is None or not self.cache.vision_is_frozen:
             pictures = [view_of(load(), k, v, self.seed) for load, k, v in zip(images, keys, views, strict=True)]
-            batch = dict(self.processor(images=pictures, questions=questions, answers=answers))
-        else:
-            batch = dict(self.processor(questions=questions, answers=answers))
+        batch = dict(self.processor(images=pictures, questions=questions, answers=answers))
+        if pictures is None:
             batch["vision_states"] = self.cache.vision(keys, views, images)
+        if self.cache is not None:
             texts = [f"{question}\n{answer}" for question, answer in zip(questions, answers, strict=True)]
             batch["lower_states"] = self.cache.lower(texts, batch["input_ids"], batch["attention_mask"])
         batch["weights"] = torch.tensor([r["weight"] for r in rows], dtype=torch.float32)

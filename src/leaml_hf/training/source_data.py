@@ -1,5 +1,6 @@
 """The stream of source pictures that a base is pre-trained on: drawn on the fly from their index, never stored."""
 
+import re
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -8,8 +9,10 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from ..data.visual_arrays.builder import draw_scene
-from ..data.visual_arrays.targets import token_owners, token_targets
-from .tower import ANSWER_ID, TowerBatch
+from ..data.visual_arrays.programs import Question
+from ..data.visual_arrays.scenes import Scene
+from ..data.visual_arrays.targets import IGNORE, TARGETS, attribute_table, mark_targets, token_owners, token_targets
+from .tower import ANSWER_ID, NAMES, RIVALRY, TowerBatch
 
 CHART_SHARE = 0.75  # of the pictures; the rest are layout scenes
 
@@ -32,8 +35,28 @@ class SourceStream(IterableDataset):
         self.split, self.side = split, side
 
     @lru_cache(maxsize=200_000)  # noqa: B019  (one stream lives as long as its run)
-    def _ids(self, text: str) -> tuple[int, ...]:
-        return tuple(self.tokenizer(text)["input_ids"])
+    def _tokens(self, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Ids of a text, and where in it each token ends."""
+        encoded = self.tokenizer(text, return_offsets_mapping=True)
+        return tuple(encoded["input_ids"]), tuple(end for _, end in encoded["offset_mapping"])
+
+    def _names(self, question: Question, owners: np.ndarray) -> tuple[list[int], np.ndarray]:
+        """For each name the token that it ends with, and the vision tokens of the marks it names `[NAMES, N]`."""
+        places, named = [0] * NAMES, np.zeros((NAMES, len(owners)), bool)
+        ends = self._tokens(question.text)[1]
+        for k, (name, marks) in enumerate(question.names):
+            stop = re.search(rf"\b{re.escape(name)}\b", question.text).end()
+            places[k] = next(i for i, end in enumerate(ends) if end >= stop)
+            named[k] = np.isin(owners, marks)
+        return places, named
+
+    def _meant(self, question: Question, attributes: np.ndarray) -> np.ndarray:
+        """Attributes of the one mark that each name stands for `[NAMES, TARGETS]`, `IGNORE` where it is not one."""
+        table = np.full((NAMES, len(TARGETS)), IGNORE)
+        for k, (_, marks) in enumerate(question.names):
+            if len(marks) == 1:
+                table[k] = attributes[marks[0]]
+        return table
 
     def __iter__(self) -> Iterator[TowerBatch]:
         worker = torch.utils.data.get_worker_info()
@@ -42,7 +65,8 @@ class SourceStream(IterableDataset):
             yield self.batch(number)
 
     def batch(self, number: int) -> TowerBatch:
-        pixels, targets, ids, relevant, programs, texts, answers = [], [], [], [], [], [], []
+        """Batch `number`, the same whenever it is asked for."""
+        pixels, targets, asked, meant, rivalry, claims = [], [], [], [], [], []
         choose = np.random.default_rng([97, number])
         for slot, is_chart in enumerate(choose.random(self.batch_size) < CHART_SHARE):
             task = "chart" if is_chart else "layout"
@@ -51,18 +75,57 @@ class SourceStream(IterableDataset):
             pixels.append(torch.from_numpy(np.array(drawing.image)).permute(2, 0, 1))
             owners = token_owners(drawing, self.side)
             targets.append(torch.from_numpy(token_targets(scene, drawing, owners)))
-            for question in questions:
-                ids.append(self._ids(question.text))
-                relevant.append(torch.from_numpy(np.isin(owners, question.relevant)))
-                texts.append(question.text)
-                answers.append(question.answer)
-                programs.append(f"{task}/{question.program}")
+            asked += [(task, question, owners) for question in questions]
+            attributes = mark_targets(attribute_table(scene))
+            meant += [self._meant(question, attributes) for question in questions]
+            rivalry += [_rivalry(question, scene) for question in questions]
+            claims += [_claim(question) for question in questions]
+        ids = [self._tokens(question.text)[0] for _, question, _ in asked]
+        names = [self._names(question, owners) for _, question, owners in asked]
         longest = max(map(len, ids))
-        input_ids = torch.tensor([list(i) + [0] * (longest - len(i)) for i in ids])
-        padding = torch.arange(longest)[None] >= torch.tensor([len(i) for i in ids])[:, None]
-        answer_ids = torch.tensor([ANSWER_ID[answer] for answer in answers])
-        return TowerBatch(torch.stack(pixels), torch.stack(targets), input_ids, padding, answer_ids,
-                          torch.stack(relevant), programs, texts, answers)  # fmt: skip
+        input_ids = torch.tensor([[*i, *[0] * (longest - len(i))] for i in ids])
+        mask = torch.arange(longest)[None] < torch.tensor([len(i) for i in ids])[:, None]
+        shape = (self.batch_size, -1, longest)
+        return TowerBatch(
+            pixels=torch.stack(pixels),
+            targets=torch.stack(targets),
+            input_ids=input_ids.view(shape),
+            mask=mask.view(shape),
+            answers=torch.tensor([ANSWER_ID[question.answer] for _, question, _ in asked]),
+            relevant=torch.from_numpy(np.stack([np.isin(owners, q.relevant) for _, q, owners in asked])),
+            name_tokens=torch.tensor([places for places, _ in names]),
+            named=torch.from_numpy(np.stack([named for _, named in names])),
+            name_targets=torch.from_numpy(np.stack(meant)),
+            rivalry=torch.from_numpy(np.stack(rivalry)),
+            claims=torch.from_numpy(np.stack(claims)),
+            programs=[f"{task}/{question.program}" for task, question, _ in asked],
+            questions=[question.text for _, question, _ in asked],
+            answer_texts=[question.answer for _, question, _ in asked],
+        )
+
+
+def _rivalry(question: Question, scene: Scene) -> np.ndarray:
+    """Which of two named marks has more `[NAMES, RIVALRY]`; comparisons stay at chance for very long without it."""
+    table = np.full((NAMES, len(RIVALRY)), IGNORE)
+    if len(question.names) == NAMES:
+        first, second = (scene.marks[marks[0]] for _, marks in question.names)
+        if scene.task == "chart":
+            gaps = [first.value - second.value, 0, 0]
+        else:
+            gaps = [0, *(first.box[axis] + first.box[axis + 2] - second.box[axis] - second.box[axis + 2]
+                         for axis in (0, 1))]  # fmt: skip
+        for column, gap in enumerate(gaps):
+            if abs(gap) > 0.05:
+                table[:, column] = (gap > 0, gap < 0)
+    return table
+
+
+def _claim(question: Question) -> np.ndarray:
+    """Whether what a question says of two names is so, at the first of them `[NAMES, 1]`."""
+    table = np.full((NAMES, 1), IGNORE)
+    if len(question.names) == NAMES:
+        table[0] = question.answer == "yes"
+    return table
 
 
 def source_loader(stream: SourceStream, num_workers: int = 1) -> DataLoader:

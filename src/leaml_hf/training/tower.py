@@ -9,87 +9,45 @@ from torch import Tensor, nn
 from ..data.visual_arrays.conventions import COLOR_NAMES, LABELS
 from ..data.visual_arrays.scenes import SHAPES, STEPS
 from ..data.visual_arrays.targets import IGNORE, TARGETS
+from ..resampler import QuestionResampler, Reading, last_tokens
 
 _NUMBERS = sorted({k * step for k in range(11) for step in STEPS})
 ANSWERS = tuple(dict.fromkeys(
     (*COLOR_NAMES, *LABELS, *SHAPES, *map(str, _NUMBERS), "yes", "no", "up", "down", "positive", "negative", "bar",
      "line", "pie", "scatter")
 ))  # fmt: skip
+NAMES = 2  # names of marks in a question, at most
+RIVALRY = {"value": 2, "x": 2, "y": 2}  # whether the mark of a name has more of it than that of the other name
+CLAIM = {"claim": 2}  # whether what a question says of the first of two names is so
 ANSWER_ID = {answer: i for i, answer in enumerate(ANSWERS)}
 
 
-class Attention(nn.Module):
-    """Multi-head attention by explicit products: on a CPU faster, backward above all, than the fused kernels."""
-
-    def __init__(self, width: int, heads: int = 3) -> None:
-        super().__init__()
-        self.heads = heads
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.out = nn.Linear(width, width)
-
-    def forward(self, hidden: Tensor, memory: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """hidden [B, T, D], memory [B, N, D], mask (True = seen) [B, N] -> [B, T, D] and weights [B, heads, T, N]."""
-        split = lambda x: x.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # noqa: E731  [B, heads, T, d]
-        query = split(self.query(hidden))
-        key, value = (split(x) for x in self.key_value(memory).chunk(2, -1))
-        scores = query @ key.transpose(-1, -2) / query.shape[-1] ** 0.5
-        if mask is not None:
-            scores = scores.masked_fill(~mask[:, None, None], torch.finfo(scores.dtype).min)
-        weights = scores.softmax(-1)  # [B, heads, T, N]
-        return self.out((weights @ value).transpose(1, 2).flatten(2)), weights
-
-
-class QuestionLayer(nn.Module):
-    """Self-attention within a question, attention to its picture, feed-forward."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norms = nn.ModuleList(nn.LayerNorm(width) for _ in range(3))
-        self.within, self.across = Attention(width), Attention(width)
-        self.feed_forward = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
-
-    def forward(self, hidden: Tensor, seen: Tensor, vision: Tensor) -> tuple[Tensor, Tensor]:
-        """hidden [B * K, T, D], seen [B * K, T], vision [B, N, D]; K questions share a picture's keys and values.
-
-        Returns hidden states and where each token looked, [B * K, T, N], the mean over heads.
-        """
-        normed = self.norms[0](hidden)
-        hidden = hidden + self.within(normed, normed, seen)[0]
-        asked = self.norms[1](hidden).reshape(len(vision), -1, hidden.shape[-1])  # [B, K * T, D]
-        found, weights = self.across(asked, vision)
-        hidden = hidden + found.reshape(hidden.shape)
-        looked = weights.mean(1).reshape(*hidden.shape[:2], -1)  # [B * K, T, N]
-        return hidden + self.feed_forward(self.norms[2](hidden)), looked
-
-
 class QuestionHead(nn.Module):
-    """Reads a question over vision tokens and picks one of `ANSWERS`: what the tower is trained with, then dropped."""
+    """The base's question resampler with a classifier over `ANSWERS`: what the vision half is trained with.
 
-    def __init__(self, word_embeddings: Tensor, width: int, num_layers: int = 2, max_tokens: int = 32) -> None:
+    Args:
+        word_embeddings (`Tensor`): `[V, De]` of the language model, frozen.
+        resampler ([`QuestionResampler`]): goes on in the base; the classifier is dropped.
+    """
+
+    def __init__(self, word_embeddings: Tensor, resampler: QuestionResampler) -> None:
         super().__init__()
-        self.register_buffer("words", word_embeddings, persistent=False)  # [V, D], frozen
-        self.project = nn.Linear(word_embeddings.shape[1], width)
-        self.positions = nn.Parameter(torch.randn(max_tokens, width) * 0.02)
-        self.layers = nn.ModuleList(QuestionLayer(width) for _ in range(num_layers))
-        self.norm = nn.LayerNorm(width)
-        self.answer = nn.Linear(width, len(ANSWERS))
+        self.register_buffer("words", word_embeddings, persistent=False)  # [V, De]
+        self.resampler = resampler
+        self.answer = nn.Linear(resampler.norm.normalized_shape[0], len(ANSWERS))
 
-    def forward(self, input_ids: Tensor, padding: Tensor, vision: Tensor) -> tuple[Tensor, Tensor]:
-        """input_ids, padding (True = padding) [B * K, T]; vision [B, N, D].
+    def forward(self, input_ids: Tensor, mask: Tensor, vision: Tensor) -> tuple[Tensor, Reading]:
+        """input_ids, mask (True = a token) [P, Q, T]; vision [P, N, D].
 
-        Returns logits [B * K, answers], and where the last token looked in the last layer, [B * K, N].
+        Returns logits [P * Q, answers] and the reading.
         """
-        hidden = self.project(self.words[input_ids] * 10.0) + self.positions[: input_ids.shape[1]]  # [B * K, T, D]
-        for layer in self.layers:
-            hidden, looked = layer(hidden, ~padding, vision)
-        rows, last = torch.arange(len(hidden), device=hidden.device), (~padding).sum(1) - 1
-        return self.answer(self.norm(hidden[rows, last])), looked[rows, last]
+        reading = self.resampler(self.words[input_ids], mask, vision)
+        return self.answer(last_tokens(reading.states, mask)).flatten(0, 1), reading
 
 
 def grounding_loss(looked: Tensor, relevant: Tensor) -> Tensor:
     """
-    Mean negative log of the attention that falls on the marks that decide the answer.
+    Mean negative log of the attention that falls on the marks that are asked for.
 
     Questions that name a mark stay at chance for very long without it: nothing tells the attention where to look.
 
@@ -98,24 +56,59 @@ def grounding_loss(looked: Tensor, relevant: Tensor) -> Tensor:
         relevant (`Tensor`): `[Q, N]` bool; rows without any token are left out.
 
     Returns:
-        `Tensor`: scalar.
+        `Tensor`: scalar; 0 where no row has a token.
     """
     asked = relevant.any(1)
+    if not asked.any():
+        return looked.sum() * 0.0
     return -((looked.float() * relevant).sum(1)[asked] + 1e-6).log().mean()
 
 
+def question_grounding(reading: Reading, grounded_heads: int, batch: "TowerBatch") -> dict[str, Tensor]:
+    """
+    Tells the resampler where to look.
+
+    - `at_names`: in the first layer the last token of each name looks at the marks it names;
+    - `at_end`: in the last layer the last token of the question looks at the marks that decide the answer;
+    - `at_first`: there it also looks, within the question, at the first name.
+
+    Args:
+        reading ([`Reading`]): of the batch's questions.
+        grounded_heads (`int`): heads that are told; the others are free.
+        batch ([`TowerBatch`]): the questions.
+
+    Returns:
+        `dict[str, Tensor]`: the three losses, scalars.
+    """
+    first, last = (
+        weights[:, :grounded_heads].mean(1).flatten(0, 1) for weights in (reading.across[0], reading.across[-1])
+    )  # [P * Q, T, N]
+    rows, ends = torch.arange(len(first)), batch.mask.flatten(0, 1).sum(1) - 1
+    at_names = [
+        grounding_loss(first[rows, batch.name_tokens[:, k]], batch.named[:, k]) for k in range(batch.named.shape[1])
+    ]
+    within = reading.within[-1][:, 0]  # [P * Q, T, T]: one head
+    is_first = F.one_hot(batch.name_tokens[:, 0], within.shape[-1]).bool() & batch.named[:, 0].any(1, keepdim=True)
+    return {
+        "at_names": torch.stack(at_names).mean(),
+        "at_end": grounding_loss(last[rows, ends], batch.relevant),
+        "at_first": grounding_loss(within[rows, ends], is_first),
+    }
+
+
 class DenseHeads(nn.Module):
-    """One linear classifier per target on every vision token.
+    """One linear classifier per target on every token.
 
     Args:
         width (`int`): of the tokens.
-        names (`tuple[str, ...]`): targets to predict, of `TARGETS`.
+        names (`tuple[str, ...]`): targets to predict, of `targets`; defaults to all.
+        targets (`dict[str, int]`): columns of the targets, and the classes of each.
     """
 
-    def __init__(self, width: int, names: tuple[str, ...] = tuple(TARGETS)) -> None:
+    def __init__(self, width: int, names: tuple[str, ...] | None = None, targets: dict[str, int] = TARGETS) -> None:
         super().__init__()
-        self.sizes = {name: TARGETS[name] for name in names}
-        self.columns = [list(TARGETS).index(name) for name in names]
+        self.sizes = {name: targets[name] for name in (targets if names is None else names)}
+        self.columns = [list(targets).index(name) for name in self.sizes]
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, sum(self.sizes.values()))
 
@@ -136,17 +129,37 @@ class DenseHeads(nn.Module):
 
 @dataclass
 class TowerBatch:
-    """B pictures with K questions each.
+    """
+    P pictures with Q questions each.
 
-    pixels [B, 3, H, W] uint8, targets [B, N, TARGETS], input_ids and padding [B * K, T], answers [B * K], B * K texts.
+    Args:
+        pixels (`Tensor`): `[P, 3, H, W]` uint8.
+        targets (`Tensor`): `[P, N, TARGETS]`.
+        input_ids (`Tensor`): `[P, Q, T]`, padded on the right.
+        mask (`Tensor`): `[P, Q, T]` bool, `False` where padded.
+        answers (`Tensor`): `[P * Q]` places in `ANSWERS`.
+        relevant (`Tensor`): `[P * Q, N]` bool: the tokens of the marks that decide the answer.
+        name_tokens (`Tensor`): `[P * Q, NAMES]` where in the question a name ends.
+        named (`Tensor`): `[P * Q, NAMES, N]` bool: the tokens of the marks it names; none where there is no name.
+        name_targets (`Tensor`): `[P * Q, NAMES, TARGETS]`: attributes of the mark that a name stands for.
+        rivalry (`Tensor`): `[P * Q, NAMES, RIVALRY]`: 1 where a name's mark has more than the other name's, else 0.
+        claims (`Tensor`): `[P * Q, NAMES, 1]`: at the first of two names, 1 where what is said of it is so, else 0.
+        programs (`list[str]`): P * Q of "task/program".
+        questions (`list[str]`): P * Q texts.
+        answer_texts (`list[str]`): P * Q texts.
     """
 
     pixels: Tensor
     targets: Tensor
     input_ids: Tensor
-    padding: Tensor
+    mask: Tensor
     answers: Tensor
     relevant: Tensor
+    name_tokens: Tensor
+    named: Tensor
+    name_targets: Tensor
+    rivalry: Tensor
+    claims: Tensor
     programs: list[str]
     questions: list[str]
     answer_texts: list[str]

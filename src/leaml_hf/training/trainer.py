@@ -67,8 +67,7 @@ class LeamlTrainer(Trainer):
             )
         if len(train_dataset) == 0:
             raise LeamlInputError("There are no labelled rows to train on.")
-        frozen_below = model.config.is_composed and not model.config.adapt_vision
-        self.cache = FrozenCache(model, processing_class, args.seed) if frozen_below else None
+        self.cache = FrozenCache(model, processing_class, args.seed) if model.config.is_composed else None
         self.rows_collator = LeamlCollator(processing_class, self.cache, args.strong_views, args.seed)
         self.held_out = eval_dataset
         self.unlabeled = (

@@ -90,6 +90,7 @@ class Conventions:
     grids: tuple[str, ...]
     value_axis_opposite: float = 0.0  # rate of value axes drawn at the right or the top
     hatch: float = 0.0  # rate of hatched fills
+    upward_names: float = 0.35  # rate of names under bars written upwards
     donut: float = 0.2
     outline: float = 0.4
     markers: tuple[str, ...] = ("dot", "none", "square")

@@ -10,13 +10,20 @@ from .scenes import SHAPES, Mark, Scene
 
 @dataclass(frozen=True)
 class Question:
-    """`relevant`: indices of the marks that decide the answer; `complexity`: marks that must be read and compared."""
+    """A question about a scene.
+
+    Attributes:
+        relevant: indices of the marks that decide the answer.
+        complexity: how many marks must be read and compared.
+        names: the words of `text` that name marks, each with the indices of these marks.
+    """
 
     program: str
     text: str
     answer: str
     relevant: tuple[int, ...]
     complexity: int
+    names: tuple[tuple[str, tuple[int, ...]], ...] = ()
 
 
 NOUN = {"bar": "bar", "hbar": "bar", "line": "line", "pie": "slice", "scatter": "group", "layout": "shape"}
@@ -24,7 +31,9 @@ MOST = {"bar": ("tallest", "highest", "largest"), "hbar": ("longest", "largest",
         "line": ("highest at the end",), "pie": ("largest", "biggest"), "scatter": ("highest",)}  # fmt: skip
 LEAST = {"bar": ("shortest", "lowest", "smallest"), "hbar": ("shortest", "smallest"),
          "line": ("lowest at the end",), "pie": ("smallest",), "scatter": ("lowest",)}  # fmt: skip
-MORE = {"bar": "taller", "hbar": "longer", "line": "higher at the end", "pie": "larger", "scatter": "higher"}
+MORE = {"bar": ("taller", "shorter"), "hbar": ("longer", "shorter"),
+        "line": ("higher at the end", "lower at the end"), "pie": ("larger", "smaller"),
+        "scatter": ("higher", "lower")}  # fmt: skip
 KIND_ANSWER = {"bar": "bar", "hbar": "bar", "line": "line", "pie": "pie", "scatter": "scatter"}
 
 
@@ -44,9 +53,15 @@ def extreme_color(rng: np.random.Generator, scene: Scene) -> Question | None:
         return None
     i, word = _extreme(rng, scene)
     noun = NOUN[scene.kind]
-    text = _pick(rng, f"What color is the {noun} that is {word}?", f"Which color is the {word} {noun}?"
-                 if scene.kind != "line" else f"Which line color is {word}?",
-                 f"The {noun} that is {word} has which color?")  # fmt: skip
+    if scene.kind == "line":
+        text = _pick(rng, f"Which line color is {word}?", f"What color is the line that is {word}?",
+                     f"Give the color of the line which is {word}.", f"The line that is {word} has which color?",
+                     f"Tell me the color of the line that is {word}.")  # fmt: skip
+    else:
+        text = _pick(rng, f"What color is the {noun} that is {word}?", f"Which color is the {word} {noun}?",
+                     f"The {noun} that is {word} has which color?", f"Give the color of the {word} {noun}.",
+                     f"In what color is the {word} {noun} shown?", f"Tell me the {word} {noun}'s color.",
+                     f"Find the {word} {noun} and say its color.")  # fmt: skip
     return Question("extreme_color", text, scene.marks[i].color, (i,), len(scene.marks))
 
 
@@ -56,13 +71,16 @@ def extreme_label(rng: np.random.Generator, scene: Scene) -> Question | None:
     i, word = _extreme(rng, scene)
     noun = NOUN[scene.kind]
     text = _pick(rng, f"Which {noun} is {word}?", f"What is the name of the {noun} that is {word}?",
-                 f"Name the {noun} that is {word}.")  # fmt: skip
+                 f"Name the {noun} that is {word}.", f"Give the label of the {noun} that is {word}.",
+                 f"Tell me which {noun} is {word}.", f"What label has the {noun} that is {word}?")  # fmt: skip
     return Question("extreme_label", text, scene.marks[i].label, (i,), len(scene.marks))
 
 
 def count(rng: np.random.Generator, scene: Scene) -> Question | None:
     noun, n = NOUN[scene.kind], len(scene.marks)
-    text = _pick(rng, f"How many {noun}s are there?", f"Count the {noun}s.", f"What is the number of {noun}s?")
+    text = _pick(rng, f"How many {noun}s are there?", f"Count the {noun}s.", f"What is the number of {noun}s?",
+                 f"How many {noun}s are shown?", f"Give the number of {noun}s.",
+                 f"Tell me how many {noun}s the picture has.")  # fmt: skip
     return Question("count", text, str(n), tuple(range(n)), n)
 
 
@@ -77,12 +95,19 @@ def compare(rng: np.random.Generator, scene: Scene) -> Question | None:
             break
     else:
         return None
-    noun, more = NOUN[scene.kind], MORE[scene.kind]
-    answer = "yes" if marks[a].value > marks[b].value else "no"
+    noun, (more, less) = NOUN[scene.kind], MORE[scene.kind]
+    is_more = rng.random() < 0.7
+    word = more if is_more else less
+    answer = "yes" if (marks[a].value > marks[b].value) == is_more else "no"
     by_color = not scene.single_color and rng.random() < 0.5
     first, second = (marks[a].color, marks[b].color) if by_color else (marks[a].label, marks[b].label)
-    text = _pick(rng, f"Is {first} {more} than {second}?", f"Is the {noun} {first} {more} than the {noun} {second}?")
-    return Question("compare", text, answer, (a, b), 2)
+    pair = (f"the {first} {noun}", f"the {second} {noun}") if by_color else (first, second)
+    text = _pick(rng, f"Is {first} {word} than {second}?", f"Is {pair[0]} {word} than {pair[1]}?",
+                 f"Is the {noun} {first} {word} than the {noun} {second}?",
+                 f"Between {first} and {second}, is {first} {word}?",
+                 f"Is it true that {pair[0]} is {word} than {pair[1]}?",
+                 f"Tell me whether {pair[0]} is {word} than {pair[1]}.")  # fmt: skip
+    return Question("compare", text, answer, (a, b), 2, ((first, (a,)), (second, (b,))))
 
 
 def label_to_color(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -90,9 +115,10 @@ def label_to_color(rng: np.random.Generator, scene: Scene) -> Question | None:
         return None
     i = int(rng.integers(len(scene.marks)))
     word, noun = scene.marks[i].label, NOUN[scene.kind]
-    text = _pick(rng, f"What color is {word}?", f"Which color has the {noun} {word}?",
-                 f"What is the color of {word}?")  # fmt: skip
-    return Question("label_to_color", text, scene.marks[i].color, (i,), 1)
+    text = _pick(rng, f"What color is {word}?", f"Which color has the {noun} {word}?", f"What is the color of {word}?",
+                 f"Give the color of the {noun} {word}.", f"Tell me the color used for {word}.",
+                 f"{word} is shown in what color?", f"In what color is the {noun} for {word}?")  # fmt: skip
+    return Question("label_to_color", text, scene.marks[i].color, (i,), 1, ((word, (i,)),))
 
 
 def color_to_label(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -101,8 +127,10 @@ def color_to_label(rng: np.random.Generator, scene: Scene) -> Question | None:
     i = int(rng.integers(len(scene.marks)))
     color, noun = scene.marks[i].color, NOUN[scene.kind]
     text = _pick(rng, f"What is the {color} {noun} called?", f"What is {color}?",
-                 f"What is the name of the {color} {noun}?")  # fmt: skip
-    return Question("color_to_label", text, scene.marks[i].label, (i,), 1)
+                 f"What is the name of the {color} {noun}?", f"Give the label of the {color} {noun}.",
+                 f"Which label has the {noun} in {color}?", f"Tell me what the {color} {noun} is.",
+                 f"Name the {color} {noun}.")  # fmt: skip
+    return Question("color_to_label", text, scene.marks[i].label, (i,), 1, ((color, (i,)),))
 
 
 def position(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -111,7 +139,10 @@ def position(rng: np.random.Generator, scene: Scene) -> Question | None:
     i, word = _extreme(rng, scene)
     side = "left" if scene.kind == "bar" else "top"
     text = _pick(rng, f"Counting from the {side}, which bar is {word}?",
-                 f"At which place from the {side} is the {word} bar?")  # fmt: skip
+                 f"At which place from the {side} is the {word} bar?",
+                 f"Count from the {side}: what is the place of the {word} bar?",
+                 f"What position from the {side} has the {word} bar?",
+                 f"Starting at the {side}, give the number of the {word} bar.")  # fmt: skip
     return Question("position", text, str(i + 1), (i,), len(scene.marks))
 
 
@@ -120,9 +151,13 @@ def value(rng: np.random.Generator, scene: Scene) -> Question | None:
         return None
     i = int(rng.integers(len(scene.marks)))
     mark = scene.marks[i]
-    name = f"the {mark.color} bar" if not scene.single_color and rng.random() < 0.5 else mark.label
-    text = _pick(rng, f"What is the value of {name}?", f"How much is {name}?", f"What value has {name}?")
-    return Question("value", text, str(int(mark.value * scene.step)), (i,), 1)
+    by_color = not scene.single_color and rng.random() < 0.5
+    name = f"the {mark.color} bar" if by_color else mark.label
+    text = _pick(rng, f"What is the value of {name}?", f"How much is {name}?", f"What value has {name}?",
+                 f"Give the value of {name}.", f"Tell me the number for {name}.",
+                 f"What does {name} show as its value?")  # fmt: skip
+    return Question("value", text, str(int(mark.value * scene.step)), (i,), 1,
+                    ((mark.color if by_color else mark.label, (i,)),))  # fmt: skip
 
 
 def trend(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -130,9 +165,12 @@ def trend(rng: np.random.Generator, scene: Scene) -> Question | None:
         return None
     i = int(rng.integers(len(scene.marks)))
     mark = scene.marks[i]
-    name = f"the {mark.color} line" if rng.random() < 0.6 else mark.label
-    text = _pick(rng, f"Does {name} go up or down?", f"Is {name} going up or down?", f"Which way goes {name}?")
-    return Question("trend", text, mark.trend, (i,), 1)
+    by_color = rng.random() < 0.6
+    name = f"the {mark.color} line" if by_color else mark.label
+    text = _pick(rng, f"Does {name} go up or down?", f"Is {name} going up or down?", f"Which way goes {name}?",
+                 f"Up or down: where does {name} go?", f"Tell me whether {name} goes up or down.",
+                 f"In which direction does {name} move, up or down?")  # fmt: skip
+    return Question("trend", text, mark.trend, (i,), 1, ((mark.color if by_color else mark.label, (i,)),))
 
 
 def correlation(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -140,9 +178,14 @@ def correlation(rng: np.random.Generator, scene: Scene) -> Question | None:
         return None
     i = int(rng.integers(len(scene.marks)))
     mark = scene.marks[i]
-    name = f"the {mark.color} group" if len(scene.marks) > 1 else "the group"
-    text = _pick(rng, f"Is the correlation of {name} positive or negative?", f"Which sign has the slope of {name}?")
-    return Question("correlation", text, "positive" if mark.trend == "up" else "negative", (i,), 1)
+    several = len(scene.marks) > 1
+    name = f"the {mark.color} group" if several else "the group"
+    text = _pick(rng, f"Is the correlation of {name} positive or negative?", f"Which sign has the slope of {name}?",
+                 f"Give the sign of the correlation of {name}.",
+                 f"Tell me whether {name} has a positive or a negative correlation.",
+                 f"Positive or negative: what is the slope of {name}?")  # fmt: skip
+    return Question("correlation", text, "positive" if mark.trend == "up" else "negative", (i,), 1,
+                    ((mark.color, (i,)),) if several else ())  # fmt: skip
 
 
 def share(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -150,12 +193,15 @@ def share(rng: np.random.Generator, scene: Scene) -> Question | None:
         return None
     i = int(np.argmax([m.value for m in scene.marks]))
     text = _pick(rng, "Is the largest slice more than half?", "Does one slice take more than half of the pie?",
-                 "Is any slice above 50%?")  # fmt: skip
+                 "Is any slice above 50%?", "Is there a slice that is more than half of the pie?",
+                 "Tell me whether a slice is above half of the whole.")  # fmt: skip
     return Question("share", text, "yes" if scene.marks[i].value > 50 else "no", (i,), len(scene.marks))
 
 
 def chart_type(rng: np.random.Generator, scene: Scene) -> Question | None:
-    text = _pick(rng, "What kind of chart is this?", "Which type of chart is shown?", "What chart type is it?")
+    text = _pick(rng, "What kind of chart is this?", "Which type of chart is shown?", "What chart type is it?",
+                 "Name the type of this chart.", "What sort of chart do you see?",
+                 "Give the chart type.")  # fmt: skip
     return Question("chart_type", text, KIND_ANSWER[scene.kind], tuple(range(len(scene.marks))), 1)
 
 
@@ -169,8 +215,9 @@ def count_shape(rng: np.random.Generator, scene: Scene) -> Question | None:
     shape = present[rng.integers(len(present))] if rng.random() < 0.85 else SHAPES[rng.integers(len(SHAPES))]
     found = tuple(i for i, m in enumerate(scene.marks) if m.shape == shape)
     plural = shape + ("es" if shape == "cross" else "s")
-    text = _pick(rng, f"How many {plural} are there?", f"Count the {plural}.", f"What is the number of {plural}?")
-    return Question("count_shape", text, str(len(found)), found, len(scene.marks))
+    text = _pick(rng, f"How many {plural} are there?", f"Count the {plural}.", f"What is the number of {plural}?",
+                 f"How many {plural} are shown?", f"Give the number of {plural}.")  # fmt: skip
+    return Question("count_shape", text, str(len(found)), found, len(scene.marks), ((plural, found),))
 
 
 def color_of_shape(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -179,8 +226,9 @@ def color_of_shape(rng: np.random.Generator, scene: Scene) -> Question | None:
         return None
     i = found[rng.integers(len(found))]
     shape = scene.marks[i].shape
-    text = _pick(rng, f"What color is the {shape}?", f"Which color has the {shape}?", f"The {shape} has which color?")
-    return Question("color_of_shape", text, scene.marks[i].color, (i,), 1)
+    text = _pick(rng, f"What color is the {shape}?", f"Which color has the {shape}?", f"The {shape} has which color?",
+                 f"Give the color of the {shape}.", f"Tell me the color of the {shape}.")  # fmt: skip
+    return Question("color_of_shape", text, scene.marks[i].color, (i,), 1, ((shape, (i,)),))
 
 
 def shape_of_color(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -189,8 +237,9 @@ def shape_of_color(rng: np.random.Generator, scene: Scene) -> Question | None:
         return None
     i = found[rng.integers(len(found))]
     color = scene.marks[i].color
-    text = _pick(rng, f"What shape is {color}?", f"Which shape is the {color} one?", f"What is the {color} shape?")
-    return Question("shape_of_color", text, scene.marks[i].shape, (i,), 1)
+    text = _pick(rng, f"What shape is {color}?", f"Which shape is the {color} one?", f"What is the {color} shape?",
+                 f"Name the shape in {color}.", f"Tell me which shape is {color}.")  # fmt: skip
+    return Question("shape_of_color", text, scene.marks[i].shape, (i,), 1, ((color, (i,)),))
 
 
 def label_to_shape(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -200,8 +249,10 @@ def label_to_shape(rng: np.random.Generator, scene: Scene) -> Question | None:
     word = scene.marks[i].label
     if scene.occluded and i == scene.occluded[0]:
         return None  # its letter may be covered
-    text = _pick(rng, f"What shape is marked {word}?", f"Which shape has the letter {word}?")
-    return Question("label_to_shape", text, scene.marks[i].shape, (i,), 1)
+    text = _pick(rng, f"What shape is marked {word}?", f"Which shape has the letter {word}?",
+                 f"Name the shape with the letter {word}.", f"The letter {word} is on which shape?",
+                 f"Tell me the shape of {word}.")  # fmt: skip
+    return Question("label_to_shape", text, scene.marks[i].shape, (i,), 1, ((word, (i,)),))
 
 
 def _centre(mark: Mark) -> tuple[float, float]:
@@ -214,13 +265,16 @@ def relation(rng: np.random.Generator, scene: Scene) -> Question | None:
         return None
     a, b = (found[i] for i in rng.permutation(len(found))[:2])
     (ax, ay), (bx, by) = _centre(scene.marks[a]), _centre(scene.marks[b])
-    first, second = (f"the {scene.marks[i].color} {scene.marks[i].shape}" for i in (a, b))
+    first, second = (f"{scene.marks[i].color} {scene.marks[i].shape}" for i in (a, b))
     word, holds, gap = [("left of", ax < bx, abs(ax - bx)), ("right of", ax > bx, abs(ax - bx)),
                         ("above", ay < by, abs(ay - by)),
                         ("below", ay > by, abs(ay - by))][rng.integers(4)]  # fmt: skip
     if gap < 0.08:
         return None
-    return Question("relation", f"Is {first} {word} {second}?", "yes" if holds else "no", (a, b), 2)
+    text = _pick(rng, f"Is the {first} {word} the {second}?", f"Is it true that the {first} is {word} the {second}?",
+                 f"Does the {first} lie {word} the {second}?", f"Tell me whether the {first} is {word} the {second}.",
+                 f"Seen from the {second}, is the {first} {word} it?")  # fmt: skip
+    return Question("relation", text, "yes" if holds else "no", (a, b), 2, ((first, (a,)), (second, (b,))))
 
 
 def outermost(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -231,7 +285,11 @@ def outermost(rng: np.random.Generator, scene: Scene) -> Question | None:
         return None
     i = reach[0][1]
     by_color = rng.random() < 0.5
-    text = f"What color is the {side} shape?" if by_color else f"Which shape is {side}?"
+    if by_color:
+        text = _pick(rng, f"What color is the {side} shape?", f"Give the color of the {side} shape.",
+                     f"Tell me the color of the shape that is {side}.")  # fmt: skip
+    else:
+        text = _pick(rng, f"Which shape is {side}?", f"Name the {side} shape.", f"What is the {side} shape?")
     answer = scene.marks[i].color if by_color else scene.marks[i].shape
     return Question("outermost", text, answer, (i,), len(scene.marks))
 
@@ -240,8 +298,9 @@ def in_front(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.occluded is None:
         return None
     behind, front = scene.occluded
-    text, answer = [("Which color is in front?", front), ("Which color is partly covered?", behind),
-                    ("What color is the shape behind?", behind)][rng.integers(3)]  # fmt: skip
+    text, answer = [("Which color is in front?", front), ("What color is the shape in front?", front),
+                    ("Which color is partly covered?", behind), ("What color is the shape behind?", behind),
+                    ("Give the color of the shape that another one covers.", behind)][rng.integers(5)]  # fmt: skip
     return Question("in_front", text, scene.marks[answer].color, (behind, front), 2)
 
 

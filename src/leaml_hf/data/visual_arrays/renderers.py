@@ -21,12 +21,22 @@ Box = tuple[float, float, float, float]
 
 
 @dataclass
+class Glyph:
+    """One written character: its centre in [0, 1], and whether its line runs upwards instead of to the right."""
+
+    char: str
+    x: float
+    y: float
+    upwards: bool = False
+
+
+@dataclass
 class Drawing:
-    """A 224 x 224 RGB picture, the boxes of each mark's parts, and every character with its centre; all in [0, 1]."""
+    """A 224 x 224 RGB picture, the boxes of each mark's parts (in [0, 1]), and every character."""
 
     image: Image.Image
     parts: list[list[Box]]
-    glyphs: list[tuple[str, float, float]]
+    glyphs: list[Glyph]
 
 
 @cache
@@ -68,7 +78,7 @@ class Canvas:
         self.image = Image.new("RGB", (FULL, FULL), self.ground)
         self.draw = ImageDraw.Draw(self.image)
         self.parts: list[list[Box]] = [[] for _ in range(num_marks)]
-        self.glyphs: list[tuple[str, float, float]] = []
+        self.glyphs: list[Glyph] = []
 
     def choice(self, options: tuple) -> object:
         return options[self.rng.integers(len(options))]
@@ -83,18 +93,26 @@ class Canvas:
             color = color + (45 if sum(self.ground) < 380 else -45)
         return tuple(int(v) for v in np.clip(color, 0, 255))
 
-    def text(self, x: float, y: float, text: str, anchor: str = "mm", size: int | None = None) -> Box:
+    def text(
+        self, x: float, y: float, text: str, anchor: str = "mm", size: int | None = None, upwards: bool = False
+    ) -> Box:
         """Writes `text` with its anchor (l/m/r, t/m/b) at x, y; returns its box in pixels, kept inside the page."""
         size = size or self.font_size
         mask = _text_mask(self.family, size, text)
+        if upwards:
+            mask = mask.transpose(Image.Transpose.ROTATE_90)
         left = x - mask.width * {"l": 0, "m": 0.5, "r": 1}[anchor[0]]
         top = y - mask.height * {"t": 0, "m": 0.5, "b": 1}[anchor[1]]
         left = min(max(2, left), FULL - mask.width - 2)
         top = min(max(1, top), FULL - mask.height - 1)
         self.image.paste(self.ink, (int(left), int(top)), mask)
-        middle = (top + mask.height / 2) / FULL
         centres = _glyph_centres(self.family, size, text)
-        self.glyphs += [(char, (left + x) / FULL, middle) for char, x in zip(text, centres, strict=True)]
+        if upwards:
+            middle, foot = (left + mask.width / 2) / FULL, top + mask.height
+            self.glyphs += [Glyph(c, middle, (foot - x) / FULL, True) for c, x in zip(text, centres, strict=True)]
+        else:
+            middle = (top + mask.height / 2) / FULL
+            self.glyphs += [Glyph(c, (left + x) / FULL, middle) for c, x in zip(text, centres, strict=True)]
         return left, top, left + mask.width, top + mask.height
 
     def text_width(self, text: str) -> int:
@@ -155,6 +173,8 @@ class Canvas:
         opposite = bool(self.rng.random() < c.value_axis_opposite)
         grid, spines = self.choice(c.grids), self.choice(c.spines)
         every = 2 if self.rng.random() < 0.7 else 1
+        room = (x1 - x0) * every / 10.5
+        crowded = 2 if not vertical and self.text_width(str(10 * step)) + 8 > room else 1
         for tick in range(0, 11, every):
             if vertical:
                 y = y1 - (y1 - y0) * tick / 10.5
@@ -162,7 +182,7 @@ class Canvas:
                 line = (x0, y, x1, y)
             else:
                 x = x0 + (x1 - x0) * tick / 10.5
-                if every == 2 or step < 10 or tick % 2 == 0:
+                if tick % (every * crowded) == 0:
                     self.text(x, y0 - 4 if opposite else y1 + 4, str(tick * step), "mb" if opposite else "mt")
                 line = (x, y0, x, y1)
             if grid in ("value", "both"):
@@ -226,9 +246,12 @@ def _draw_bars(canvas: Canvas, scene: Scene) -> None:
     number = canvas.text_width(str(10 * scene.step)) + 12
     words = max(canvas.text_width(m.label) for m in marks) + 10
     opposite_room = number if canvas.conventions.value_axis_opposite else 0
+    upwards = vertical and not place and bool(canvas.rng.random() < canvas.conventions.upward_names)
     if vertical:
-        canvas.plot_area(margin["left"] + number, margin["right"] + opposite_room, margin["top"],
-                         margin["bottom"] + (0 if place else 2 * canvas.font_size))  # fmt: skip
+        below = 0 if place else words if upwards else 2 * canvas.font_size
+        above = canvas.font_size if scene.show_values else 0
+        canvas.plot_area(margin["left"] + number, margin["right"] + opposite_room, margin["top"] + above,
+                         margin["bottom"] + below)  # fmt: skip
     else:
         top = margin["top"] + (canvas.font_size if opposite_room else 0)
         canvas.plot_area(margin["left"] + (8 if place else words), margin["right"] + number / 2, top,
@@ -248,7 +271,9 @@ def _draw_bars(canvas: Canvas, scene: Scene) -> None:
         canvas.fill_box(box, colors[i])
         canvas.note(i, box)
         if not place:
-            if vertical:
+            if upwards:
+                canvas.note(i, canvas.text(x0 + centre, y1 + 4, mark.label, "mt", upwards=True))
+            elif vertical:
                 low = canvas.font_size * 0.95 if crowded and i % 2 else 0  # long names stand in two rows
                 canvas.note(i, canvas.text(x0 + centre, y1 + 2 + low, mark.label, "mt"))
             else:

@@ -9,7 +9,7 @@ import string
 import numpy as np
 
 from .conventions import COLOR_NAMES, LABELS
-from .renderers import Drawing
+from .renderers import Drawing, Glyph
 from .scenes import CHART_KINDS, SHAPES, STEPS, Scene
 
 IGNORE = -100
@@ -27,6 +27,7 @@ ATTRIBUTES: dict[str, int] = {
     "count": MAX_MARKS + 1,
     "trend": 2,
     "front": 2,
+    "kin": MAX_MARKS + 1,  # marks of the same shape (layout)
 }
 CHARACTERS = string.ascii_letters + string.digits
 SLOTS = 3  # characters told apart within one token, from left to right
@@ -65,17 +66,26 @@ def attribute_table(scene: Scene) -> np.ndarray:
     else:
         table["place"][:] = _ranks([m.box[0] + m.box[2] for m in marks])
         table["place_vertical"][:] = _ranks([m.box[1] + m.box[3] for m in marks])
+        table["kin"][:] = [sum(other.shape == m.shape for other in marks) for m in marks]
         if scene.occluded is not None:
             table["front"][list(scene.occluded)] = (0, 1)
     return np.stack(list(table.values()), 1)
 
 
-def glyph_targets(glyphs: list[tuple[str, float, float]], side: int) -> np.ndarray:
-    """Characters in each token of a `side` x `side` grid: `[side * side, SLOTS]`, `IGNORE` where there is no text."""
-    slots = np.full((side, side * SLOTS), IGNORE)
-    for char, x, y in glyphs:
-        if char in CHARACTERS and 0 <= x < 1 and 0 <= y < 1:
-            slots[int(y * side), int(x * side * SLOTS)] = CHARACTERS.index(char)
+def mark_targets(table: np.ndarray) -> np.ndarray:
+    """Attributes `[marks, len(ATTRIBUTES)]` as targets `[marks, len(TARGETS)]`, `IGNORE` for what a cell shows."""
+    return np.pad(table, ((0, 0), (0, len(TARGETS) - len(ATTRIBUTES))), constant_values=IGNORE)
+
+
+def glyph_targets(glyphs: list[Glyph], side: int) -> np.ndarray:
+    """Characters in each token of a `side` x `side` grid in the order of reading: `[side * side, SLOTS]`, `IGNORE`
+    where there is no text."""
+    slots = np.full((side, side, SLOTS), IGNORE)
+    for glyph in glyphs:
+        if glyph.char in CHARACTERS and 0 <= glyph.x < 1 and 0 <= glyph.y < 1:
+            along = 1 - glyph.y if glyph.upwards else glyph.x
+            slot = int(along * side * SLOTS) % SLOTS
+            slots[int(glyph.y * side), int(glyph.x * side), slot] = CHARACTERS.index(glyph.char)
     slots = slots.reshape(side * side, SLOTS)
     has_text = (slots != IGNORE).any(1, keepdims=True)
     return np.where(has_text & (slots == IGNORE), len(CHARACTERS), slots)
