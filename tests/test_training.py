@@ -125,6 +125,11 @@ class TestAdaptiveThreshold:
         if keep.any() and (~keep).any():
             assert values[keep].min() > values[~keep].max()
 
+    def test_nothing_below_the_floor_is_kept(self) -> None:
+        threshold = AdaptiveThreshold(1.0, floor=0.7)
+        assert not threshold.keep(np.array([0.1, 0.3, 0.69])).any()
+        assert threshold.keep(np.array([0.1, 0.3, 0.7, 0.9])).tolist() == [False, False, True, True]
+
 
 class TestViews:
     def test_a_view_is_the_same_each_time_and_another_number_another_view(self) -> None:

@@ -1,8 +1,8 @@
 """Makes the Auto classes of transformers know LEAML, without importing PyTorch before an Auto class is used.
 
 The Auto classes live in three modules of transformers whose import costs seconds. Each is matched with the module of
-this package that it has to know. A finder that wraps the loading of these modules, and of nothing else, registers a
-pair as soon as both have been executed, in whichever order that happens.
+this package that it has to know. A finder that wraps the loading of these modules and of this package's own, and of
+nothing else, registers a pair as soon as both have been executed, in whichever order that happens.
 """
 
 import importlib
@@ -49,19 +49,25 @@ _PAIRS: tuple[tuple[str, str, Callable[[], None]], ...] = (
     ("transformers.models.auto.modeling_auto", f"{__package__}.modeling_leaml", _register_models),
     ("transformers.models.auto.processing_auto", f"{__package__}.processing_leaml", _register_processor),
 )
-_watched = {name for auto_module, own_module, _ in _PAIRS for name in (auto_module, own_module)}
+_watched = {auto_module for auto_module, _, _ in _PAIRS}
 _executed: set[str] = set()
+_registered: set[str] = set()
+_own_being_executed: list[str] = []
 
 
 def _after_import(name: str) -> None:
+    """Registers the pairs that are complete, and imports the own half of the others unless a module of this package is
+    only half there, which it may need: what is left then is done when that module is."""
     _executed.add(name)
+    if _own_being_executed:
+        return
     for auto_module, own_module, register in _PAIRS:
-        if name not in (auto_module, own_module) or auto_module not in _executed:
+        if auto_module not in _executed or auto_module in _registered:
             continue
-        if own_module in _executed:
+        importlib.import_module(own_module)
+        if auto_module not in _registered:  # else the import has done it
+            _registered.add(auto_module)
             register()
-        elif own_module not in sys.modules:  # else it is being imported just now, and registers when it is done
-            importlib.import_module(own_module)
 
 
 class _WatchImports(MetaPathFinder):
@@ -70,13 +76,20 @@ class _WatchImports(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        spec = PathFinder.find_spec(fullname, path) if fullname in _watched else None
-        if spec is None:
-            return None
+        is_own = fullname.startswith(f"{__package__}.")
+        spec = PathFinder.find_spec(fullname, path) if is_own or fullname in _watched else None
+        if spec is None or spec.loader is None:
+            return spec
         execute = spec.loader.exec_module
 
         def execute_and_register(module: ModuleType) -> None:
-            execute(module)
+            if is_own:
+                _own_being_executed.append(fullname)
+            try:
+                execute(module)
+            finally:
+                if is_own:
+                    _own_being_executed.remove(fullname)
             _after_import(fullname)
 
         spec.loader.exec_module = execute_and_register

@@ -14,7 +14,7 @@ class LeamlTrainingArguments(TrainingArguments):
 
     The following defaults differ from those of [`~transformers.TrainingArguments`]: `learning_rate` 2e-4 falling on a
     cosine with warm-up to 5e-5, `max_grad_norm` 1.0, `label_smoothing_factor` 0.05, `per_device_train_batch_size` 16,
-    `max_steps` 300, `remove_unused_columns` `False`, `report_to` `"none"`, `save_strategy` `"no"`.
+    `max_steps` 150, `remove_unused_columns` `False`, `report_to` `"none"`, `save_strategy` `"no"`.
 
     Args:
         consistency_weight (`float`, *optional*, defaults to 1.0):
@@ -31,7 +31,9 @@ class LeamlTrainingArguments(TrainingArguments):
         keep_share (`float`, *optional*, defaults to 0.5):
             Share of pseudo-answers kept at most; those above the running mean of the teacher's confidence are
             candidates.
-        evaluate_every (`int`, *optional*, defaults to 50):
+        min_confidence (`float`, *optional*, defaults to 0.7):
+            Pseudo-answers of a lower confidence are never kept, in [0, 1].
+        evaluate_every (`int`, *optional*, defaults to 25):
             Steps between looks at the held-out labels; the best average so far is kept and handed over.
         patience (`int`, *optional*, defaults to 4):
             Looks without improvement after which training ends.
@@ -51,7 +53,7 @@ class LeamlTrainingArguments(TrainingArguments):
     max_grad_norm: float = field(default=1.0, metadata={"help": "Gradient clipping."})
     label_smoothing_factor: float = field(default=0.05, metadata={"help": "Label smoothing on answers."})
     per_device_train_batch_size: int = field(default=16, metadata={"help": "Labelled rows a step."})
-    max_steps: int = field(default=300, metadata={"help": "Steps at most."})
+    max_steps: int = field(default=150, metadata={"help": "Steps at most."})
     remove_unused_columns: bool = field(default=False)
     report_to: str | list[str] | None = field(default="none")
     save_strategy: str = field(default="no")
@@ -61,13 +63,14 @@ class LeamlTrainingArguments(TrainingArguments):
     refresh_rows: int = field(default=400, metadata={"help": "Unlabelled rows answered at a refresh."})
     teacher_decay: float = field(default=0.98, metadata={"help": "Decay of the averaged adapter."})
     keep_share: float = field(default=0.5, metadata={"help": "Share of pseudo-answers kept at most."})
-    evaluate_every: int = field(default=50, metadata={"help": "Steps between looks at held-out labels."})
+    min_confidence: float = field(default=0.7, metadata={"help": "Confidence that a pseudo-answer needs."})
+    evaluate_every: int = field(default=25, metadata={"help": "Steps between looks at held-out labels."})
     patience: int = field(default=4, metadata={"help": "Looks without improvement before the end."})
     replay_share: float = field(default=0.25, metadata={"help": "Source rows per labelled row in a batch."})
     strong_views: bool = field(default=True, metadata={"help": "Strong views of labelled rows too."})
 
     def __post_init__(self) -> None:
-        for name in ("consistency_start", "keep_share", "teacher_decay"):
+        for name in ("consistency_start", "keep_share", "min_confidence", "teacher_decay"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise LeamlInputError(f"{name} must be in [0, 1], but got {getattr(self, name)}.")
         for name in ("consistency_weight", "replay_share"):

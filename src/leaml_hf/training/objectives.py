@@ -71,10 +71,11 @@ class AveragedAdapter:
 class AdaptiveThreshold:
     """
     A confidence threshold that follows the teacher: the running mean of its confidence (FreeMatch, Wang et al. 2023,
-    eq. 5), and never so low that more than `keep_share` of a draw is kept.
+    eq. 5), never below `floor`, and never so low that more than `keep_share` of a draw is kept.
     """
 
     keep_share: float
+    floor: float = 0.0
     momentum: float = 0.5
     value: float | None = None
 
@@ -82,4 +83,4 @@ class AdaptiveThreshold:
         """Which of `[n]` pseudo-answers are kept."""
         mean = float(confidence.mean())
         self.value = mean if self.value is None else self.momentum * self.value + (1 - self.momentum) * mean
-        return confidence >= max(self.value, float(np.quantile(confidence, 1 - self.keep_share)))
+        return confidence >= max(self.value, self.floor, float(np.quantile(confidence, 1 - self.keep_share)))

@@ -86,7 +86,7 @@ class LeamlTrainer(Trainer):
         self.label_names = ["labels"]
         self.replay = self._cycle(replay_dataset, args.replay_share) if args.replay_share else None
         self.pseudo: Iterator[dict[str, Any]] | None = None
-        self.threshold = AdaptiveThreshold(args.keep_share)
+        self.threshold = AdaptiveThreshold(args.keep_share, args.min_confidence)
         self.average = AveragedAdapter(model, args.teacher_decay)
         self.best: dict[str, Any] | None = None
         self.history: list[dict[str, float]] = []
@@ -147,7 +147,7 @@ class LeamlTrainer(Trainer):
         confidence = predictions.raw_confidence
         keep = np.flatnonzero(self.threshold.keep(confidence) & np.array([bool(t) for t in predictions.texts]))
         self.history.append({"step": self.state.global_step, "pseudo_kept": len(keep) / count,
-                             "pseudo_threshold": float(self.threshold.value)})  # fmt: skip
+                             "pseudo_threshold": float(max(self.threshold.value, self.threshold.floor))})  # fmt: skip
         chosen = RowDataset(rows.select(keep), [predictions.texts[i] for i in keep], confidence[keep].tolist(), True)
         self.pseudo = self._cycle(chosen) if len(keep) else None
 
