@@ -171,6 +171,8 @@ class TestResampler:
     def test_a_missing_question_is_told_in_a_sentence(self, base, batch):
         with pytest.raises(LeamlInputError, match="question_ids"):
             base(**batch)
+        with pytest.raises(LeamlInputError, match="9 tokens"):
+            base(**batch, question_ids=torch.ones(3, 9, dtype=torch.long))
 
 
 class TestNumberFormat:

@@ -9,7 +9,7 @@ from conftest import make_text
 from safetensors.torch import load_file
 from transformers import ResNetModel
 
-from leaml_hf import LeamlForVisualQA, LeamlProcessor
+from leaml_hf import LeamlForVisualQA, LeamlInputError, LeamlProcessor
 from leaml_hf.data.visual_arrays.programs import Question
 from leaml_hf.data.visual_arrays.targets import TARGETS
 from leaml_hf.training.pretrain_bridge import pretrain_bridge
@@ -67,6 +67,16 @@ class TestTower:
         ids = tokenizer(question.text)["input_ids"]
         assert [tokenizer.decode([ids[place]]) for place in places] == ["red", "blue"]
         assert named.tolist() == [[False, False, True, True], [False, True, False, False]]
+
+    def test_a_run_starts_from_the_vision_half_and_resampler_of_a_base(self, tokenizer, words, tmp_path) -> None:
+        given = {
+            n: t for n, t in TowerModel(words).state_dict().items() if n.startswith(("vision", "conn", "question.r"))
+        }
+        options = {"reading_batches": 0, "batch_size": 1, "peak_rate": 0.0, "save_every": 1, "evaluate_every": 99}
+        trained = load_file(pretrain_tower(tmp_path, tokenizer, words, 9, **options, start=given, stop_after=1))
+        assert torch.equal(trained["question.resampler.position"], given["question.resampler.position"])
+        with pytest.raises(LeamlInputError, match="given base"):
+            pretrain_tower(tmp_path / "other", tokenizer, words, 9, **options, start={"connector.foreign": words})
 
     def test_reading_moves_the_tower_alone(self, tokenizer, words) -> None:
         model = TowerModel(words)

@@ -153,7 +153,7 @@ def _generate(args: argparse.Namespace) -> dict[str, Any]:
 def _pretrain(args: argparse.Namespace) -> dict[str, Any]:
     from .training.pretrain import pretrain_base
 
-    return pretrain_base(Path(args.output), args.pictures, args.rows)
+    return pretrain_base(Path(args.output), args.pictures, args.rows, args.start)
 
 
 def _inspect(args: argparse.Namespace) -> dict[str, Any]:
@@ -262,6 +262,7 @@ def _parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--output", required=True, help="folder for checkpoints and the base")
     pretrain.add_argument("--pictures", type=_integer(1), default=256_000, help="pictures for the vision half")
     pretrain.add_argument("--rows", type=_integer(1), default=48_000, help="questions for the bridge")
+    pretrain.add_argument("--start", metavar="MODEL", help="a base whose vision half and resampler to go on from")
 
     inspect = command("inspect", _inspect, _print_inspect, "Parameters added, adapted layers and base of a model.",
                       "leaml inspect reference")  # fmt: skip

@@ -438,6 +438,12 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
             raise LeamlInputError(
                 "This base reads a picture with its question: give question_ids, as its processor does."
             )
+        given, most = question_ids.shape[1], self.config.resampler_max_tokens
+        if given > most:
+            raise LeamlInputError(
+                f"question_ids has {given} tokens, but this base reads {most} at most: keep the last ones, as its "
+                "processor does."
+            )
         mask = torch.ones_like(question_ids) if question_mask is None else question_mask
         embeddings = self.get_input_embeddings()(question_ids).to(self.resampler.position.dtype)  # [B, Tq, De]
         states, looked = read_pictures(self.resampler, embeddings, mask.bool(), vision_states, vision_index)

@@ -22,7 +22,7 @@ TOWER_BATCH, BRIDGE_BATCH = 32, 12
 READING_BATCHES = 900  # of the tower's
 
 
-def pretrain_base(output: Path, pictures: int, rows: int) -> dict[str, Any]:
+def pretrain_base(output: Path, pictures: int, rows: int, start: str | None = None) -> dict[str, Any]:
     """
     Trains the vision half, then the bridge, and saves the base; a killed run goes on from its last checkpoint.
 
@@ -30,6 +30,7 @@ def pretrain_base(output: Path, pictures: int, rows: int) -> dict[str, Any]:
         output (`Path`): for checkpoints, logs and, in `base/`, the base.
         pictures (`int`): pictures that the vision half sees.
         rows (`int`): questions that the bridge sees.
+        start (`str`, *optional*): a base whose vision half and resampler are trained on, instead of new ones.
 
     Returns:
         `dict`: `output`, `pictures`, `rows` and held-out accuracy per task and program.
@@ -37,8 +38,10 @@ def pretrain_base(output: Path, pictures: int, rows: int) -> dict[str, Any]:
     text, _ = load_text_backbone(SMOLLM2)
     tokenizer = load_tokenizer(SMOLLM2)
     words = text.get_input_embeddings().weight.detach()
+    given = None if start is None else tower_weights(LeamlForVisualQA.from_pretrained(start))
+    reading = READING_BATCHES if given is None else 0
     weights = load_file(
-        pretrain_tower(output, tokenizer, words, pictures // TOWER_BATCH, READING_BATCHES, TOWER_BATCH)
+        pretrain_tower(output, tokenizer, words, pictures // TOWER_BATCH, reading, TOWER_BATCH, start=given)
     )
     model = LeamlForVisualQA.from_backbones(
         vision=ResNetModel(tower_config()), text=SMOLLM2, fusion_layers=[], lora_layers=[],
@@ -60,3 +63,14 @@ def pretrain_base(output: Path, pictures: int, rows: int) -> dict[str, Any]:
     results = {"output": str(folder), "pictures": pictures, "rows": rows, **accuracy}
     (output / "pretrain_results.json").write_text(json.dumps(results, indent=1))
     return results
+
+
+def tower_weights(base: LeamlForVisualQA) -> dict[str, torch.Tensor]:
+    """What a base has of a [`TowerModel`]: its vision half and resampler, by their names there."""
+    names = {"vision_tower": "vision_tower", "connector": "connector", "resampler": "question.resampler"}
+    return {
+        f"{name}.{key}": tensor
+        for part, name in names.items()
+        for key, tensor in getattr(base, part).state_dict().items()
+        if "pooler" not in key
+    }

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import ResNetConfig, ResNetModel, ViTConfig, ViTModel
 
+from ..adapters import load_tensors
 from ..data.visual_arrays.targets import ATTRIBUTES, LOCAL
 from ..resampler import QuestionResampler
 from .source_data import SourceStream
@@ -121,7 +122,7 @@ def pretrain_tower(
         reading_batches (`int`): those of the reading phase.
         batch_size (`int`, *optional*, defaults to 32): pictures a batch.
         peak_rate (`float`, *optional*, defaults to 1e-3): learning rate after the reading phase.
-        start (`dict[str, Tensor]`, *optional*): weights of `vision_tower` and `connector` to begin with.
+        start (`dict[str, Tensor]`, *optional*): weights of vision half and resampler to begin with.
         stop_after (`int`, *optional*): ends early, as a kill would.
         options: of [`Stage`].
 
@@ -131,8 +132,9 @@ def pretrain_tower(
     torch.manual_seed(0)
     model = TowerModel(word_embeddings).train()
     if start is not None:
-        missing, foreign = model.load_state_dict(start, strict=False)
-        assert not foreign and not any(name.startswith(("vision_tower.", "connector.")) for name in missing)
+        own = {name: tensor.data for name, tensor in model.state_dict(keep_vars=True).items()}
+        parts = ("vision_tower.", "connector.", "question.resampler.")
+        load_tensors({name: tensor for name, tensor in own.items() if name.startswith(parts)}, start, "The given base")
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05, betas=(0.9, 0.98))
 
     def rates(number: int) -> list[float]:
