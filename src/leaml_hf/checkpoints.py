@@ -178,7 +178,8 @@ def base_name(config: LeamlConfig) -> str:
     Returns:
         `str`: name or names.
     """
-    return config.base_name_or_path or f"{config.vision_name_or_path} and {config.text_name_or_path}"
+    names = (config.vision_name_or_path, config.text_name_or_path)
+    return config.base_name_or_path or " and ".join(name for name in names if name)
 
 
 def _check_named(config: LeamlConfig) -> None:
