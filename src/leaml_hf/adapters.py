@@ -318,15 +318,13 @@ def count_parameters(model: PreTrainedModel) -> dict[str, float]:
         `dict[str, float]`: see [`LeamlForVisualQA.num_added_parameters`].
     """
     parts = {"vision_tower": "vision_encoder", "backbone": "language_model"}
-    counts: dict[str, float] = dict.fromkeys(
-        ("vision_encoder", "connector", "resampler", "bridge", "language_model", "lora", "fusion"), 0
-    )
+    parts_of_base = ("vision_encoder", "connector", "resampler", "bridge", "language_model")
+    counts: dict[str, float] = dict.fromkeys((*parts_of_base, "lora", "fusion"), 0)
     for name, parameter in model.named_parameters():
         prefix = name.split(".", 1)[0]
         counts["lora" if ".lora_" in name else parts.get(prefix, prefix)] += parameter.numel()
     kept = {} if model.reliability is None else model.reliability.ood.state_dict()
     counts["ood"] = sum(int(array.size) for array in kept.values())
-    parts_of_base = ("vision_encoder", "connector", "resampler", "bridge", "language_model")
     counts["base"] = sum(counts[part] for part in parts_of_base)
     counts["added"] = counts["lora"] + counts["fusion"] + counts["ood"]
     counts["percent"] = 100.0 * counts["added"] / counts["base"]

@@ -444,12 +444,12 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
                 f"question_ids has {given} tokens, but this base reads {most} at most: keep the last ones, as its "
                 "processor does."
             )
-        mask = torch.ones_like(question_ids) if question_mask is None else question_mask
+        mask = (torch.ones_like(question_ids) if question_mask is None else question_mask).bool()
         embeddings = self.get_input_embeddings()(question_ids).to(self.resampler.position.dtype)  # [B, Tq, De]
-        states, looked = read_pictures(self.resampler, embeddings, mask.bool(), vision_states, vision_index)
+        states, looked = read_pictures(self.resampler, embeddings, mask, vision_states, vision_index)
         return VisionCall(
             states=states,
-            mask=mask.bool(),
+            mask=mask,
             picture_states=vision_states,
             picture_index=vision_index,
             looked=looked,

@@ -14,7 +14,7 @@ from ..modeling_leaml import LeamlForVisualQA
 from ..processing_leaml import LeamlProcessor
 from .pretrain_bridge import heldout_accuracy, pretrain_bridge
 from .pretrain_report import write_pretrain_report
-from .pretrain_tower import RESAMPLER, WIDTH, connector_config, pretrain_tower, tower_config
+from .pretrain_tower import KEPT_PARTS, RESAMPLER, WIDTH, connector_config, pretrain_tower, tower_config
 from .tower import DenseHeads
 
 BRIDGE_LAYERS = [22, 24, 26, 28]
@@ -38,7 +38,7 @@ def pretrain_base(output: Path, pictures: int, rows: int, start: str | None = No
     text, _ = load_text_backbone(SMOLLM2)
     tokenizer = load_tokenizer(SMOLLM2)
     words = text.get_input_embeddings().weight.detach()
-    given = None if start is None else tower_weights(LeamlForVisualQA.from_pretrained(start))
+    given = None if start is None else tower_weights(LeamlForVisualQA.from_pretrained(start, text=text))
     reading = READING_BATCHES if given is None else 0
     weights = load_file(
         pretrain_tower(output, tokenizer, words, pictures // TOWER_BATCH, reading, TOWER_BATCH, start=given)
@@ -50,8 +50,8 @@ def pretrain_base(output: Path, pictures: int, rows: int, start: str | None = No
     )  # fmt: skip
     processor = LeamlProcessor.from_backbones(tokenizer, max_question_tokens=RESAMPLER["max_tokens"])
     dense = DenseHeads(WIDTH)
-    for part, module in (("vision_tower", model.vision_tower), ("connector", model.connector),
-                         ("question.resampler", model.resampler), ("dense", dense)):  # fmt: skip
+    modules = {name: getattr(model, part) for part, name in KEPT_PARTS.items()} | {"dense": dense}
+    for part, module in modules.items():
         module.load_state_dict({k.removeprefix(part + "."): v for k, v in weights.items() if k.startswith(part + ".")})
     pretrain_bridge(model, processor, dense, output, rows // (BRIDGE_BATCH * QUESTIONS_PER_SCENE), BRIDGE_BATCH)
     folder = output / "base"
@@ -67,10 +67,9 @@ def pretrain_base(output: Path, pictures: int, rows: int, start: str | None = No
 
 def tower_weights(base: LeamlForVisualQA) -> dict[str, torch.Tensor]:
     """What a base has of a [`TowerModel`]: its vision half and resampler, by their names there."""
-    names = {"vision_tower": "vision_tower", "connector": "connector", "resampler": "question.resampler"}
     return {
         f"{name}.{key}": tensor
-        for part, name in names.items()
+        for part, name in KEPT_PARTS.items()
         for key, tensor in getattr(base, part).state_dict().items()
         if "pooler" not in key
     }

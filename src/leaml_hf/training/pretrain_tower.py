@@ -15,6 +15,9 @@ from .stage import Averages, Stage, Step, schedule
 from .tower import CLAIM, RIVALRY, DenseHeads, QuestionHead, TowerBatch, question_grounding
 
 WIDTH = 192
+RESAMPLER = {"num_layers": 4, "num_heads": 4, "ffn_dim": 4 * WIDTH, "max_tokens": 32}
+# What goes on in the base: its names there and in a `TowerModel`.
+KEPT_PARTS = {"vision_tower": "vision_tower", "connector": "connector", "resampler": "question.resampler"}
 LOCAL_WEIGHT = 2.0
 ANSWER_WEIGHT = 5.0
 GROUNDING_WEIGHT = 1.0
@@ -33,9 +36,6 @@ def connector_config() -> ViTConfig:
                        image_size=14, patch_size=1, num_channels=192, hidden_act="relu")  # fmt: skip
     config._attn_implementation = "eager"  # faster than the fused kernel on a CPU at 197 tokens
     return config
-
-
-RESAMPLER = {"num_layers": 4, "num_heads": 4, "ffn_dim": 4 * WIDTH, "max_tokens": 32}
 
 
 class TowerModel(nn.Module):
@@ -133,7 +133,7 @@ def pretrain_tower(
     model = TowerModel(word_embeddings).train()
     if start is not None:
         own = {name: tensor.data for name, tensor in model.state_dict(keep_vars=True).items()}
-        parts = ("vision_tower.", "connector.", "question.resampler.")
+        parts = tuple(f"{name}." for name in KEPT_PARTS.values())
         load_tensors({name: tensor for name, tensor in own.items() if name.startswith(parts)}, start, "The given base")
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05, betas=(0.9, 0.98))
 

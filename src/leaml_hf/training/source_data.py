@@ -50,14 +50,6 @@ class SourceStream(IterableDataset):
             named[k] = np.isin(owners, marks)
         return places, named
 
-    def _meant(self, question: Question, attributes: np.ndarray) -> np.ndarray:
-        """Attributes of the one mark that each name stands for `[NAMES, TARGETS]`, `IGNORE` where it is not one."""
-        table = np.full((NAMES, len(TARGETS)), IGNORE)
-        for k, (_, marks) in enumerate(question.names):
-            if len(marks) == 1:
-                table[k] = attributes[marks[0]]
-        return table
-
     def __iter__(self) -> Iterator[TowerBatch]:
         worker = torch.utils.data.get_worker_info()
         offset, stride = (worker.id, worker.num_workers) if worker else (0, 1)
@@ -77,7 +69,7 @@ class SourceStream(IterableDataset):
             targets.append(torch.from_numpy(token_targets(scene, drawing, owners)))
             asked += [(task, question, owners) for question in questions]
             attributes = mark_targets(attribute_table(scene))
-            meant += [self._meant(question, attributes) for question in questions]
+            meant += [_meant(question, attributes) for question in questions]
             rivalry += [_rivalry(question, scene) for question in questions]
             claims += [_claim(question) for question in questions]
         ids = [self._tokens(question.text)[0] for _, question, _ in asked]
@@ -102,6 +94,15 @@ class SourceStream(IterableDataset):
             questions=[question.text for _, question, _ in asked],
             answer_texts=[question.answer for _, question, _ in asked],
         )
+
+
+def _meant(question: Question, attributes: np.ndarray) -> np.ndarray:
+    """Attributes of the one mark that each name stands for `[NAMES, TARGETS]`, `IGNORE` where it is not one."""
+    table = np.full((NAMES, len(TARGETS)), IGNORE)
+    for k, (_, marks) in enumerate(question.names):
+        if len(marks) == 1:
+            table[k] = attributes[marks[0]]
+    return table
 
 
 def _rivalry(question: Question, scene: Scene) -> np.ndarray:
