@@ -11,12 +11,12 @@ from transformers import ResNetModel
 
 from leaml_hf import LeamlForVisualQA, LeamlInputError, LeamlProcessor
 from leaml_hf.data.visual_arrays.programs import Question
-from leaml_hf.data.visual_arrays.targets import TARGETS
+from leaml_hf.data.visual_arrays.targets import IGNORE, TARGETS
 from leaml_hf.training.pretrain_bridge import pretrain_bridge
 from leaml_hf.training.pretrain_tower import WIDTH, TowerModel, connector_config, pretrain_tower, tower_config
 from leaml_hf.training.source_data import SourceStream, source_loader
 from leaml_hf.training.stage import schedule
-from leaml_hf.training.tower import ANSWER_ID, DenseHeads
+from leaml_hf.training.tower import SPELLED, DenseHeads, NameHead, name_codes
 
 
 @pytest.fixture()
@@ -42,7 +42,13 @@ class TestStream:
         assert len(batch.questions) == len(batch.programs) == 24
         assert batch.input_ids.shape == batch.mask.shape == (3, 8, batch.input_ids.shape[2])
         assert batch.named.shape == (24, 2, 196) and batch.relevant.shape == (24, 196)
-        assert batch.answers.tolist() == [ANSWER_ID[answer] for answer in batch.answer_texts]
+        for row, answer in zip(batch.answers, batch.answer_texts, strict=True):
+            ids = [*tokenizer(f" {answer}")["input_ids"], tokenizer.eos_token_id][:SPELLED]
+            assert batch.choices[row[row != IGNORE]].tolist() == ids
+        assert batch.names.tolist() == sorted(set(batch.names.tolist()))
+        assert len(batch.names) == len(batch.name_tokens) == len(batch.name_mask) and batch.name_mask[:, 0].all()
+        meant = batch.name_targets[..., list(TARGETS).index("label")]
+        assert set(meant[meant != IGNORE].tolist()) <= set(batch.names.tolist())
 
 
 class TestTower:
@@ -77,6 +83,25 @@ class TestTower:
         assert torch.equal(trained["question.resampler.position"], given["question.resampler.position"])
         with pytest.raises(LeamlInputError, match="given base"):
             pretrain_tower(tmp_path / "other", tokenizer, words, 9, **options, start={"connector.foreign": words})
+
+    def test_names_are_told_by_their_tokens_in_order(self, words) -> None:
+        ids, mask = torch.tensor([[1, 2], [2, 1], [1, 0]]), torch.tensor([[True, True], [True, True], [True, False]])
+        codes = name_codes(words, ids, mask)
+        assert torch.allclose(codes.norm(dim=1), torch.ones(3))
+        assert not torch.allclose(codes[0], codes[1], atol=0.1)
+        assert torch.allclose(codes[2], torch.nn.functional.normalize(words[1], dim=0))
+        torch.manual_seed(0)
+        head, names = NameHead(16, 8), torch.tensor([3, 5, 2**32 - 1])
+        targets = names.repeat(4)
+        tokens = torch.nn.functional.one_hot(torch.arange(3).repeat(4), 16).float()
+        optimizer = torch.optim.Adam(head.parameters(), 0.05)
+        for _ in range(60):
+            loss, accuracy = head(tokens, targets, names, codes)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        assert accuracy == 1.0 and loss < 0.3
+        assert head(tokens, torch.full_like(targets, IGNORE), names, codes)[0] == 0
 
     def test_reading_moves_the_tower_alone(self, tokenizer, words) -> None:
         model = TowerModel(words)

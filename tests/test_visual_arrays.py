@@ -18,19 +18,22 @@ from PIL import ImageDraw
 
 from leaml_hf import LeamlInputError
 from leaml_hf.data.visual_arrays import draw_scene, iter_rows, load_visual_arrays
-from leaml_hf.data.visual_arrays.conventions import COLOR_NAMES, LABELS
+from leaml_hf.data.visual_arrays.conventions import COLOR_NAMES
 from leaml_hf.data.visual_arrays.programs import PROGRAMS, Question, ask
 from leaml_hf.data.visual_arrays.scenes import SHAPES, Mark, Scene, rng_for, sample_scene
 from leaml_hf.data.visual_arrays.targets import (
     ATTRIBUTES,
     CHARACTERS,
     IGNORE,
+    OPEN,
     SLOTS,
     TARGETS,
     attribute_table,
+    name_id,
     token_owners,
     token_targets,
 )
+from leaml_hf.data.visual_arrays.words import sample_words
 
 SRC = Path(__file__).resolve().parents[1] / "src"
 SIDE = 14
@@ -52,11 +55,18 @@ def centre(mark: Mark) -> tuple[float, float]:
     return (left + right) / 2, (top + bottom) / 2
 
 
+def find(text: str, name: str) -> int:
+    """Where a name stands in a text, not as a part of another word; -1 where it does not."""
+    found = re.search(rf"(?<![\w.]){re.escape(name)}(?!\w)", text) if name else None
+    return found.start() if found else -1
+
+
 def answer_chart(question: Question, scene: Scene) -> str:
     """The answer read from the question's words and the scene alone."""
     words = re.findall(r"\w+", question.text)
     marks = scene.marks
-    named = [m for m in marks if m.label in words]
+    # "Day 1" stands in "Day 12" too: the longest name that fits is the one that is meant
+    named = sorted((m for m in marks if find(question.text, m.label) >= 0), key=lambda m: -len(m.label))
     colored = [m for m in marks if m.color in words]
     by_value = sorted(marks, key=lambda m: m.value)
     extreme = by_value[-1] if UPPER & set(words) else by_value[0] if LOWER & set(words) else None
@@ -66,12 +76,13 @@ def answer_chart(question: Question, scene: Scene) -> str:
         case "extreme_label":
             return extreme.label
         case "position":
-            return str([m is extreme for m in marks].index(True) + 1)
+            ordered = sorted(marks, key=lambda m: m.points[0, 0]) if scene.dots else marks
+            return str([m is extreme for m in ordered].index(True) + 1)
         case "count":
             return str(len(marks))
         case "compare":
-            names = [w for w in words[1:] if w in {name for m in marks for name in (m.label, m.color)}]
-            one, other = (next(m for m in marks if name in (m.label, m.color)) for name in dict.fromkeys(names))
+            both = named if len(named) == 2 else colored
+            one, other = sorted(both, key=lambda m: find(question.text, m.label if both is named else m.color))
             is_more = bool({"taller", "longer", "larger", "higher"} & set(words))
             assert is_more != bool({"shorter", "smaller", "lower"} & set(words))
             return "yes" if (one.value > other.value) == is_more else "no"
@@ -80,13 +91,23 @@ def answer_chart(question: Question, scene: Scene) -> str:
         case "color_to_label":
             return colored[0].label
         case "value":
-            return str(round((named or colored)[0].value) * scene.step)
+            mark = (named or colored)[0]
+            if scene.show_values:
+                number, digits = mark.value * scene.step, scene.decimals
+            else:
+                ticks = np.arange(0, scene.reach, 1 if mark.value.is_integer() else scene.every)
+                number, digits = ticks[np.abs(ticks - mark.value).argmin()] * scene.step, None
+            if scene.thousands and number >= 1e4:
+                number, unit = (number / 1e6, "M") if number >= 1e6 else (number / 1e3, "k")
+                return f"{number:.4g}{unit}"
+            return f"{number:.7g}" if digits is None else f"{number:.{digits}f}"
         case "trend":
             points = (named or colored)[0].points
             return "up" if points[-1] > points[0] else "down"
         case "correlation":
             x, y = (colored or marks)[0].points.T
-            return "positive" if np.polyfit(x, y, 1)[0] > 0 else "negative"
+            r = np.corrcoef(x, y)[0, 1]
+            return "none" if abs(r) < 0.3 else "positive" if r > 0 else "negative"
         case "share":
             return "yes" if max(m.value for m in marks) > 50 else "no"
         case "chart_type":
@@ -209,7 +230,7 @@ class TestAnswers:
             scene = sample_scene(task, "train", index)
             for question in ask(scene, rng_for(0, task, "train", index, 1), 8):
                 for name, marks in question.names:
-                    assert re.search(rf"\b{re.escape(name)}\b", question.text)
+                    assert find(question.text, name) >= 0
                     for mark in (scene.marks[i] for i in marks):
                         words = {mark.label, mark.color, mark.shape, f"{mark.shape}s", f"{mark.shape}es"}
                         assert name in words | {f"{mark.color} {mark.shape}"}
@@ -223,7 +244,7 @@ class TestAnswers:
                 scene = sample_scene(task, "train", index)
                 for question in ask(scene, rng_for(0, task, "train", index, 1), 8):
                     answers.setdefault(question.program, Counter())[question.answer] += 1
-        two_way = {"compare", "relation", "share", "trend", "correlation"}
+        two_way = {"compare", "relation", "share", "trend"}
         assert two_way == {name for name, count in answers.items() if len(count) == 2}
         for name in two_way:
             most = max(answers[name].values()) / answers[name].total()
@@ -260,7 +281,7 @@ class TestTargets:
     def test_tokens_of_a_mark_carry_its_attributes(self, task, variant):
         for index in range(30):
             drawing, scene, _ = draw_scene(task, variant, "train", index)
-            targets = token_targets(scene, drawing, token_owners(drawing, SIDE))
+            targets = token_targets(attribute_table(scene), drawing, token_owners(drawing, SIDE))
             assert targets.shape == (SIDE * SIDE, len(TARGETS))
             table = attribute_table(scene)
             owned = np.flatnonzero(targets[:, 0] != IGNORE)
@@ -287,14 +308,14 @@ class TestTargets:
         for task in ("chart", "layout"):
             for index in range(60):
                 drawing, scene, _ = draw_scene(task, "base", "train", index)
-                targets = token_targets(scene, drawing, token_owners(drawing, SIDE))
-                assert ((targets == IGNORE) | ((targets >= 0) & (targets < sizes))).all()
+                targets = token_targets(attribute_table(scene), drawing, token_owners(drawing, SIDE))
+                assert ((targets == IGNORE) | ((targets >= 0) & ((targets < sizes) | (sizes == OPEN)))).all()
 
     def test_characters_stand_where_they_are_written(self):
         glyph_columns = [list(TARGETS).index(f"glyph_{slot}") for slot in range(SLOTS)]
         for index in range(30):
             drawing, scene, _ = draw_scene("chart", "base", "train", index)
-            targets = token_targets(scene, drawing, token_owners(drawing, SIDE))
+            targets = token_targets(attribute_table(scene), drawing, token_owners(drawing, SIDE))
             written = {
                 (int(g.y * SIDE), int(g.x * SIDE), int((1 - g.y if g.upwards else g.x) * SIDE * SLOTS) % SLOTS, g.char)
                 for g in drawing.glyphs
@@ -305,7 +326,7 @@ class TestTargets:
                     if 0 <= cell < len(CHARACTERS):
                         assert (row, column, slot, CHARACTERS[cell]) in written
             words = targets[:, list(TARGETS).index("word")]
-            known = {LABELS.index(mark.label) for mark in scene.marks}
+            known = {name_id(mark.label) for mark in scene.marks}
             assert set(words[words != IGNORE].tolist()) <= known
             text = "".join(glyph.char for glyph in drawing.glyphs)
             assert all(mark.label in text for mark in scene.marks)
@@ -319,6 +340,22 @@ class TestTargets:
             table = attribute_table(scene)
             assert (table[behind, column], table[front, column]) == (0, 1)
             assert front > behind
+
+
+class TestWords:
+    @given(st.integers(0, 2**32 - 1), st.integers(1, 8))
+    @settings(max_examples=200, deadline=None)
+    def test_names_are_distinct_and_short(self, seed, n):
+        words = sample_words(np.random.default_rng(seed), n)
+        assert len(set(words)) == len(words) == n
+        assert all(1 <= len(word) <= 12 and word == word.strip() for word in words)
+        assert not any(word in COLOR_NAMES for word in words)
+
+    def test_the_vocabulary_is_open(self):
+        rng = np.random.default_rng(0)
+        first, second = ({word for _ in range(1500) for word in sample_words(rng, 5)} for _ in range(2))
+        assert len(first) > 2000
+        assert len(second - first) > 800
 
 
 class TestLoad:

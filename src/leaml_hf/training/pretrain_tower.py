@@ -8,11 +8,11 @@ from torch import Tensor, nn
 from transformers import ResNetConfig, ResNetModel, ViTConfig, ViTModel
 
 from ..adapters import load_tensors
-from ..data.visual_arrays.targets import ATTRIBUTES, LOCAL
+from ..data.visual_arrays.targets import ATTRIBUTES, IGNORE, LOCAL, TARGETS
 from ..resampler import QuestionResampler
 from .source_data import SourceStream
 from .stage import Averages, Stage, Step, schedule
-from .tower import CLAIM, RIVALRY, DenseHeads, QuestionHead, TowerBatch, question_grounding
+from .tower import CLAIM, RIVALRY, DenseHeads, NameHead, QuestionHead, TowerBatch, name_codes, question_grounding
 
 WIDTH = 192
 RESAMPLER = {"num_layers": 4, "num_heads": 4, "ffn_dim": 4 * WIDTH, "max_tokens": 32}
@@ -22,6 +22,8 @@ LOCAL_WEIGHT = 2.0
 ANSWER_WEIGHT = 5.0
 GROUNDING_WEIGHT = 1.0
 NAMED_WEIGHT = 0.5
+NAMES_WEIGHT = 0.5
+LABEL, WORD = (list(TARGETS).index(name) for name in ("label", "word"))
 READING_RATE = 2e-3
 
 
@@ -40,7 +42,8 @@ def connector_config() -> ViTConfig:
 
 class TowerModel(nn.Module):
     """Vision tower, connector, question head, and training heads: `local` on the tower's cells, `dense` behind both,
-    `named`, `rivals` and `claims` on the names in a question, behind the resampler's first, second and third layer."""
+    `named`, `rivals` and `claims` on the names in a question, behind the resampler's first, second and third layer.
+    Names are told by `words` (where they are written), `labels` (all over their mark) and `asked` (in a question)."""
 
     def __init__(self, word_embeddings: Tensor) -> None:
         super().__init__()
@@ -51,6 +54,8 @@ class TowerModel(nn.Module):
         self.named = DenseHeads(WIDTH, tuple(ATTRIBUTES))
         self.rivals = DenseHeads(WIDTH, targets=RIVALRY)
         self.claims = DenseHeads(WIDTH, targets=CLAIM)
+        size = word_embeddings.shape[1]
+        self.words, self.labels, self.asked = (NameHead(WIDTH, size) for _ in range(3))
         self.question = QuestionHead(word_embeddings, QuestionResampler(word_embeddings.shape[1], WIDTH, **RESAMPLER))
 
     def cells(self, pixels: Tensor) -> Tensor:
@@ -69,14 +74,24 @@ class TowerModel(nn.Module):
         local_loss, read = self.read(batch, cells)
         vision = self.connector(cells).last_hidden_state  # [B, 197, WIDTH]
         dense_loss, attributes = self.dense(vision[:, 1:], batch.targets)
-        logits, reading = self.question(batch.input_ids, batch.mask, vision[:, 1:])
-        answer_loss = F.cross_entropy(logits.float(), batch.answers)
+        logits, reading = self.question(batch.input_ids, batch.mask, vision[:, 1:], batch.choices)
+        answer_loss = F.cross_entropy(logits.flatten(0, 1), batch.answers.flatten(), ignore_index=IGNORE)
+        right = ((logits.argmax(-1) == batch.answers) | (batch.answers == IGNORE)).all(1)
         grounding = question_grounding(reading, self.question.resampler.grounded_heads, batch)
-        places = batch.name_tokens[..., None].expand(-1, -1, WIDTH)
+        places = batch.name_ends[..., None].expand(-1, -1, WIDTH)
         first, second, third = (
             states.flatten(0, 1).gather(1, places) for states in reading.behind[:3]
         )  # [P * Q, NAMES, WIDTH]
         named_loss, meant = self.named(first, batch.name_targets)
+        codes = name_codes(self.question.words, batch.name_tokens, batch.name_mask)
+        loss_of_names = vision.new_zeros(())
+        for head, tokens, targets in (
+            ("words", vision[:, 1:], batch.targets[..., WORD]),
+            ("labels", vision[:, 1:], batch.targets[..., LABEL]),
+            ("asked", first, batch.name_targets[..., LABEL]),
+        ):
+            read_loss, meant[f"names_{head}"] = getattr(self, head)(tokens, targets, batch.names, codes)
+            loss_of_names = loss_of_names + read_loss
         rival_loss, compared = self.rivals(second, batch.rivalry)
         claim_loss, claimed = self.claims(third, batch.claims)
         loss = (
@@ -85,12 +100,12 @@ class TowerModel(nn.Module):
             + LOCAL_WEIGHT * local_loss
             + GROUNDING_WEIGHT * sum(grounding.values())
         )
-        loss = loss + NAMED_WEIGHT * named_loss + rival_loss + claim_loss
+        loss = loss + NAMED_WEIGHT * named_loss + rival_loss + claim_loss + NAMES_WEIGHT * loss_of_names
         accuracy = read | {f"dense/{name}": value for name, value in attributes.items()}
         accuracy |= {f"named/{name}": value for name, value in meant.items()}
         accuracy |= {f"rivals/{name}": value for name, value in (compared | claimed).items()}
         accuracy |= {"answer_loss": answer_loss.item()} | {name: value.item() for name, value in grounding.items()}
-        return loss, accuracy, logits.argmax(1) == batch.answers
+        return loss, accuracy, right
 
 
 @torch.no_grad()

@@ -9,12 +9,35 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from ..data.visual_arrays.builder import draw_scene
+from ..data.visual_arrays.conventions import COLOR_NAMES
 from ..data.visual_arrays.programs import Question
-from ..data.visual_arrays.scenes import Scene
-from ..data.visual_arrays.targets import IGNORE, TARGETS, attribute_table, mark_targets, token_owners, token_targets
-from .tower import ANSWER_ID, NAMES, RIVALRY, TowerBatch
+from ..data.visual_arrays.scenes import CHART_KINDS, SHAPES, Scene
+from ..data.visual_arrays.targets import (
+    IGNORE,
+    TARGETS,
+    attribute_table,
+    mark_targets,
+    name_id,
+    token_owners,
+    token_targets,
+)
+from .tower import NAMES, RIVALRY, SPELLED, TowerBatch
 
-CHART_SHARE = 0.75  # of the pictures; the rest are layout scenes
+CHART_SHARE = 0.8  # of the pictures; the rest are layout scenes
+USUAL = (
+    *COLOR_NAMES,
+    *SHAPES,
+    *CHART_KINDS,
+    *"0123456789.kM-",
+    "yes",
+    "no",
+    "up",
+    "down",
+    "positive",
+    "negative",
+    "none",
+)
+OTHERS = 256  # further tokens, drawn from the whole vocabulary, that an answer is told from
 
 
 class SourceStream(IterableDataset):
@@ -45,10 +68,27 @@ class SourceStream(IterableDataset):
         places, named = [0] * NAMES, np.zeros((NAMES, len(owners)), bool)
         ends = self._tokens(question.text)[1]
         for k, (name, marks) in enumerate(question.names):
-            stop = re.search(rf"\b{re.escape(name)}\b", question.text).end()
+            stop = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", question.text).end()
             places[k] = next(i for i, end in enumerate(ends) if end >= stop)
             named[k] = np.isin(owners, marks)
         return places, named
+
+    def _answers(
+        self, texts: list[str], names: list[tuple[int, ...]], rng: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Answers `[n, SPELLED]` as places in the choices, and the choices `[C]`: what stands in the batch's pictures
+        and questions, usual answers, and some others."""
+        end = self.tokenizer.eos_token_id
+        rows = [[*self._tokens(f" {text}")[0], end][:SPELLED] for text in texts]
+        usual = [token for text in USUAL for token in self._tokens(f" {text}")[0]]
+        others = rng.integers(len(self.tokenizer), size=OTHERS).tolist()
+        choices = np.unique(
+            [end, *usual, *others, *(t for name in names for t in name), *(t for r in rows for t in r)]
+        )
+        table = np.full((len(rows), SPELLED), IGNORE)
+        for place, row in enumerate(rows):
+            table[place, : len(row)] = np.searchsorted(choices, row)
+        return torch.from_numpy(table), torch.from_numpy(choices)
 
     def __iter__(self) -> Iterator[TowerBatch]:
         worker = torch.utils.data.get_worker_info()
@@ -58,7 +98,7 @@ class SourceStream(IterableDataset):
 
     def batch(self, number: int) -> TowerBatch:
         """Batch `number`, the same whenever it is asked for."""
-        pixels, targets, asked, meant, rivalry, claims = [], [], [], [], [], []
+        pixels, targets, asked, names, meant, rivalry, claims = [], [], [], [], [], [], []
         choose = np.random.default_rng([97, number])
         for slot, is_chart in enumerate(choose.random(self.batch_size) < CHART_SHARE):
             task = "chart" if is_chart else "layout"
@@ -66,27 +106,34 @@ class SourceStream(IterableDataset):
             drawing, scene, questions = draw_scene(task, "base", self.split, index)
             pixels.append(torch.from_numpy(np.array(drawing.image)).permute(2, 0, 1))
             owners = token_owners(drawing, self.side)
-            targets.append(torch.from_numpy(token_targets(scene, drawing, owners)))
+            table = attribute_table(scene)
+            targets.append(torch.from_numpy(token_targets(table, drawing, owners)))
             asked += [(task, question, owners) for question in questions]
-            attributes = mark_targets(attribute_table(scene))
-            meant += [_meant(question, attributes) for question in questions]
+            names += [mark.label for mark in scene.marks if mark.label]
+            meant += [_meant(question, mark_targets(table)) for question in questions]
             rivalry += [_rivalry(question, scene) for question in questions]
             claims += [_claim(question) for question in questions]
         ids = [self._tokens(question.text)[0] for _, question, _ in asked]
-        names = [self._names(question, owners) for _, question, owners in asked]
-        longest = max(map(len, ids))
-        input_ids = torch.tensor([[*i, *[0] * (longest - len(i))] for i in ids])
-        mask = torch.arange(longest)[None] < torch.tensor([len(i) for i in ids])[:, None]
-        shape = (self.batch_size, -1, longest)
+        named = [self._names(question, owners) for _, question, owners in asked]
+        input_ids, mask = _padded(ids)
+        shape = (self.batch_size, -1, input_ids.shape[1])
+        name_by_id = dict(sorted((name_id(name), name) for name in names))
+        spelled = [self._tokens(f" {name}")[0] for name in name_by_id.values()]
+        name_tokens, name_mask = _padded(spelled or [(0,)])
+        answers, choices = self._answers([question.answer for _, question, _ in asked], spelled, choose)
         return TowerBatch(
             pixels=torch.stack(pixels),
             targets=torch.stack(targets),
             input_ids=input_ids.view(shape),
             mask=mask.view(shape),
-            answers=torch.tensor([ANSWER_ID[question.answer] for _, question, _ in asked]),
+            answers=answers,
+            choices=choices,
+            names=torch.tensor(list(name_by_id), dtype=torch.int64),
+            name_tokens=name_tokens,
+            name_mask=name_mask,
             relevant=torch.from_numpy(np.stack([np.isin(owners, q.relevant) for _, q, owners in asked])),
-            name_tokens=torch.tensor([places for places, _ in names]),
-            named=torch.from_numpy(np.stack([named for _, named in names])),
+            name_ends=torch.tensor([places for places, _ in named]),
+            named=torch.from_numpy(np.stack([where for _, where in named])),
             name_targets=torch.from_numpy(np.stack(meant)),
             rivalry=torch.from_numpy(np.stack(rivalry)),
             claims=torch.from_numpy(np.stack(claims)),
@@ -94,6 +141,16 @@ class SourceStream(IterableDataset):
             questions=[question.text for _, question, _ in asked],
             answer_texts=[question.answer for _, question, _ in asked],
         )
+
+
+def _padded(rows: list[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Rows of ids as one tensor, padded on the right, and which of it are ids."""
+    lengths = torch.tensor([len(row) for row in rows])
+    longest = int(lengths.max())
+    return (
+        torch.tensor([[*row, *[0] * (longest - len(row))] for row in rows]),
+        torch.arange(longest)[None] < lengths[:, None],
+    )
 
 
 def _meant(question: Question, attributes: np.ndarray) -> np.ndarray:
@@ -116,7 +173,7 @@ def _rivalry(question: Question, scene: Scene) -> np.ndarray:
             gaps = [0, *(first.box[axis] + first.box[axis + 2] - second.box[axis] - second.box[axis + 2]
                          for axis in (0, 1))]  # fmt: skip
         for column, gap in enumerate(gaps):
-            if abs(gap) > 0.05:
+            if abs(gap) > (0.4 if column == 0 else 0.05):
                 table[:, column] = (gap > 0, gap < 0)
     return table
 

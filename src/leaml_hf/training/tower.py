@@ -6,43 +6,93 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..data.visual_arrays.conventions import COLOR_NAMES, LABELS
-from ..data.visual_arrays.scenes import SHAPES, STEPS
-from ..data.visual_arrays.targets import IGNORE, TARGETS
+from ..data.visual_arrays.targets import IGNORE, OPEN, TARGETS
 from ..resampler import QuestionResampler, Reading, last_tokens
 
-_NUMBERS = sorted({k * step for k in range(11) for step in STEPS})
-ANSWERS = tuple(dict.fromkeys(
-    (*COLOR_NAMES, *LABELS, *SHAPES, *map(str, _NUMBERS), "yes", "no", "up", "down", "positive", "negative", "bar",
-     "line", "pie", "scatter")
-))  # fmt: skip
+SPELLED = 6  # tokens of an answer that the question head gives, its end included
 NAMES = 2  # names of marks in a question, at most
 RIVALRY = {"value": 2, "x": 2, "y": 2}  # whether the mark of a name has more of it than that of the other name
 CLAIM = {"claim": 2}  # whether what a question says of the first of two names is so
-ANSWER_ID = {answer: i for i, answer in enumerate(ANSWERS)}
+SCALE = 16.0  # of cosines, at the start
 
 
 class QuestionHead(nn.Module):
-    """The base's question resampler with a classifier over `ANSWERS`: what the vision half is trained with.
+    """The base's question resampler and a head that spells the answer: what the vision half is trained with.
+
+    The vocabulary is open: each token of an answer is told by its likeness to the language model's own word embedding,
+    among the tokens that a batch has at hand (sampled softmax), so that no list of answers enters the weights.
 
     Args:
         word_embeddings (`Tensor`): `[V, De]` of the language model, frozen.
-        resampler ([`QuestionResampler`]): goes on in the base; the classifier is dropped.
+        resampler ([`QuestionResampler`]): goes on in the base; the head is dropped.
     """
 
     def __init__(self, word_embeddings: Tensor, resampler: QuestionResampler) -> None:
         super().__init__()
         self.register_buffer("words", word_embeddings, persistent=False)  # [V, De]
         self.resampler = resampler
-        self.answer = nn.Linear(resampler.norm.normalized_shape[0], len(ANSWERS))
+        self.spell = nn.Linear(resampler.norm.normalized_shape[0], SPELLED * word_embeddings.shape[1])
+        self.log_scale = nn.Parameter(torch.tensor(SCALE).log())
 
-    def forward(self, input_ids: Tensor, mask: Tensor, vision: Tensor) -> tuple[Tensor, Reading]:
-        """input_ids, mask (True = a token) [P, Q, T]; vision [P, N, D].
+    def forward(self, input_ids: Tensor, mask: Tensor, vision: Tensor, choices: Tensor) -> tuple[Tensor, Reading]:
+        """input_ids, mask (True = a token) [P, Q, T]; vision [P, N, D]; choices [C] token ids.
 
-        Returns logits [P * Q, answers] and the reading.
+        Returns logits [P * Q, SPELLED, C] and the reading.
         """
         reading = self.resampler(self.words[input_ids], mask, vision)
-        return self.answer(last_tokens(reading.states, mask)).flatten(0, 1), reading
+        spelled = self.spell(last_tokens(reading.states, mask)).flatten(0, 1).unflatten(1, (SPELLED, -1))
+        likeness = F.normalize(spelled.float(), dim=-1) @ F.normalize(self.words[choices].float(), dim=-1).T
+        return self.log_scale.exp() * likeness, reading
+
+
+def name_codes(word_embeddings: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+    """
+    One unit vector per name, from the language model's embeddings of its tokens.
+
+    Each place in a name has its own fixed signs, so that "12" and "21" differ (binding by sign vectors: Gayler 1998).
+
+    Args:
+        word_embeddings (`Tensor`): `[V, De]`.
+        ids (`Tensor`): `[W, T]` token ids.
+        mask (`Tensor`): `[W, T]` bool, `False` where padded.
+
+    Returns:
+        `Tensor`: `[W, De]`.
+    """
+    generator = torch.Generator().manual_seed(0)
+    signs = torch.randint(0, 2, (64, word_embeddings.shape[1]), generator=generator) * 2.0 - 1.0
+    signs[0] = 1.0
+    embedded = F.normalize(word_embeddings[ids].float(), dim=-1) * signs[: ids.shape[1]]
+    return F.normalize((embedded * mask[..., None]).sum(1), dim=-1)
+
+
+class NameHead(nn.Module):
+    """
+    Tells names by likeness to their codes, among the names of a batch (InfoNCE: van den Oord et al. 2018, eq. 4).
+
+    Args:
+        width (`int`): of the tokens.
+        embedding_size (`int`): of the codes.
+    """
+
+    def __init__(self, width: int, embedding_size: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, embedding_size)
+        self.log_scale = nn.Parameter(torch.tensor(SCALE).log())
+
+    def forward(self, tokens: Tensor, targets: Tensor, names: Tensor, codes: Tensor) -> tuple[Tensor, float]:
+        """tokens [..., D], targets [...] `name_id`s or `IGNORE`, names [W] sorted ids, codes [W, De].
+
+        Returns loss and accuracy.
+        """
+        keep = targets != IGNORE
+        if not keep.any():
+            return tokens.sum() * 0.0, 0.0
+        target = torch.searchsorted(names, targets[keep])
+        likeness = F.normalize(self.out(self.norm(tokens[keep])).float(), dim=-1) @ codes.T
+        logits = self.log_scale.exp() * likeness
+        return F.cross_entropy(logits, target), (logits.argmax(1) == target).float().mean().item()
 
 
 def grounding_loss(looked: Tensor, relevant: Tensor) -> Tensor:
@@ -85,10 +135,10 @@ def question_grounding(reading: Reading, grounded_heads: int, batch: "TowerBatch
     )  # [P * Q, T, N]
     rows, ends = torch.arange(len(first)), batch.mask.flatten(0, 1).sum(1) - 1
     at_names = [
-        grounding_loss(first[rows, batch.name_tokens[:, k]], batch.named[:, k]) for k in range(batch.named.shape[1])
+        grounding_loss(first[rows, batch.name_ends[:, k]], batch.named[:, k]) for k in range(batch.named.shape[1])
     ]
     within = reading.within[-1][:, 0]  # [P * Q, T, T]: one head
-    is_first = F.one_hot(batch.name_tokens[:, 0], within.shape[-1]).bool() & batch.named[:, 0].any(1, keepdim=True)
+    is_first = F.one_hot(batch.name_ends[:, 0], within.shape[-1]).bool() & batch.named[:, 0].any(1, keepdim=True)
     return {
         "at_names": torch.stack(at_names).mean(),
         "at_end": grounding_loss(last[rows, ends], batch.relevant),
@@ -97,17 +147,17 @@ def question_grounding(reading: Reading, grounded_heads: int, batch: "TowerBatch
 
 
 class DenseHeads(nn.Module):
-    """One linear classifier per target on every token.
+    """One linear classifier per target with a fixed number of classes, on every token.
 
     Args:
         width (`int`): of the tokens.
-        names (`tuple[str, ...]`): targets to predict, of `targets`; defaults to all.
+        names (`tuple[str, ...]`): targets to predict, of `targets`; defaults to all that are not open.
         targets (`dict[str, int]`): columns of the targets, and the classes of each.
     """
 
     def __init__(self, width: int, names: tuple[str, ...] | None = None, targets: dict[str, int] = TARGETS) -> None:
         super().__init__()
-        self.sizes = {name: targets[name] for name in (targets if names is None else names)}
+        self.sizes = {name: targets[name] for name in names or targets if targets[name] != OPEN}
         self.columns = [list(targets).index(name) for name in self.sizes]
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, sum(self.sizes.values()))
@@ -137,9 +187,13 @@ class TowerBatch:
         targets (`Tensor`): `[P, N, TARGETS]`.
         input_ids (`Tensor`): `[P, Q, T]`, padded on the right.
         mask (`Tensor`): `[P, Q, T]` bool, `False` where padded.
-        answers (`Tensor`): `[P * Q]` places in `ANSWERS`.
+        answers (`Tensor`): `[P * Q, SPELLED]` places in `choices`, `IGNORE` behind the end.
+        choices (`Tensor`): `[C]` sorted ids of the tokens that an answer may consist of here.
+        names (`Tensor`): `[W]` sorted `name_id`s of all names in the pictures.
+        name_tokens (`Tensor`): `[W, T]` their token ids, padded on the right.
+        name_mask (`Tensor`): `[W, T]` bool, `False` where padded.
         relevant (`Tensor`): `[P * Q, N]` bool: the tokens of the marks that decide the answer.
-        name_tokens (`Tensor`): `[P * Q, NAMES]` where in the question a name ends.
+        name_ends (`Tensor`): `[P * Q, NAMES]` where in the question a name ends.
         named (`Tensor`): `[P * Q, NAMES, N]` bool: the tokens of the marks it names; none where there is no name.
         name_targets (`Tensor`): `[P * Q, NAMES, TARGETS]`: attributes of the mark that a name stands for.
         rivalry (`Tensor`): `[P * Q, NAMES, RIVALRY]`: 1 where a name's mark has more than the other name's, else 0.
@@ -154,8 +208,12 @@ class TowerBatch:
     input_ids: Tensor
     mask: Tensor
     answers: Tensor
-    relevant: Tensor
+    choices: Tensor
+    names: Tensor
     name_tokens: Tensor
+    name_mask: Tensor
+    relevant: Tensor
+    name_ends: Tensor
     named: Tensor
     name_targets: Tensor
     rivalry: Tensor

@@ -38,27 +38,8 @@ STYLE_SHADES: dict[str, list[tuple[int, int, int]]] = {
 }
 COLOR_NAMES = tuple(BASE_SHADES)
 
-# Sets of words that stand together on one axis. Ordered sets keep their order; the others are drawn in any order.
-ORDERED_WORDS: dict[str, tuple[str, ...]] = {
-    "month": tuple(["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]),
-    "weekday": tuple(["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]),
-    "letter": tuple("ABCDEFGHIJKLMNOPQRSTUVWXYZ"),
-    "year": tuple(str(y) for y in range(1990, 2025)),
-    "quarter": ("Q1", "Q2", "Q3", "Q4"),
-}
-FREE_WORDS: dict[str, tuple[str, ...]] = {
-    "region": tuple(["North", "South", "East", "West", "Centre", "Coast"]),
-    "country": tuple(["Spain", "Italy", "France", "Norway", "Poland", "Greece", "Japan", "China", "India", "Brazil",
-                      "Kenya", "Egypt", "Chile", "Peru", "Cuba"]),
-    "fruit": tuple(["Apple", "Pear", "Plum", "Grape", "Lemon", "Mango", "Cherry", "Peach", "Melon", "Kiwi"]),
-    "animal": tuple(["Cat", "Dog", "Horse", "Cow", "Sheep", "Goat", "Duck", "Hen", "Pig", "Fox"]),
-    "subject": tuple(["Maths", "Music", "Art", "Sport", "Latin", "Physics", "History", "Drama"]),
-    "material": tuple(["Wood", "Steel", "Glass", "Stone", "Paper", "Gold", "Cotton", "Wool"]),
-    "transport": tuple(["Car", "Bus", "Train", "Bike", "Ship", "Plane", "Tram", "Walk"]),
-    "person": tuple(["Anna", "Ben", "Carl", "Dora", "Emma", "Finn", "Gina", "Hugo", "Ida", "Jack", "Kate", "Leo"]),
-    "food": tuple(["Bread", "Rice", "Pasta", "Fish", "Meat", "Soup", "Cake", "Milk", "Eggs", "Beans"]),
-}  # fmt: skip
-LABELS = tuple(word for words in (*ORDERED_WORDS.values(), *FREE_WORDS.values()) for word in words)
+BASE_FONTS = ("roboto", "lora", "open_sans", "merriweather", "inter", "nunito", "work_sans", "source_serif_4",
+              "pt_sans", "pt_serif", "bitter", "cabin")  # fmt: skip
 TITLE_WORDS = (
     "Sales", "Visitors", "Rainfall", "Growth", "Votes", "Points", "Output", "Energy", "Traffic", "Orders", "Exports",
     "Income", "Members", "Results", "Survey", "Harvest", "Budget", "Score", "Weight", "Height", "Speed", "Share",
@@ -68,12 +49,12 @@ TITLE_WORDS = (
 
 @cache
 def font_path(family: str) -> str:
-    """Path of the variable TrueType file that the package `fontpkg-<family>` installs (OFL-1.1 fonts)."""
+    """Path of the regular or variable TrueType file that the package `fontpkg-<family>` installs (OFL-1.1 fonts)."""
     from importlib.resources import files
 
     folder = files(f"fontpkg_{family}") / "files"
     upright = [p for p in folder.iterdir() if p.name.endswith(".ttf") and "Italic" not in p.name]
-    return str(upright[0])
+    return str(min(upright, key=lambda p: ("Bold" in p.name, p.name)))
 
 
 @dataclass(frozen=True)
@@ -90,19 +71,21 @@ class Conventions:
     grids: tuple[str, ...]
     value_axis_opposite: float = 0.0  # rate of value axes drawn at the right or the top
     hatch: float = 0.0  # rate of hatched fills
-    upward_names: float = 0.35  # rate of names under bars written upwards
+    upward_names: float = 0.3  # rate of names under bars written upwards
+    slanted_names: float = 0.2  # rate of names under bars written at 45 degrees
+    axis_titles: float = 0.25
     donut: float = 0.2
     outline: float = 0.4
     markers: tuple[str, ...] = ("dot", "none", "square")
-    font_sizes: tuple[int, int] = (21, 28)  # at 448 pixels; half of that in the picture
+    font_sizes: tuple[int, int] = (18, 28)  # at 448 pixels; half of that in the picture
     factors: dict[str, float] = field(default_factory=dict)  # what shifts against base, with strength in [0, 1]
 
 
 VARIANTS: dict[str, Conventions] = {
     "base": Conventions(
         shades=BASE_SHADES,
-        shade_jitter=14,
-        fonts=("roboto", "lora", "open_sans", "merriweather"),
+        shade_jitter=18,
+        fonts=BASE_FONTS,
         grounds=((255, 255, 255),) * 5 + ((250, 248, 240), (240, 244, 250), (236, 236, 236), (32, 34, 40)),
         plot_grounds=(None, None, None, (234, 234, 242), (246, 246, 246)),
         legend_places=("right", "top", "inside"),

@@ -37,6 +37,10 @@ MORE = {"bar": ("taller", "shorter"), "hbar": ("longer", "shorter"),
 KIND_ANSWER = {"bar": "bar", "hbar": "bar", "line": "line", "pie": "pie", "scatter": "scatter"}
 
 
+def _noun(scene: Scene) -> str:
+    return "dot" if scene.dots else NOUN[scene.kind]
+
+
 def _pick(rng: np.random.Generator, *options: str) -> str:
     return options[rng.integers(len(options))]
 
@@ -52,7 +56,7 @@ def extreme_color(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.single_color or len(scene.marks) < 2:
         return None
     i, word = _extreme(rng, scene)
-    noun = NOUN[scene.kind]
+    noun = _noun(scene)
     if scene.kind == "line":
         text = _pick(rng, f"Which line color is {word}?", f"What color is the line that is {word}?",
                      f"Give the color of the line which is {word}.", f"The line that is {word} has which color?",
@@ -66,10 +70,10 @@ def extreme_color(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def extreme_label(rng: np.random.Generator, scene: Scene) -> Question | None:
-    if len(scene.marks) < 2:
+    if len(scene.marks) < 2 or not scene.marks[0].label:
         return None
     i, word = _extreme(rng, scene)
-    noun = NOUN[scene.kind]
+    noun = _noun(scene)
     text = _pick(rng, f"Which {noun} is {word}?", f"What is the name of the {noun} that is {word}?",
                  f"Name the {noun} that is {word}.", f"Give the label of the {noun} that is {word}.",
                  f"Tell me which {noun} is {word}.", f"What label has the {noun} that is {word}?")  # fmt: skip
@@ -77,7 +81,7 @@ def extreme_label(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def count(rng: np.random.Generator, scene: Scene) -> Question | None:
-    noun, n = NOUN[scene.kind], len(scene.marks)
+    noun, n = _noun(scene), len(scene.marks)
     text = _pick(rng, f"How many {noun}s are there?", f"Count the {noun}s.", f"What is the number of {noun}s?",
                  f"How many {noun}s are shown?", f"Give the number of {noun}s.",
                  f"Tell me how many {noun}s the picture has.")  # fmt: skip
@@ -90,16 +94,16 @@ def compare(rng: np.random.Generator, scene: Scene) -> Question | None:
         return None
     for _ in range(10):
         a, b = (int(i) for i in rng.permutation(len(marks))[:2])
-        gap = 5.0 if scene.kind == "pie" else 1.0
+        gap = 5.0 if scene.kind == "pie" else 0.6
         if abs(marks[a].value - marks[b].value) >= gap:
             break
     else:
         return None
-    noun, (more, less) = NOUN[scene.kind], MORE[scene.kind]
+    noun, (more, less) = _noun(scene), MORE[scene.kind]
     is_more = rng.random() < 0.7
     word = more if is_more else less
     answer = "yes" if (marks[a].value > marks[b].value) == is_more else "no"
-    by_color = not scene.single_color and rng.random() < 0.5
+    by_color = not scene.single_color and (rng.random() < 0.5 or not marks[0].label)
     first, second = (marks[a].color, marks[b].color) if by_color else (marks[a].label, marks[b].label)
     pair = (f"the {first} {noun}", f"the {second} {noun}") if by_color else (first, second)
     text = _pick(rng, f"Is {first} {word} than {second}?", f"Is {pair[0]} {word} than {pair[1]}?",
@@ -111,10 +115,10 @@ def compare(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def label_to_color(rng: np.random.Generator, scene: Scene) -> Question | None:
-    if scene.single_color:
+    if scene.single_color or not scene.marks[0].label:
         return None
     i = int(rng.integers(len(scene.marks)))
-    word, noun = scene.marks[i].label, NOUN[scene.kind]
+    word, noun = scene.marks[i].label, _noun(scene)
     text = _pick(rng, f"What color is {word}?", f"Which color has the {noun} {word}?", f"What is the color of {word}?",
                  f"Give the color of the {noun} {word}.", f"Tell me the color used for {word}.",
                  f"{word} is shown in what color?", f"In what color is the {noun} for {word}?")  # fmt: skip
@@ -122,10 +126,10 @@ def label_to_color(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def color_to_label(rng: np.random.Generator, scene: Scene) -> Question | None:
-    if scene.single_color:
+    if scene.single_color or not scene.marks[0].label:
         return None
     i = int(rng.integers(len(scene.marks)))
-    color, noun = scene.marks[i].color, NOUN[scene.kind]
+    color, noun = scene.marks[i].color, _noun(scene)
     text = _pick(rng, f"What is the {color} {noun} called?", f"What is {color}?",
                  f"What is the name of the {color} {noun}?", f"Give the label of the {color} {noun}.",
                  f"Which label has the {noun} in {color}?", f"Tell me what the {color} {noun} is.",
@@ -134,16 +138,17 @@ def color_to_label(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def position(rng: np.random.Generator, scene: Scene) -> Question | None:
-    if scene.kind not in ("bar", "hbar"):
+    if scene.kind not in ("bar", "hbar") and not scene.dots:
         return None
     i, word = _extreme(rng, scene)
-    side = "left" if scene.kind == "bar" else "top"
-    text = _pick(rng, f"Counting from the {side}, which bar is {word}?",
-                 f"At which place from the {side} is the {word} bar?",
-                 f"Count from the {side}: what is the place of the {word} bar?",
-                 f"What position from the {side} has the {word} bar?",
-                 f"Starting at the {side}, give the number of the {word} bar.")  # fmt: skip
-    return Question("position", text, str(i + 1), (i,), len(scene.marks))
+    side, noun = "top" if scene.kind == "hbar" else "left", _noun(scene)
+    text = _pick(rng, f"Counting from the {side}, which {noun} is {word}?",
+                 f"At which place from the {side} is the {word} {noun}?",
+                 f"Count from the {side}: what is the place of the {word} {noun}?",
+                 f"What position from the {side} has the {word} {noun}?",
+                 f"Starting at the {side}, give the number of the {word} {noun}.")  # fmt: skip
+    place = sum(m.points[0, 0] < scene.marks[i].points[0, 0] for m in scene.marks) if scene.dots else i
+    return Question("position", text, str(place + 1), (i,), len(scene.marks))
 
 
 def value(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -153,10 +158,22 @@ def value(rng: np.random.Generator, scene: Scene) -> Question | None:
     mark = scene.marks[i]
     by_color = not scene.single_color and rng.random() < 0.5
     name = f"the {mark.color} bar" if by_color else mark.label
-    text = _pick(rng, f"What is the value of {name}?", f"How much is {name}?", f"What value has {name}?",
-                 f"Give the value of {name}.", f"Tell me the number for {name}.",
-                 f"What does {name} show as its value?")  # fmt: skip
-    return Question("value", text, str(int(mark.value * scene.step)), (i,), 1,
+    if scene.show_values or mark.value.is_integer():
+        text = _pick(rng, f"What is the value of {name}?", f"How much is {name}?", f"What value has {name}?",
+                     f"Give the value of {name}.", f"Tell me the number for {name}.",
+                     f"What does {name} show as its value?")  # fmt: skip
+        answer = scene.value_text(mark) if scene.show_values else scene.tick_text(mark.value)
+    else:
+        tick = scene.every * round(mark.value / scene.every)
+        if abs(mark.value - tick) > 0.25 * scene.every or tick > scene.reach:
+            return None
+        text = _pick(rng, f"Which number of the axis lies nearest to {name}?",
+                     f"What axis number does {name} nearly reach?",
+                     f"Give the number of the axis next to the end of {name}.",
+                     f"About which number of the axis does {name} come to?",
+                     f"Tell me the axis number nearest to the end of {name}.")  # fmt: skip
+        answer = scene.tick_text(tick)
+    return Question("value", text, answer, (i,), 1,
                     ((mark.color if by_color else mark.label, (i,)),))  # fmt: skip
 
 
@@ -165,7 +182,7 @@ def trend(rng: np.random.Generator, scene: Scene) -> Question | None:
         return None
     i = int(rng.integers(len(scene.marks)))
     mark = scene.marks[i]
-    by_color = rng.random() < 0.6
+    by_color = rng.random() < 0.6 or not mark.label
     name = f"the {mark.color} line" if by_color else mark.label
     text = _pick(rng, f"Does {name} go up or down?", f"Is {name} going up or down?", f"Which way goes {name}?",
                  f"Up or down: where does {name} go?", f"Tell me whether {name} goes up or down.",
@@ -174,18 +191,21 @@ def trend(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def correlation(rng: np.random.Generator, scene: Scene) -> Question | None:
-    if scene.kind != "scatter":
+    if scene.kind != "scatter" or scene.dots:
         return None
     i = int(rng.integers(len(scene.marks)))
     mark = scene.marks[i]
+    if not mark.trend:
+        return None
     several = len(scene.marks) > 1
     name = f"the {mark.color} group" if several else "the group"
-    text = _pick(rng, f"Is the correlation of {name} positive or negative?", f"Which sign has the slope of {name}?",
-                 f"Give the sign of the correlation of {name}.",
-                 f"Tell me whether {name} has a positive or a negative correlation.",
-                 f"Positive or negative: what is the slope of {name}?")  # fmt: skip
-    return Question("correlation", text, "positive" if mark.trend == "up" else "negative", (i,), 1,
-                    ((mark.color, (i,)),) if several else ())  # fmt: skip
+    text = _pick(rng, f"Is the correlation of {name} positive, negative or none?",
+                 f"Which sign has the correlation of {name}, if any?",
+                 f"Give the sign of the correlation of {name}, or none.",
+                 f"Tell me whether {name} has a positive or a negative correlation or none.",
+                 f"Positive, negative or none: what is the correlation of {name}?")  # fmt: skip
+    answer = {"up": "positive", "down": "negative", "none": "none"}[mark.trend]
+    return Question("correlation", text, answer, (i,), 1, ((mark.color, (i,)),) if several else ())
 
 
 def share(rng: np.random.Generator, scene: Scene) -> Question | None:

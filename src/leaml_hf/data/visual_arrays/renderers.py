@@ -3,6 +3,7 @@
 Everything is drawn at twice the size and reduced (Pillow does not smooth shapes); text comes from cached bitmaps.
 """
 
+import contextlib
 import math
 from dataclasses import dataclass
 from functools import cache, lru_cache
@@ -22,7 +23,7 @@ Box = tuple[float, float, float, float]
 
 @dataclass
 class Glyph:
-    """One written character: its centre in [0, 1], and whether its line runs upwards instead of to the right."""
+    """One written character: its centre in [0, 1], and whether its line runs straight upwards."""
 
     char: str
     x: float
@@ -41,7 +42,12 @@ class Drawing:
 
 @cache
 def _font(family: str, size: int) -> ImageFont.FreeTypeFont:
-    return ImageFont.truetype(font_path(family), size, layout_engine=ImageFont.Layout.BASIC)
+    font = ImageFont.truetype(font_path(family), size, layout_engine=ImageFont.Layout.BASIC)
+    with contextlib.suppress(
+        OSError, ValueError
+    ):  # not a variable font: it has one weight; some begin at the thinnest
+        font.set_variation_by_name("Regular")
+    return font
 
 
 @lru_cache(maxsize=20_000)
@@ -93,26 +99,22 @@ class Canvas:
             color = color + (45 if sum(self.ground) < 380 else -45)
         return tuple(int(v) for v in np.clip(color, 0, 255))
 
-    def text(
-        self, x: float, y: float, text: str, anchor: str = "mm", size: int | None = None, upwards: bool = False
-    ) -> Box:
-        """Writes `text` with its anchor (l/m/r, t/m/b) at x, y; returns its box in pixels, kept inside the page."""
+    def text(self, x: float, y: float, text: str, anchor: str = "mm", size: int | None = None, angle: int = 0) -> Box:
+        """Writes `text` with its anchor (l/m/r, t/m/b) at x, y, turned by `angle` degrees to the left; returns its box
+        in pixels, kept inside the page."""
         size = size or self.font_size
-        mask = _text_mask(self.family, size, text)
-        if upwards:
-            mask = mask.transpose(Image.Transpose.ROTATE_90)
+        flat = _text_mask(self.family, size, text)
+        mask = flat.rotate(angle, Image.Resampling.BICUBIC, expand=True) if angle else flat
         left = x - mask.width * {"l": 0, "m": 0.5, "r": 1}[anchor[0]]
         top = y - mask.height * {"t": 0, "m": 0.5, "b": 1}[anchor[1]]
         left = min(max(2, left), FULL - mask.width - 2)
         top = min(max(1, top), FULL - mask.height - 1)
         self.image.paste(self.ink, (int(left), int(top)), mask)
-        centres = _glyph_centres(self.family, size, text)
-        if upwards:
-            middle, foot = (left + mask.width / 2) / FULL, top + mask.height
-            self.glyphs += [Glyph(c, middle, (foot - x) / FULL, True) for c, x in zip(text, centres, strict=True)]
-        else:
-            middle = (top + mask.height / 2) / FULL
-            self.glyphs += [Glyph(c, (left + x) / FULL, middle) for c, x in zip(text, centres, strict=True)]
+        turn = math.radians(angle)
+        for char, along in zip(text, _glyph_centres(self.family, size, text), strict=True):
+            away = along - flat.width / 2  # of the middle of the text
+            across, down = left + mask.width / 2 + away * math.cos(turn), top + mask.height / 2 - away * math.sin(turn)
+            self.glyphs.append(Glyph(char, across / FULL, down / FULL, angle == 90))
         return left, top, left + mask.width, top + mask.height
 
     def text_width(self, text: str) -> int:
@@ -166,24 +168,37 @@ class Canvas:
         self.text(FULL / 2, 4, " ".join(words), "mt", self.font_size + 3)
         return True
 
-    def value_axis(self, step: int, vertical: bool) -> None:
-        """Ticks 0-10 with numbers, grid lines and spines; `vertical` when values rise upwards."""
+    def axis_title(self, vertical: bool) -> float:
+        """Writes a title along the value axis now and then; returns the room it takes, in pixels."""
+        if self.rng.random() >= self.conventions.axis_titles:
+            return 0.0
+        text = self.choice(TITLE_WORDS)
+        if vertical:
+            self.text(2, FULL / 2, text, "lm", angle=90)
+        else:
+            self.text(FULL / 2, FULL - 2, text, "mb")
+        return self.font_size + 4
+
+    def value_axis(self, scene: Scene, vertical: bool) -> None:
+        """Ticks with numbers, grid lines and spines; `vertical` when values rise upwards."""
         x0, y0, x1, y1 = self.area
         c = self.conventions
         opposite = bool(self.rng.random() < c.value_axis_opposite)
         grid, spines = self.choice(c.grids), self.choice(c.spines)
-        every = 2 if self.rng.random() < 0.7 else 1
-        room = (x1 - x0) * every / 10.5
-        crowded = 2 if not vertical and self.text_width(str(10 * step)) + 8 > room else 1
-        for tick in range(0, 11, every):
+        room = (x1 - x0) * scene.every / scene.reach
+        ticks = range(0, int(scene.reach) + 1, scene.every)
+        crowded = 1
+        while not vertical and self._widest_number(scene) + 8 > room * crowded:
+            crowded += 1
+        for tick in ticks:
             if vertical:
-                y = y1 - (y1 - y0) * tick / 10.5
-                self.text(x1 + 6 if opposite else x0 - 6, y, str(tick * step), "lm" if opposite else "rm")
+                y = y1 - (y1 - y0) * tick / scene.reach
+                self.text(x1 + 6 if opposite else x0 - 6, y, scene.tick_text(tick), "lm" if opposite else "rm")
                 line = (x0, y, x1, y)
             else:
-                x = x0 + (x1 - x0) * tick / 10.5
-                if tick % (every * crowded) == 0:
-                    self.text(x, y0 - 4 if opposite else y1 + 4, str(tick * step), "mb" if opposite else "mt")
+                x = x0 + (x1 - x0) * tick / scene.reach
+                if tick % (scene.every * crowded) == 0:
+                    self.text(x, y0 - 4 if opposite else y1 + 4, scene.tick_text(tick), "mb" if opposite else "mt")
                 line = (x, y0, x, y1)
             if grid in ("value", "both"):
                 self.draw.line(line, fill=self.grid_color, width=2)
@@ -198,6 +213,13 @@ class Canvas:
             if spines == "arrows":
                 self.draw.polygon([(x0 - 6, y0 + 6), (x0 + 6, y0 + 6), (x0, y0 - 6)], fill=self.ink)
                 self.draw.polygon([(x1 - 6, y1 - 6), (x1 - 6, y1 + 6), (x1 + 6, y1)], fill=self.ink)
+
+    def _widest_number(self, scene: Scene) -> int:
+        return max(self.text_width(scene.tick_text(tick)) for tick in range(0, int(scene.reach) + 1, scene.every))
+
+    def number_room(self, scene: Scene) -> int:
+        """Pixels that the numbers of the value axis take beside it."""
+        return self._widest_number(scene) + 12
 
     def _broken_line(self, line: Box, dash: int) -> None:
         x0, y0, x1, y1 = line
@@ -243,27 +265,29 @@ def _draw_bars(canvas: Canvas, scene: Scene) -> None:
     if not scene.single_color and canvas.rng.random() < 0.25:
         place = canvas.choice(tuple(p for p in canvas.conventions.legend_places if p != "inside"))
     margin = _legend_margins(canvas, scene, place)
-    number = canvas.text_width(str(10 * scene.step)) + 12
+    number = canvas.number_room(scene)
     words = max(canvas.text_width(m.label) for m in marks) + 10
     opposite_room = number if canvas.conventions.value_axis_opposite else 0
-    upwards = vertical and not place and bool(canvas.rng.random() < canvas.conventions.upward_names)
+    title = canvas.axis_title(vertical)
+    angle = _names_angle(canvas, words, (FULL - number - opposite_room - title) / len(marks)) if vertical else 0
     if vertical:
-        below = 0 if place else words if upwards else 2 * canvas.font_size
+        below = {0: 2 * canvas.font_size, 45: 0.71 * (words + canvas.font_size), 90: words}[angle]
         above = canvas.font_size if scene.show_values else 0
-        canvas.plot_area(margin["left"] + number, margin["right"] + opposite_room, margin["top"] + above,
-                         margin["bottom"] + below)  # fmt: skip
+        canvas.plot_area(margin["left"] + number + title, margin["right"] + opposite_room, margin["top"] + above,
+                         margin["bottom"] + (0 if place else below))  # fmt: skip
     else:
         top = margin["top"] + (canvas.font_size if opposite_room else 0)
-        canvas.plot_area(margin["left"] + (8 if place else words), margin["right"] + number / 2, top,
-                         margin["bottom"] + canvas.font_size + 8)  # fmt: skip
-    canvas.value_axis(scene.step, vertical)
+        end = max(number, canvas.text_width(max(map(scene.value_text, marks), key=len)) if scene.show_values else 0)
+        canvas.plot_area(margin["left"] + (8 if place else words), margin["right"] + end, top,
+                         margin["bottom"] + canvas.font_size + 8 + title)  # fmt: skip
+    canvas.value_axis(scene, vertical)
     x0, y0, x1, y1 = canvas.area
     slot = ((x1 - x0) if vertical else (y1 - y0)) / len(marks)
     width = slot * canvas.rng.uniform(0.5, 0.92)
     crowded = vertical and max(canvas.text_width(m.label) for m in marks) > slot - 4
     for i, mark in enumerate(marks):
         centre = (i + 0.5) * slot
-        reach = mark.value / 10.5
+        reach = mark.value / scene.reach
         if vertical:
             box = (x0 + centre - width / 2, y1 - (y1 - y0) * reach, x0 + centre + width / 2, y1)
         else:
@@ -271,19 +295,29 @@ def _draw_bars(canvas: Canvas, scene: Scene) -> None:
         canvas.fill_box(box, colors[i])
         canvas.note(i, box)
         if not place:
-            if upwards:
-                canvas.note(i, canvas.text(x0 + centre, y1 + 4, mark.label, "mt", upwards=True))
+            if angle == 90:
+                canvas.note(i, canvas.text(x0 + centre, y1 + 4, mark.label, "mt", angle=90))
+            elif angle:
+                canvas.note(i, canvas.text(x0 + centre + canvas.font_size / 2, y1 + 2, mark.label, "rt", angle=angle))
             elif vertical:
                 low = canvas.font_size * 0.95 if crowded and i % 2 else 0  # long names stand in two rows
                 canvas.note(i, canvas.text(x0 + centre, y1 + 2 + low, mark.label, "mt"))
             else:
                 canvas.note(i, canvas.text(x0 - 6, y0 + centre, mark.label, "rm"))
         if scene.show_values:
-            text = str(int(mark.value * scene.step))
+            text = scene.value_text(mark)
             spot = (x0 + centre, box[1] - 2, text, "mb") if vertical else (box[2] + 4, y0 + centre, text, "lm")
             canvas.note(i, canvas.text(*spot))
     if place:
         canvas.legend(marks, colors, place)
+
+
+def _names_angle(canvas: Canvas, widest: float, slot: float) -> int:
+    """Degrees by which the names under bars are turned; long ones always are."""
+    turned = canvas.rng.random() - canvas.conventions.upward_names
+    if turned < 0 or (widest > 1.9 * slot and turned < 0.4):
+        return 90
+    return 45 if turned < canvas.conventions.slanted_names or widest > 1.9 * slot else 0
 
 
 def _draw_series(canvas: Canvas, scene: Scene) -> None:
@@ -292,36 +326,41 @@ def _draw_series(canvas: Canvas, scene: Scene) -> None:
     colors = [canvas.shade(m.color) for m in marks]
     canvas.title()
     place = canvas.choice(tuple(p for p in canvas.conventions.legend_places if p != "inside"))
+    place = place if marks[0].label else None
     margin = _legend_margins(canvas, scene, place)
-    number = canvas.text_width(str(10 * scene.step)) + 12
+    number = canvas.number_room(scene)
+    title = canvas.axis_title(vertical=True)
     opposite_room = number if canvas.conventions.value_axis_opposite else 0
-    canvas.plot_area(margin["left"] + number, margin["right"] + opposite_room, margin["top"],
+    canvas.plot_area(margin["left"] + number + title, margin["right"] + opposite_room, margin["top"],
                      margin["bottom"] + canvas.font_size + 8)  # fmt: skip
-    canvas.value_axis(scene.step, vertical=True)
+    canvas.value_axis(scene, vertical=True)
     x0, y0, x1, y1 = canvas.area
     kind = canvas.choice(canvas.conventions.markers)
     if not lines and kind == "none":
         kind = "dot"
-    thick = int(canvas.rng.integers(4, 9))
+    thick = int(canvas.rng.integers(3, 9))
+    radius = canvas.rng.uniform(8, 12) if scene.dots else canvas.rng.uniform(5, 8)
     if lines:
         count = len(scene.x_labels)
-        every = 1 if sum(canvas.text_width(w) + 6 for w in scene.x_labels) < x1 - x0 else 2
+        every = math.ceil(sum(canvas.text_width(w) + 8 for w in scene.x_labels) / (x1 - x0))
         for i in range(0, count, every):
             canvas.text(x0 + (x1 - x0) * (0.04 + 0.92 * i / (count - 1)), y1 + 4, scene.x_labels[i], "mt")
     for i, mark in enumerate(marks):
         if lines:
             across = np.linspace(0.04, 0.96, len(mark.points))
-            spots = np.stack([x0 + (x1 - x0) * across, y1 - (y1 - y0) * mark.points / 10.5], 1)
+            spots = np.stack([x0 + (x1 - x0) * across, y1 - (y1 - y0) * mark.points / scene.reach], 1)
             canvas.draw.line([tuple(p) for p in spots], fill=colors[i], width=thick, joint="curve")
-            dense = np.concatenate([np.linspace(a, b, 6)[:-1] for a, b in pairwise(spots)])
+            pieces = max(2, 24 // len(spots))
+            dense = np.concatenate([np.linspace(a, b, pieces + 1)[:-1] for a, b in pairwise(spots)])
             canvas.note(i, *((x - 4, y - 4, x + 4, y + 4) for x, y in dense))
         else:
             spots = np.stack([x0 + (x1 - x0) * mark.points[:, 0], y1 - (y1 - y0) * mark.points[:, 1]], 1)
             canvas.note(i, *((x - 6, y - 6, x + 6, y + 6) for x, y in spots))
-        if kind != "none":
+        if (kind != "none" and len(spots) <= 8) or not lines:
             for x, y in spots:
-                canvas.marker(kind, x, y, 6.5, colors[i])
-    canvas.legend(marks, colors, place)
+                canvas.marker(kind, x, y, radius, colors[i])
+    if place:
+        canvas.legend(marks, colors, place)
 
 
 def _draw_pie(canvas: Canvas, scene: Scene) -> None:

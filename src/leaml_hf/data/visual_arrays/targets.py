@@ -5,18 +5,20 @@ Binding (which label belongs to which colour and height) is learnt from these, n
 
 import math
 import string
+import zlib
 
 import numpy as np
 
-from .conventions import COLOR_NAMES, LABELS
+from .conventions import COLOR_NAMES
 from .renderers import Drawing, Glyph
 from .scenes import CHART_KINDS, SHAPES, STEPS, Scene
 
 IGNORE = -100
+OPEN = 0  # in place of the number of classes: the class is a `name_id`, of which there is no end
 MAX_MARKS = 8
 ATTRIBUTES: dict[str, int] = {
     "color": len(COLOR_NAMES),
-    "label": len(LABELS),
+    "label": OPEN,
     "shape": len(CHART_KINDS) + len(SHAPES) + 1,  # the last class: no object here
     "value": 11,
     "step": len(STEPS),
@@ -29,14 +31,18 @@ ATTRIBUTES: dict[str, int] = {
     "front": 2,
     "kin": MAX_MARKS + 1,  # marks of the same shape (layout)
 }
-CHARACTERS = string.ascii_letters + string.digits
+CHARACTERS = string.ascii_letters + string.digits + ".-"
 SLOTS = 3  # characters told apart within one token, from left to right
 GLYPHS = {f"glyph_{slot}": len(CHARACTERS) + 1 for slot in range(SLOTS)}  # the last class: no character here
-TARGETS = {**ATTRIBUTES, **GLYPHS, "word": len(LABELS)}  # word: the label, where it is written
+TARGETS = {**ATTRIBUTES, **GLYPHS, "word": OPEN}  # word: the label, where it is written
 LOCAL = (*GLYPHS, "color")  # what a cell shows by itself: the tower learns this first, alone
 _KINDS = CHART_KINDS + SHAPES
 _COLOR_ID = {name: i for i, name in enumerate(COLOR_NAMES)}
-_LABEL_ID = {name: i for i, name in enumerate(LABELS)}
+
+
+def name_id(name: str) -> int:
+    """A number below 2^32 for a name, the same everywhere."""
+    return zlib.crc32(name.encode())
 
 
 def _ranks(values: list[float]) -> np.ndarray:
@@ -48,7 +54,7 @@ def attribute_table(scene: Scene) -> np.ndarray:
     marks, n = scene.marks, len(scene.marks)
     table = {name: np.full(n, IGNORE) for name in ATTRIBUTES}
     table["color"][:] = [_COLOR_ID[m.color] for m in marks]
-    table["label"][:] = [_LABEL_ID[m.label] if m.label else IGNORE for m in marks]
+    table["label"][:] = [name_id(m.label) if m.label else IGNORE for m in marks]
     table["shape"][:] = [_KINDS.index(m.shape) for m in marks]
     table["count"][:] = n
     if scene.task == "chart":
@@ -61,8 +67,10 @@ def attribute_table(scene: Scene) -> np.ndarray:
             table["step"][:] = STEPS.index(scene.step)
         if scene.kind in ("bar", "hbar"):
             table["place"][:] = np.arange(n)
+        elif scene.dots:
+            table["place"][:] = _ranks([m.points[0, 0] for m in marks])
         if scene.kind in ("line", "scatter"):
-            table["trend"][:] = [m.trend == "up" for m in marks]
+            table["trend"][:] = [{"up": 1, "down": 0}.get(m.trend, IGNORE) for m in marks]
     else:
         table["place"][:] = _ranks([m.box[0] + m.box[2] for m in marks])
         table["place_vertical"][:] = _ranks([m.box[1] + m.box[3] for m in marks])
@@ -102,11 +110,11 @@ def token_owners(drawing: Drawing, side: int) -> np.ndarray:
     return owner.reshape(-1)
 
 
-def token_targets(scene: Scene, drawing: Drawing, owners: np.ndarray) -> np.ndarray:
+def token_targets(attributes: np.ndarray, drawing: Drawing, owners: np.ndarray) -> np.ndarray:
     """Targets of a grid of tokens.
 
     Args:
-        scene (`Scene`): what the picture shows.
+        attributes (`np.ndarray`): `[marks, len(ATTRIBUTES)]` from `attribute_table`.
         drawing (`Drawing`): how it was drawn.
         owners (`np.ndarray`): `[side * side]` from `token_owners`.
 
@@ -116,7 +124,7 @@ def token_targets(scene: Scene, drawing: Drawing, owners: np.ndarray) -> np.ndar
     """
     background = np.full((1, len(ATTRIBUTES)), IGNORE)
     background[0, list(ATTRIBUTES).index("shape")] = ATTRIBUTES["shape"] - 1
-    objects = np.concatenate([attribute_table(scene), background])[owners]
+    objects = np.concatenate([attributes, background])[owners]
     glyphs = glyph_targets(drawing.glyphs, math.isqrt(len(owners)))
     word = np.where((glyphs != IGNORE).any(1), objects[:, list(ATTRIBUTES).index("label")], IGNORE)
     return np.concatenate([objects, glyphs, word[:, None]], 1)
