@@ -144,6 +144,31 @@ def test_questions_about_bars_are_answered_from_the_values(values, kind, seed):
             assert abs(float(item.answer) - numbers[mark]) <= 4
         elif item.program == "label_to_color":
             assert item.answer == names[int(re.search(r"L(\d)", item.question)[1])]
+        elif item.program == "second_color":
+            assert item.answer == names[np.argsort(numbers)[-2]]
+            assert gap[-1] >= CLEAR * 110 and gap[-2] >= CLEAR * 110
+        elif item.program == "twice":
+            assert item.answer == ("yes" if numbers.max() > 2 * numbers.min() else "no")
+        elif item.program == "side":
+            ends = ("left", "right") if kind == "bar" else ("top", "bottom")
+            assert item.answer == ends[int(numbers.argmax() > (len(values) - 1) / 2)]
+        elif item.program == "orientation":
+            assert item.answer == {"bar": "vertical", "hbar": "horizontal"}[kind]
+        elif item.program == "more_than":
+            assert item.answer == ("yes" if len(values) > int(re.search(r"\d+", item.question)[0]) else "no")
+        elif item.program in ("legend", "one_color"):
+            assert item.answer == "no"
+
+
+@pytest.mark.parametrize(("points", "part"), [([9, 2, 1, 3, 2], "start"), ([1, 2, 9, 2, 1], "middle"),
+                                              ([1, 2, 3, 5, 9], "end"), ([1, 9, 1, 1, 1], None),
+                                              ([9, 2, 1, 3, 8.9], None)])  # fmt: skip
+def test_a_line_peaks_in_the_part_that_holds_its_clear_maximum(points, part):
+    line = np.array([points], dtype=float)
+    chart = Chart("line", "t", ["a"], line[:, -1], ["#0000ff"], ["blue"], False, np.arange(0.0, 12, 2), (0.0, 10.0))
+    chart.lines = line
+    asked = [item.answer for item in ask(chart, np.random.default_rng(0)) if item.program == "peak"]
+    assert asked == ([] if part is None else [part])
 
 
 def test_comparisons_come_in_both_answers_and_agree_with_the_values(folder):

@@ -15,14 +15,14 @@ from .stage import Averages, Stage, Step, schedule
 from .tower import CLAIM, RIVALRY, DenseHeads, NameHead, QuestionHead, TowerBatch, name_codes, question_grounding
 
 WIDTH = 192
-RESAMPLER = {"num_layers": 4, "num_heads": 4, "ffn_dim": 4 * WIDTH, "max_tokens": 32}
+RESAMPLER = {"num_layers": 4, "num_heads": 4, "ffn_dim": 4 * WIDTH, "max_tokens": 48}
 # What goes on in the base: its names there and in a `TowerModel`.
 KEPT_PARTS = {"vision_tower": "vision_tower", "connector": "connector", "resampler": "question.resampler"}
 LOCAL_WEIGHT = 2.0
 ANSWER_WEIGHT = 5.0
 GROUNDING_WEIGHT = 1.0
 NAMED_WEIGHT = 0.5
-NAMES_WEIGHT = 0.5
+NAMES_WEIGHT = 1.0
 LABEL, WORD = (list(TARGETS).index(name) for name in ("label", "word"))
 READING_RATE = 2e-3
 

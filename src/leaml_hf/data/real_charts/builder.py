@@ -20,7 +20,7 @@ from .questions import PROGRAMS, Candidate, ask
 from .sampling import KINDS, Chart, draw_size, sample_chart, supports
 from .tables import RealTable, real_tables
 
-VERSION = 1
+VERSION = 2
 MARKER = "real_charts.json"
 SPLITS = {"train": 0.77, "validation": 0.05, "test": 0.18}
 _KIND_CYCLE = ("bar", "line", "scatter", "pie", "hbar", "bar", "line", "pie", "scatter", "bar", "hbar")

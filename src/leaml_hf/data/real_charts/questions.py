@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .phrases import MORE, MOST, NOUNS, TEMPLATES
 from .sampling import Chart
 
 PROGRAMS = (
@@ -19,147 +20,21 @@ PROGRAMS = (
     "value",
     "correlation",
     "chart_type",
+    "orientation",
+    "legend",
+    "one_color",
+    "more_than",
+    "side",
+    "second_color",
+    "twice",
+    "peak",
 )
+# Structure and reasoning in the manner of DVQA (Kafle et al. 2018) and FigureQA (Kahou et al. 2018): kinds of question
+# that the source split of Visual Arrays does not ask, so that a base meets new tasks here and not only new looks.
+NEW_PROGRAMS = PROGRAMS[PROGRAMS.index("orientation") :]
 CLEAR = 0.06  # the least difference, as a part of the axis, that a question may rest on
 
-_NOUNS = {"bar": "bar", "hbar": "bar", "pie": "slice", "line": "line", "scatter": "dot"}
-_MOST = {
-    "bar": ("tallest", "shortest"),
-    "hbar": ("longest", "shortest"),
-    "pie": ("largest", "smallest"),
-    "scatter": ("highest", "lowest"),
-}
-_MORE = {"bar": ("taller", "shorter"), "hbar": ("longer", "shorter"), "pie": ("bigger", "smaller")}
 _THRESHOLDS = (("half", 1 / 2), ("a third", 1 / 3), ("a quarter", 1 / 4))
-
-_TEMPLATES = {
-    "extreme_color": (
-        "What colour is the {most} {noun}?",
-        "Look for the {most} {noun}: which colour is it?",
-        "The {most} {noun} is drawn in which colour?",
-        "Name the colour of the {most} {noun}.",
-    ),
-    "extreme_color_line": (
-        "What colour is the line that ends {most}?",
-        "At the right-hand end, which colour is {most}?",
-        "Follow the lines to the right: which colour finishes {most}?",
-        "Name the colour of the line that finishes {most}.",
-    ),
-    "extreme_label": (
-        "Which one has the {most} {noun}?",
-        "Whose {noun} is the {most}?",
-        "What is the {most} {noun} called?",
-        "Read the name of the {most} {noun}.",
-    ),
-    "extreme_label_line": (
-        "Which line ends {most}?",
-        "Whose line finishes {most} on the right?",
-        "What is the line called that ends {most}?",
-    ),
-    "count": (
-        "How many {noun}s are there?",
-        "Count the {noun}s in the chart.",
-        "How many {noun}s has the chart got?",
-        "How many {noun}s can you see?",
-    ),
-    "count_colors": (
-        "How many colours of dots are there?",
-        "In how many different colours are the dots drawn?",
-        "How many groups of dots does the legend show?",
-    ),
-    "compare_color": (
-        "Is the {first} {noun} {more} than the {second} one?",
-        "Would you say the {first} {noun} is {more} than the {second} {noun}?",
-        "Compare {first} with {second}: is the {first} {noun} {more}?",
-    ),
-    "compare_color_line": (
-        "Does the {first} line end {more} than the {second} one?",
-        "On the right, is the {first} line {more} than the {second} line?",
-        "Does {first} finish {more} than {second}?",
-    ),
-    "compare_label": (
-        "Is the {noun} for {first} {more} than the one for {second}?",
-        "Does {first} have a {more} {noun} than {second}?",
-        "Compare {first} and {second}: is the {noun} of {first} {more}?",
-    ),
-    "compare_place": (
-        "Is the {first} {noun} {more} than the {second}?",
-        "Would you say the {first} {noun} is {more} than the {second} one?",
-        "Look at both ends: is the {first} {noun} {more} than the {second}?",
-    ),
-    "label_to_color": (
-        "What colour is the {noun} of {label}?",
-        "Which colour stands for {label}?",
-        "In which colour is {label} drawn?",
-        "Find {label}. What colour is it?",
-    ),
-    "color_to_label": (
-        "What does the {color} {noun} stand for?",
-        "Whose {noun} is {color}?",
-        "Which name belongs to the {color} {noun}?",
-        "Read the label of the {color} {noun}.",
-    ),
-    "position_bar": (
-        "Counting from the left, which bar is the {most}?",
-        "Which bar from the left is the {most}?",
-        "The {most} bar is number what from the left?",
-    ),
-    "position_hbar": (
-        "Counting from the top, which bar is the {most}?",
-        "Which bar from the top is the {most}?",
-        "The {most} bar is number what from the top?",
-    ),
-    "position_scatter": (
-        "Counting from the left, which dot is the {most}?",
-        "Which dot from the left is the {most}?",
-        "The {most} dot is number what from the left?",
-    ),
-    "trend": (
-        "Overall, does the line go up or down?",
-        "From left to right, is the line heading up or down?",
-        "Taken as a whole, does this go up or down?",
-    ),
-    "trend_color": (
-        "Overall, does the {color} line go up or down?",
-        "From left to right, is the {color} line heading up or down?",
-        "Has the {color} line gone up or down by the end?",
-    ),
-    "share": (
-        "Is the largest slice more than {part} of the pie?",
-        "Does the biggest slice take up more than {part} of the circle?",
-        "Would you say the largest slice covers more than {part}?",
-    ),
-    "value_extreme": (
-        "What number is written at the {most} bar?",
-        "Read the number at the {most} bar.",
-        "Which number does the {most} bar carry?",
-    ),
-    "value_label": (
-        "What number is written at the bar of {label}?",
-        "Read the number that belongs to {label}.",
-        "Which number does {label} have?",
-    ),
-    "value_tick": (
-        "Which number on the axis is closest to the end of the {most} bar?",
-        "Near which axis number does the {most} bar end?",
-        "Read the axis: the {most} bar reaches roughly which number?",
-    ),
-    "value_tick_line": (
-        "Which number on the axis is closest to where the line ends?",
-        "Near which axis number does the line finish?",
-        "Read the axis: the line ends at roughly which number?",
-    ),
-    "correlation": (
-        "Is the correlation of the dots positive, negative or none?",
-        "What correlation do the dots show: positive, negative or none?",
-        "As we move right, how are the heights correlated: positive, negative or none?",
-    ),
-    "chart_type": (
-        "What type of chart is this: bar, line, pie or scatter?",
-        "Which kind of chart am I showing you: bar, line, pie or scatter?",
-        "Is this a bar, line, pie or scatter chart?",
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -202,9 +77,9 @@ def ask(chart: Chart, rng: np.random.Generator) -> list[Candidate]:
         `list[Candidate]`: comparisons come in pairs, one answered yes and one no.
     """
     found = [_say(rng, "chart_type", "", "bar" if chart.kind == "hbar" else chart.kind, closed=True)]
-    found += _counts(chart, rng) + _extremes(chart, rng) + _comparisons(chart, rng)
+    found += _counts(chart, rng) + _extremes(chart, rng) + _comparisons(chart, rng) + _structure(chart, rng)
     if chart.labels and chart.own_colors:
-        noun = "group" if chart.kind == "scatter" else _NOUNS[chart.kind]
+        noun = "group" if chart.kind == "scatter" else NOUNS[chart.kind]
         for mark in rng.permutation(chart.set_size)[:2]:
             words = {"noun": noun, "label": chart.labels[mark], "color": chart.color_names[mark]}
             found.append(_say(rng, "label_to_color", chart.kind, chart.color_names[mark], **words))
@@ -212,6 +87,8 @@ def ask(chart: Chart, rng: np.random.Generator) -> list[Candidate]:
     found += {"bar": _values, "hbar": _values, "pie": _shares, "line": _trends, "scatter": _correlations}[chart.kind](
         chart, rng
     )
+    if chart.kind != "line" and chart.set_size > 2 and not (chart.kind == "scatter" and chart.legend):
+        found += _order(chart, rng)
     return found
 
 
@@ -224,7 +101,7 @@ def _say(
     closed: bool = False,
     **words: str,
 ) -> Candidate:
-    phrases = _TEMPLATES[template]
+    phrases = TEMPLATES[template]
     question = phrases[rng.integers(len(phrases))].format(**words)
     return Candidate(program or template, f"{template}:{variant}", question, answer, closed)
 
@@ -237,7 +114,7 @@ def _counts(chart: Chart, rng: np.random.Generator) -> list[Candidate]:
         return [_say(rng, "count", "dot", size, closed=True, noun="dot")] if chart.set_size > 1 else []
     if chart.kind == "line" and chart.set_size == 1:
         return []
-    noun = _NOUNS[chart.kind]
+    noun = NOUNS[chart.kind]
     return [_say(rng, "count", noun, size, closed=True, noun=noun)]
 
 
@@ -251,8 +128,8 @@ def _extremes(chart: Chart, rng: np.random.Generator) -> list[Candidate]:
         mark = int(order[0])
         if abs(chart.values[mark] - chart.values[order[1]]) < CLEAR * chart.span:
             continue
-        most = ("highest", "lowest")[side] if line else _MOST[chart.kind][side]
-        words = {"most": most, "noun": _NOUNS[chart.kind]}
+        most = ("highest", "lowest")[side] if line else MOST[chart.kind][side]
+        words = {"most": most, "noun": NOUNS[chart.kind]}
         suffix = "_line" if line else ""
         if chart.own_colors:
             found.append(_say(rng, f"extreme_color{suffix}", most, chart.color_names[mark], "extreme_color", **words))
@@ -279,9 +156,9 @@ def _place(chart: Chart, mark: int) -> int | None:
 def _comparisons(chart: Chart, rng: np.random.Generator) -> list[Candidate]:
     if chart.set_size < 2 or chart.kind == "scatter":
         return []
-    noun = _NOUNS[chart.kind]
+    noun = NOUNS[chart.kind]
     side = int(rng.integers(2))
-    more = ("higher", "lower")[side] if chart.kind == "line" else _MORE[chart.kind][side]
+    more = ("higher", "lower")[side] if chart.kind == "line" else MORE[chart.kind][side]
     ways = [("compare_label", chart.labels)]
     if chart.own_colors:
         ways.append(("compare_color_line" if chart.kind == "line" else "compare_color", chart.color_names))
@@ -334,7 +211,7 @@ def _values(chart: Chart, rng: np.random.Generator) -> list[Candidate]:
     for mark, neighbour, side in ((order[-1], order[-2], 0), (order[0], order[1], 1)):
         if abs(chart.values[mark] - chart.values[neighbour]) < CLEAR * chart.span:
             continue
-        most = _MOST[chart.kind][side]
+        most = MOST[chart.kind][side]
         if chart.printed:
             found.append(_say(rng, "value_extreme", most, chart.printed[mark], "value", most=most))
         elif chart.values[mark] >= CLEAR * chart.span:
@@ -357,7 +234,7 @@ def _shares(chart: Chart, rng: np.random.Generator) -> list[Candidate]:
 
 
 def _trends(chart: Chart, rng: np.random.Generator) -> list[Candidate]:
-    found = []
+    found = _peaks(chart, rng)
     for mark in rng.permutation(chart.set_size):
         points = chart.lines[mark]
         change = points[-1] - points[0]
@@ -383,3 +260,64 @@ def _correlations(chart: Chart, rng: np.random.Generator) -> list[Candidate]:
         return []
     answer = "none" if abs(r) <= 0.25 else "positive" if r > 0 else "negative"
     return [_say(rng, "correlation", "", answer, closed=True)]
+
+
+def _structure(chart: Chart, rng: np.random.Generator) -> list[Candidate]:
+    """What a chart is made of, whatever its numbers say."""
+    found = []
+    if chart.kind in ("bar", "hbar"):
+        answer = "vertical" if chart.kind == "bar" else "horizontal"
+        found.append(_say(rng, "orientation", "", answer, closed=True))
+    found.append(_say(rng, "legend", chart.kind, "yes" if chart.legend else "no", closed=True))
+    single_marks = chart.kind in ("bar", "hbar") or (chart.kind == "scatter" and not chart.legend)
+    noun = NOUNS[chart.kind]
+    if single_marks and chart.set_size > 2:
+        found.append(_say(rng, "one_color", noun, "no" if chart.own_colors else "yes", closed=True, noun=noun))
+    if chart.kind != "scatter" or (single_marks and chart.set_size > 2):
+        limit = max(1, chart.set_size + int(rng.integers(-2, 2)))
+        answer = "yes" if chart.set_size > limit else "no"
+        found.append(_say(rng, "more_than", noun, answer, closed=True, noun=noun, limit=str(limit)))
+    return found
+
+
+def _order(chart: Chart, rng: np.random.Generator) -> list[Candidate]:
+    """Where the largest mark is, which comes second, and how far the largest and the smallest lie apart."""
+    order = np.argsort(-chart.values)
+    values, clear = chart.values[order], CLEAR * chart.span
+    if values[0] - values[1] < clear:
+        return []
+    found = []
+    most, least = MOST[chart.kind]
+    words = {"noun": NOUNS[chart.kind], "most": most}
+    if chart.own_colors and values[1] - values[2] >= clear:
+        answer = chart.color_names[order[1]]
+        found.append(_say(rng, "second_color", chart.kind, answer, **words))
+    if chart.kind in ("bar", "hbar", "pie") and not 1.7 < values[0] / values[-1] < 2.4:
+        answer = "yes" if values[0] > 2 * values[-1] else "no"
+        found.append(_say(rng, "twice", chart.kind, answer, closed=True, least=least, **words))
+    if chart.kind != "pie":
+        if chart.kind == "scatter":
+            across = np.concatenate(chart.dots)[:, 0]
+            place = (across[order[0]] - across.min()) / (across.max() - across.min())
+        else:
+            place = order[0] / (chart.set_size - 1)
+        if abs(place - 0.5) > 0.08:
+            one, other = ("top", "bottom") if chart.kind == "hbar" else ("left", "right")
+            words |= {"one": one, "other": other, "One": one.capitalize()}
+            found.append(_say(rng, "side", chart.kind, one if place < 0.5 else other, closed=True, **words))
+    return found
+
+
+def _peaks(chart: Chart, rng: np.random.Generator) -> list[Candidate]:
+    """In which part of a line its highest point lies."""
+    found = []
+    for mark in rng.permutation(chart.set_size)[:2]:
+        points = chart.lines[mark]
+        along = np.linspace(0, 1, len(points))
+        parts = {"start": along <= 0.2, "middle": (along >= 0.35) & (along <= 0.65), "end": along >= 0.8}
+        answer = next((name for name, part in parts.items() if part[points.argmax()]), None)
+        if answer is None or points.max() - points[~parts[answer]].max() < CLEAR * chart.span:
+            continue
+        template = "peak_color" if chart.set_size > 1 else "peak"
+        found.append(_say(rng, template, "", answer, "peak", closed=True, color=chart.color_names[mark]))
+    return found
