@@ -37,8 +37,11 @@ class TestStream:
 
     def test_shapes_and_answers(self, tokenizer) -> None:
         batch = SourceStream(tokenizer, 3, 0, 1).batch(0)
-        assert batch.pixels.shape == (3, 3, 224, 224) and batch.pixels.dtype == torch.uint8
-        assert batch.targets.shape == (3, 196, len(TARGETS))
+        assert batch.pixels.shape == (4, 3, 224, 224) and batch.pixels.dtype == torch.uint8  # one page of names
+        assert batch.targets.shape == (4, 196, len(TARGETS))
+        page = batch.targets[3]
+        names = page[:, list(TARGETS).index("label")]
+        assert len(set(names.tolist()) - {IGNORE}) > 10 and (page[:, list(TARGETS).index("color")] == IGNORE).all()
         assert len(batch.questions) == len(batch.programs) == 24
         assert batch.input_ids.shape == batch.mask.shape == (3, 8, batch.input_ids.shape[2])
         assert batch.named.shape == (24, 2, 196) and batch.relevant.shape == (24, 196)

@@ -20,6 +20,7 @@ from leaml_hf import LeamlInputError
 from leaml_hf.data.visual_arrays import draw_scene, iter_rows, load_visual_arrays
 from leaml_hf.data.visual_arrays.conventions import COLOR_NAMES
 from leaml_hf.data.visual_arrays.programs import PROGRAMS, Question, ask
+from leaml_hf.data.visual_arrays.renderers import render_page
 from leaml_hf.data.visual_arrays.scenes import SHAPES, Mark, Scene, rng_for, sample_scene
 from leaml_hf.data.visual_arrays.targets import (
     ATTRIBUTES,
@@ -356,6 +357,18 @@ class TestWords:
         first, second = ({word for _ in range(1500) for word in sample_words(rng, 5)} for _ in range(2))
         assert len(first) > 2000
         assert len(second - first) > 800
+
+
+class TestPages:
+    def test_names_stand_in_their_boxes_and_do_not_touch(self):
+        for seed in range(6):
+            drawing, names = render_page("base", np.random.default_rng(seed))
+            assert len(drawing.parts) == len(names) > 10
+            assert "".join(glyph.char for glyph in drawing.glyphs) == "".join(names)
+            glyphs = iter(drawing.glyphs)
+            for ((left, top, right, bottom),), name in zip(drawing.parts, names, strict=True):
+                for _, glyph in zip(name, glyphs, strict=False):
+                    assert left - 0.01 <= glyph.x <= right + 0.01 and top - 0.01 <= glyph.y <= bottom + 0.01
 
 
 class TestLoad:

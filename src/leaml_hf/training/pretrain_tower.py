@@ -74,7 +74,7 @@ class TowerModel(nn.Module):
         local_loss, read = self.read(batch, cells)
         vision = self.connector(cells).last_hidden_state  # [B, 197, WIDTH]
         dense_loss, attributes = self.dense(vision[:, 1:], batch.targets)
-        logits, reading = self.question(batch.input_ids, batch.mask, vision[:, 1:], batch.choices)
+        logits, reading = self.question(batch.input_ids, batch.mask, vision[: len(batch.input_ids), 1:], batch.choices)
         answer_loss = F.cross_entropy(logits.flatten(0, 1), batch.answers.flatten(), ignore_index=IGNORE)
         right = ((logits.argmax(-1) == batch.answers) | (batch.answers == IGNORE)).all(1)
         grounding = question_grounding(reading, self.question.resampler.grounded_heads, batch)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from ..data.visual_arrays.builder import draw_scene
 from ..data.visual_arrays.conventions import COLOR_NAMES
 from ..data.visual_arrays.programs import Question
+from ..data.visual_arrays.renderers import render_page
 from ..data.visual_arrays.scenes import CHART_KINDS, SHAPES, Scene
 from ..data.visual_arrays.targets import (
     IGNORE,
@@ -18,6 +19,7 @@ from ..data.visual_arrays.targets import (
     attribute_table,
     mark_targets,
     name_id,
+    name_table,
     token_owners,
     token_targets,
 )
@@ -37,6 +39,7 @@ USUAL = (
     "negative",
     "none",
 )
+PAGE_SHARE = 0.4  # pages of names beside each batch of pictures, as a share of it
 OTHERS = 256  # further tokens, drawn from the whole vocabulary, that an answer is told from
 
 
@@ -113,6 +116,11 @@ class SourceStream(IterableDataset):
             meant += [_meant(question, mark_targets(table)) for question in questions]
             rivalry += [_rivalry(question, scene) for question in questions]
             claims += [_claim(question) for question in questions]
+        for _ in range(round(PAGE_SHARE * self.batch_size)):
+            page, written = render_page("base", choose)
+            pixels.append(torch.from_numpy(np.array(page.image)).permute(2, 0, 1))
+            targets.append(torch.from_numpy(token_targets(name_table(written), page, token_owners(page, self.side))))
+            names += written
         ids = [self._tokens(question.text)[0] for _, question, _ in asked]
         named = [self._names(question, owners) for _, question, owners in asked]
         input_ids, mask = _padded(ids)

@@ -180,11 +180,11 @@ class DenseHeads(nn.Module):
 @dataclass
 class TowerBatch:
     """
-    P pictures with Q questions each.
+    P pictures with Q questions each, and S pages of names behind them.
 
     Args:
-        pixels (`Tensor`): `[P, 3, H, W]` uint8.
-        targets (`Tensor`): `[P, N, TARGETS]`.
+        pixels (`Tensor`): `[P + S, 3, H, W]` uint8.
+        targets (`Tensor`): `[P + S, N, TARGETS]`.
         input_ids (`Tensor`): `[P, Q, T]`, padded on the right.
         mask (`Tensor`): `[P, Q, T]` bool, `False` where padded.
         answers (`Tensor`): `[P * Q, SPELLED]` places in `choices`, `IGNORE` behind the end.

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .conventions import TITLE_WORDS, VARIANTS, Conventions, font_path
 from .scenes import Mark, Scene
+from .words import sample_words
 
 SIZE = 224
 SCALE = 2
@@ -453,3 +454,37 @@ def render(scene: Scene, variant: str, rng: np.random.Generator) -> Drawing:
     canvas = Canvas(VARIANTS[variant], rng, len(scene.marks))
     _DRAW[scene.kind](canvas, scene)
     return Drawing(canvas.image.reduce(SCALE), canvas.parts, canvas.glyphs)
+
+
+def render_page(variant: str, rng: np.random.Generator, tries: int = 60) -> tuple[Drawing, list[str]]:
+    """Draws a page of names in any order and size, some of them turned: reading alone, for pre-training.
+
+    Args:
+        variant (`str`): a key of `VARIANTS`.
+        rng (`np.random.Generator`): decides all.
+        tries (`int`, *optional*, defaults to 60): names that are tried; those that would touch others are left out.
+
+    Returns:
+        `tuple`: the drawing, with one part for each name, and the names.
+    """
+    canvas = Canvas(VARIANTS[variant], rng, 0)
+    taken = np.zeros((FULL, FULL), bool)
+    written: list[str] = []
+    words = [word for _ in range(tries // 4) for word in sample_words(rng, 4)]
+    for word in words:
+        angle = int(rng.choice((0, 0, 0, 45, 90)))
+        size = int(rng.integers(*canvas.conventions.font_sizes))
+        flat = _text_mask(canvas.family, size, word)
+        turn = math.radians(angle)
+        width = flat.width * math.cos(turn) + flat.height * math.sin(turn)
+        height = flat.width * math.sin(turn) + flat.height * math.cos(turn)
+        left, top = (float(rng.uniform(3, max(4, FULL - room - 3))) for room in (width, height))
+        place = np.s_[int(top) : int(top + height) + 3, int(left) : int(left + width) + 3]
+        if taken[place].any():
+            continue
+        taken[place] = True
+        box = canvas.text(left, top, word, "lt", size, angle)
+        canvas.parts.append([])
+        canvas.note(len(written), box)
+        written.append(word)
+    return Drawing(canvas.image.reduce(SCALE), canvas.parts, canvas.glyphs), written

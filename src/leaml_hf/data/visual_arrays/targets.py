@@ -80,6 +80,13 @@ def attribute_table(scene: Scene) -> np.ndarray:
     return np.stack(list(table.values()), 1)
 
 
+def name_table(names: list[str]) -> np.ndarray:
+    """What is known of names that stand alone: `[names, len(ATTRIBUTES)]`, `IGNORE` but for the name."""
+    table = np.full((len(names), len(ATTRIBUTES)), IGNORE)
+    table[:, list(ATTRIBUTES).index("label")] = [name_id(name) for name in names]
+    return table
+
+
 def mark_targets(table: np.ndarray) -> np.ndarray:
     """Attributes `[marks, len(ATTRIBUTES)]` as targets `[marks, len(TARGETS)]`, `IGNORE` for what a cell shows."""
     return np.pad(table, ((0, 0), (0, len(TARGETS) - len(ATTRIBUTES))), constant_values=IGNORE)
