@@ -147,6 +147,12 @@ def _generate(args: argparse.Namespace) -> dict[str, Any]:
     if args.data == REAL_CHARTS:
         folder = build_real_charts(Path(args.output), seed=args.seed, progress=not args.quiet)
         return {"output": str(folder)}
+    if args.format == "parquet":
+        from .data.shards import verify_shards, write_shards
+
+        rows = dict.fromkeys(("train", "validation", "test"), args.rows)
+        out = write_shards(args.data, args.output, rows, args.seed, progress=not args.quiet)
+        return {**out, "verified": verify_shards(args.output)}
     return {"output": str(write_folder(args.data, Path(args.output), args.rows, args.seed))}
 
 
@@ -250,10 +256,12 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--rows", type=_integer(1), help="questions judged at most, drawn by seed (default: all)")
     evaluate.add_argument("--tolerance", type=float, help="relative error that numbers may have, such as 0.05")
 
-    generate = command("generate", _generate, _print_pairs, "Write a drawn data set as an ImageFolder.",
+    generate = command("generate", _generate, _print_pairs, "Write a drawn data set.",
                        "leaml generate visual-arrays:chart/style --rows 800 --output out/chart-style")  # fmt: skip
     generate.add_argument("data", help="real-charts, or visual-arrays:task/variant/domain")
     generate.add_argument("--rows", type=_integer(1), default=800, help="rows a split (default 800)")
+    generate.add_argument("--format", choices=("imagefolder", "parquet"), default="imagefolder",
+                          help="imagefolder (default), or parquet: shards that a killed run goes on with")  # fmt: skip
     generate.add_argument("--output", required=True, help="folder to write")
 
     pretrain = command("pretrain", _pretrain, _print_pairs,

@@ -4,18 +4,15 @@ import json
 import os
 import shutil
 import tempfile
-import threading
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from functools import cache
-from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
 
 from ...errors import LeamlInputError
+from ..workers import finished
 from .questions import PROGRAMS, Candidate, ask
 from .sampling import KINDS, Chart, draw_size, sample_chart, supports
 from .tables import RealTable, real_tables
@@ -127,7 +124,7 @@ def _draw_all(folder: Path, num_pictures: int, seed: int, num_workers: int, prog
         tasks += [(folder / split, split, seed, start, min(size, start + _CHUNK)) for start in starts]
     drawn: dict[tuple[str, int], list[tuple[dict, list[Candidate]]]] = {}
     with tqdm(total=num_pictures, desc="real charts", unit="picture", disable=not progress) as bar:
-        for task, pictures in _results(tasks, num_workers):
+        for task, pictures in finished(_draw_chunk, tasks, num_workers):
             drawn[task[1], task[3]] = pictures
             bar.update(len(pictures))
     rows = []
@@ -135,27 +132,6 @@ def _draw_all(folder: Path, num_pictures: int, seed: int, num_workers: int, prog
         pictures = [picture for key in sorted(drawn) if key[0] == split for picture in drawn[key]]
         rows += choose_questions(pictures, np.random.default_rng([seed, len(pictures)]))
     return rows
-
-
-def _results(tasks: list[tuple], num_workers: int) -> Iterator[tuple[tuple, list[tuple[dict, list[Candidate]]]]]:
-    if num_workers == 1:
-        for task in tasks:
-            yield task, _draw_chunk(*task)
-        return
-    with ProcessPoolExecutor(num_workers, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
-        running = {pool.submit(_draw_chunk, *task): task for task in tasks}
-        for future in as_completed(running):
-            yield running[future], future.result()
-
-
-def _end_with_parent() -> None:
-    """Ends this worker when the process that started it is gone, even if that was killed."""
-
-    def watch() -> None:
-        parent_process().join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def _draw_chunk(folder: Path, split: str, seed: int, start: int, stop: int) -> list[tuple[dict, list[Candidate]]]:

@@ -184,7 +184,7 @@ def draw_array(items: tuple[Item, ...], cue: str = "") -> Image.Image:
         `Image.Image`: RGB, 448 x 224.
     """
     scale = 2
-    image = Image.new("RGB", (WIDTH * scale, HEIGHT * scale), (190, 190, 190))
+    image = Image.new("RGB", (WIDTH * scale, HEIGHT * scale), (228, 228, 228))
     draw = ImageDraw.Draw(image)
     for item in items:
         color = BASE_SHADES[item.color][0]

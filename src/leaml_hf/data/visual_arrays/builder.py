@@ -10,7 +10,7 @@ from .renderers import Drawing, render
 from .scenes import QUESTIONS_PER_SCENE, SPLITS, TASKS, Scene, rng_for, sample_scene
 
 if TYPE_CHECKING:
-    from datasets import Dataset
+    from datasets import Dataset, Features
 
 DOMAINS = ("synthetic",)
 
@@ -71,6 +71,24 @@ def iter_rows(task: str, variant: str, split: str, start: int, stop: int, seed: 
         yield _row(task, variant, split, seed, index, slot, drawn)
 
 
+def row_features() -> "Features":
+    """Columns of a row and their types."""
+    import datasets
+
+    string, integer = datasets.Value("string"), datasets.Value("int32")
+    return datasets.Features(
+        {
+            "image": datasets.Image(),
+            **dict.fromkeys(("question", "answer", "id", "task", "variant", "domain", "kind", "program"), string),
+            **dict.fromkeys(("set_size", "distractors", "complexity"), integer),
+            "relevant_boxes": datasets.List(datasets.List(datasets.Value("float32"))),
+            "shift_factors": datasets.List(string),
+            "shift_strengths": datasets.List(datasets.Value("float32")),
+            "seed": datasets.Value("int64"),
+        }
+    )
+
+
 def load_visual_arrays(
     task: str = "chart",
     variant: str = "base",
@@ -101,17 +119,5 @@ def load_visual_arrays(
     check_cell(task, variant, domain, split)
     if num_rows < 1:
         raise LeamlInputError(f"num_rows must be at least 1, not {num_rows}.")
-    string, integer = datasets.Value("string"), datasets.Value("int32")
-    features = datasets.Features(
-        {
-            "image": datasets.Image(),
-            **dict.fromkeys(("question", "answer", "id", "task", "variant", "domain", "kind", "program"), string),
-            **dict.fromkeys(("set_size", "distractors", "complexity"), integer),
-            "relevant_boxes": datasets.List(datasets.List(datasets.Value("float32"))),
-            "shift_factors": datasets.List(string),
-            "shift_strengths": datasets.List(datasets.Value("float32")),
-            "seed": datasets.Value("int64"),
-        }
-    )
     rows = list(iter_rows(task, variant, split, 0, num_rows, seed))
-    return datasets.Dataset.from_list(rows, features=features)
+    return datasets.Dataset.from_list(rows, features=row_features())
