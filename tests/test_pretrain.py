@@ -36,7 +36,7 @@ class TestStream:
         assert all(torch.equal(a.pixels, b.pixels) for a, b in zip(plain, worked, strict=True))
 
     def test_shapes_and_answers(self, tokenizer) -> None:
-        batch = SourceStream(tokenizer, 3, 0, 1).batch(0)
+        batch = SourceStream(tokenizer, 3, 0, 1, pages=1).batch(0)
         assert batch.pixels.shape == (4, 3, 224, 224) and batch.pixels.dtype == torch.uint8  # one page of names
         assert batch.targets.shape == (4, 196, len(TARGETS))
         page = batch.targets[3]

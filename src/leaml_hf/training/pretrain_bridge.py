@@ -85,8 +85,7 @@ def _step(model: LeamlForVisualQA, processor: LeamlProcessor, cache: FrozenCache
     """Loss of a batch and which of its questions are right; with `joint`, resampler and vision half learn."""
     text = processor(questions=batch.questions, answers=batch.answer_texts)
     texts = [f"{q}\n{a}" for q, a in zip(batch.questions, batch.answer_texts, strict=True)]
-    pictures = len(batch.input_ids)  # pages of names have no questions
-    pixels = batch.pixels[:pictures].float() / 127.5 - 1
+    pixels = batch.pixels.float() / 127.5 - 1
     index = torch.arange(len(pixels)).repeat_interleave(len(texts) // len(pixels))
     model.resampler.requires_grad_(joint)
     with torch.autocast("cpu", torch.bfloat16):
@@ -97,7 +96,7 @@ def _step(model: LeamlForVisualQA, processor: LeamlProcessor, cache: FrozenCache
         out = model(lower_states=lower.to(torch.bfloat16), attention_mask=text["attention_mask"],
                     question_ids=text["question_ids"], question_mask=text["question_mask"],
                     vision_states=vision, vision_index=index, logits_to_keep=span)  # fmt: skip
-        extra = DENSE_WEIGHT * dense(vision, batch.targets[:pictures])[0] if joint else 0.0
+        extra = DENSE_WEIGHT * dense(vision, batch.targets)[0] if joint else 0.0
     grounding = grounding_loss(out.looked, batch.relevant)
     labels = text["labels"][:, -span:]
     loss = answer_loss(out.logits, labels, torch.ones(len(labels)), 0.0)

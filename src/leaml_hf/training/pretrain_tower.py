@@ -25,6 +25,7 @@ NAMED_WEIGHT = 0.5
 NAMES_WEIGHT = 1.0
 LABEL, WORD = (list(TARGETS).index(name) for name in ("label", "word"))
 READING_RATE = 2e-3
+PAGE_SHARE = 0.4  # pages of names beside the pictures, as a share of these
 
 
 def tower_config() -> ResNetConfig:
@@ -163,5 +164,6 @@ def pretrain_tower(
                 return Step(*model.read(batch, model.cells(batch.pixels)))
             return Step(*model(batch))
 
-    stage = Stage("tower", output, model, optimizer, step, rates, lambda: evaluate_tower(model, tokenizer), **options)
+    stage = Stage("tower", output, model, optimizer, step, rates, lambda: evaluate_tower(model, tokenizer),
+                  pages=round(PAGE_SHARE * batch_size), **options)  # fmt: skip
     return stage.run(tokenizer, batch_size, num_batches, stop_after)

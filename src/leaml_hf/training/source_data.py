@@ -39,7 +39,6 @@ USUAL = (
     "negative",
     "none",
 )
-PAGE_SHARE = 0.4  # pages of names beside each batch of pictures, as a share of it
 OTHERS = 256  # further tokens, drawn from the whole vocabulary, that an answer is told from
 
 
@@ -52,13 +51,14 @@ class SourceStream(IterableDataset):
         start (`int`): batches to pass over, so that a resumed run goes on where it stopped.
         split (`str`): Visual Arrays split.
         side (`int`): vision tokens in a row.
+        pages (`int`): pages of names behind the pictures of each batch.
         num_batches (`int`): where to end.
     """
 
     def __init__(self, tokenizer, batch_size: int, start: int, num_batches: int, split: str = "train",
-                 side: int = 14) -> None:  # fmt: skip
+                 side: int = 14, pages: int = 0) -> None:  # fmt: skip
         self.tokenizer, self.batch_size, self.start, self.num_batches = tokenizer, batch_size, start, num_batches
-        self.split, self.side = split, side
+        self.split, self.side, self.pages = split, side, pages
 
     @lru_cache(maxsize=200_000)  # noqa: B019  (one stream lives as long as its run)
     def _tokens(self, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -116,7 +116,7 @@ class SourceStream(IterableDataset):
             meant += [_meant(question, mark_targets(table)) for question in questions]
             rivalry += [_rivalry(question, scene) for question in questions]
             claims += [_claim(question) for question in questions]
-        for _ in range(round(PAGE_SHARE * self.batch_size)):
+        for _ in range(self.pages):
             page, written = render_page("base", choose)
             pixels.append(torch.from_numpy(np.array(page.image)).permute(2, 0, 1))
             targets.append(torch.from_numpy(token_targets(name_table(written), page, token_owners(page, self.side))))

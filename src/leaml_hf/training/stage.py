@@ -75,6 +75,7 @@ class Stage:
         evaluate (`Callable`): held-out accuracy per task and program.
         save_every (`int`): steps between log lines and checkpoints.
         evaluate_every (`int`): steps between held-out figures, a multiple of `save_every`.
+        pages (`int`): pages of names in each batch.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Stage:
     evaluate: Callable[[], dict[str, float]]
     save_every: int = 100
     evaluate_every: int = 500
+    pages: int = 0
 
     @property
     def weights(self) -> Path:
@@ -112,7 +114,8 @@ class Stage:
         start, seconds = self._restore()
         last = num_batches if stop_after is None else min(num_batches, stop_after)
         means, clock = Averages(), time.time()
-        for number, batch in enumerate(source_loader(SourceStream(tokenizer, batch_size, start, last)), start):
+        stream = SourceStream(tokenizer, batch_size, start, last, pages=self.pages)
+        for number, batch in enumerate(source_loader(stream), start):
             for group, rate in zip(self.optimizer.param_groups, self.rates(number), strict=True):
                 group["lr"] = rate
             out = self.step(number, batch)
