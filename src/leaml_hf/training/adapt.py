@@ -21,6 +21,7 @@ RELIABILITY_ROWS = 600  # unlabelled rows that OOD scores are fitted on, at most
 MIN_RELIABILITY_ROWS = 8
 OOD_ROWS = 300
 EXAMPLES = 12  # pictures in the report
+SHIPPED_OPTIONS = {"adapt_bridge": True, "lora_alpha": 32}  # for bases whose questions read the picture themselves
 
 
 def sample_rows(dataset: "Dataset", count: int | None, seed: int) -> "Dataset":
@@ -58,7 +59,7 @@ def adapt(
         progress (`bool`, *optional*, defaults to `False`): whether to show bars.
         command (`str`, *optional*): written beside the figures.
         adapter_options (`dict`, *optional*): of `LeamlForVisualQA.from_backbone`; `dtype` defaults to the machine's
-            fastest.
+            fastest, and shipped bases are adapted with `SHIPPED_OPTIONS`.
         training_options: of `LeamlTrainingArguments`.
 
     Returns:
@@ -71,7 +72,7 @@ def adapt(
     import torch
     from transformers import PrinterCallback, set_seed
 
-    from ..backbones import fastest_dtype
+    from ..backbones import SHIPPED_BASES, fastest_dtype
     from ..evaluation.report import write_report
     from ..evaluation.runner import evaluate_model
     from ..modeling_leaml import LeamlForVisualQA
@@ -96,7 +97,8 @@ def adapt(
     logger.info("%d labels (%d of them held out), %d unlabelled rows, %d test rows.", pool.labels_used,
                 len(pool.held_out), len(unlabelled), len(test))  # fmt: skip
     set_seed(seed)
-    model = LeamlForVisualQA.from_backbone(base, **({"dtype": fastest_dtype()} | (adapter_options or {})))
+    options = (SHIPPED_OPTIONS if base in SHIPPED_BASES else {}) | (adapter_options or {})
+    model = LeamlForVisualQA.from_backbone(base, **({"dtype": fastest_dtype()} | options))
     processor = load_processor(base)
     before = evaluate_model(model, processor, test, outside, progress=progress)
     arguments = LeamlTrainingArguments(
@@ -126,7 +128,7 @@ def adapt(
         "per_program": {"before": before.results["per_program"], "after": after.results["per_program"]},
         "handed_over": "adapter" if trainer.better_than_base else "base",
         "history": trainer.history + trainer.state.log_history,
-        "arguments": {**(adapter_options or {}), **training_options},
+        "arguments": {**options, **training_options},
         "seconds": round(time.perf_counter() - start, 1),
     }
     (output / "leaml_results.json").write_text(json.dumps(results, indent=1))

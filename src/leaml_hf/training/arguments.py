@@ -37,7 +37,7 @@ class LeamlTrainingArguments(TrainingArguments):
             Steps between looks at the held-out labels; the best average so far is kept and handed over.
         patience (`int`, *optional*, defaults to 4):
             Looks without improvement after which training ends.
-        replay_share (`float`, *optional*, defaults to 0.25):
+        replay_share (`float`, *optional*, defaults to 1.0):
             Rows of the source data in a batch, as a share of the labelled ones, so that the source is not forgotten.
         strong_views (`bool`, *optional*, defaults to `True`):
             Whether labelled rows are seen under strong views too.
@@ -66,7 +66,7 @@ class LeamlTrainingArguments(TrainingArguments):
     min_confidence: float = field(default=0.7, metadata={"help": "Confidence that a pseudo-answer needs."})
     evaluate_every: int = field(default=25, metadata={"help": "Steps between looks at held-out labels."})
     patience: int = field(default=4, metadata={"help": "Looks without improvement before the end."})
-    replay_share: float = field(default=0.25, metadata={"help": "Source rows per labelled row in a batch."})
+    replay_share: float = field(default=1.0, metadata={"help": "Source rows per labelled row in a batch."})
     strong_views: bool = field(default=True, metadata={"help": "Strong views of labelled rows too."})
 
     def __post_init__(self) -> None:
