@@ -26,19 +26,8 @@ from ..data.visual_arrays.targets import (
 from .tower import NAMES, RIVALRY, SPELLED, TowerBatch
 
 CHART_SHARE = 0.8  # of the pictures; the rest are layout scenes
-USUAL = (
-    *COLOR_NAMES,
-    *SHAPES,
-    *CHART_KINDS,
-    *"0123456789.kM-",
-    "yes",
-    "no",
-    "up",
-    "down",
-    "positive",
-    "negative",
-    "none",
-)
+USUAL = (*COLOR_NAMES, *SHAPES, *CHART_KINDS, *"0123456789.kM-", "yes", "no", "up", "down", "positive", "negative",
+         "none")  # fmt: skip
 OTHERS = 256  # further tokens, drawn from the whole vocabulary, that an answer is told from
 
 
@@ -85,9 +74,8 @@ class SourceStream(IterableDataset):
         rows = [[*self._tokens(f" {text}")[0], end][:SPELLED] for text in texts]
         usual = [token for text in USUAL for token in self._tokens(f" {text}")[0]]
         others = rng.integers(len(self.tokenizer), size=OTHERS).tolist()
-        choices = np.unique(
-            [end, *usual, *others, *(t for name in names for t in name), *(t for r in rows for t in r)]
-        )
+        written = [token for row in (*names, *rows) for token in row]
+        choices = np.unique([end, *usual, *others, *written])
         table = np.full((len(rows), SPELLED), IGNORE)
         for place, row in enumerate(rows):
             table[place, : len(row)] = np.searchsorted(choices, row)

@@ -44,9 +44,8 @@ class Drawing:
 @cache
 def _font(family: str, size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.truetype(font_path(family), size, layout_engine=ImageFont.Layout.BASIC)
-    with contextlib.suppress(
-        OSError, ValueError
-    ):  # not a variable font: it has one weight; some begin at the thinnest
+    # Variable fonts may begin at their thinnest weight; the others have but one.
+    with contextlib.suppress(OSError, ValueError):
         font.set_variation_by_name("Regular")
     return font
 
