@@ -101,7 +101,8 @@ class SourceStream(IterableDataset):
             targets.append(torch.from_numpy(token_targets(table, drawing, owners)))
             asked += [(task, question, owners) for question in questions]
             names += [mark.label for mark in scene.marks if mark.label]
-            meant += [_meant(question, mark_targets(table)) for question in questions]
+            attributes = mark_targets(table)
+            meant += [_meant(question, attributes) for question in questions]
             rivalry += [_rivalry(question, scene) for question in questions]
             claims += [_claim(question) for question in questions]
         for _ in range(self.pages):

@@ -186,11 +186,10 @@ class Canvas:
         opposite = bool(self.rng.random() < c.value_axis_opposite)
         grid, spines = self.choice(c.grids), self.choice(c.spines)
         room = (x1 - x0) * scene.every / scene.reach
-        ticks = range(0, int(scene.reach) + 1, scene.every)
         crowded = 1
         while not vertical and self._widest_number(scene) + 8 > room * crowded:
             crowded += 1
-        for tick in ticks:
+        for tick in scene.numbered_ticks:
             if vertical:
                 y = y1 - (y1 - y0) * tick / scene.reach
                 self.text(x1 + 6 if opposite else x0 - 6, y, scene.tick_text(tick), "lm" if opposite else "rm")
@@ -215,7 +214,7 @@ class Canvas:
                 self.draw.polygon([(x1 - 6, y1 - 6), (x1 - 6, y1 + 6), (x1 + 6, y1)], fill=self.ink)
 
     def _widest_number(self, scene: Scene) -> int:
-        return max(self.text_width(scene.tick_text(tick)) for tick in range(0, int(scene.reach) + 1, scene.every))
+        return max(self.text_width(scene.tick_text(tick)) for tick in scene.numbered_ticks)
 
     def number_room(self, scene: Scene) -> int:
         """Pixels that the numbers of the value axis take beside it."""

@@ -75,9 +75,14 @@ class Scene:
     dots: bool = False
     occluded: tuple[int, int] | None = None
 
+    @property
+    def numbered_ticks(self) -> range:
+        """Ticks of the value axis that a number stands at."""
+        return range(0, int(self.reach) + 1, self.every)
+
     def tick_text(self, tick: float) -> str:
         """What is written at a tick of the value axis, counted from its start."""
-        return self._number((tick + self.first_tick) * self.step, "g")
+        return self._number((tick + self.first_tick) * self.step, ".7g")
 
     def value_text(self, mark: Mark) -> str:
         """What is written at a bar."""
@@ -88,7 +93,7 @@ class Scene:
             for unit, letter in ((1e6, "M"), (1e3, "k")):
                 if value >= max(unit, 1e4):
                     return f"{value / unit:.4g}{letter}"
-        return f"{value:{form}}" if form != "g" else f"{value:.7g}"
+        return f"{value:{form}}"
 
 
 def rng_for(seed: int, task: str, split: str, index: int, *stream: int) -> np.random.Generator:
