@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from transformers import ResNetModel
 
 from leaml_hf import LeamlForVisualQA, LeamlInputError, LeamlProcessor
-from leaml_hf.data.visual_arrays.programs import Question
 from leaml_hf.data.visual_arrays.targets import IGNORE, TARGETS
+from leaml_hf.data.visual_arrays.wording import Question
 from leaml_hf.training.pretrain_bridge import pretrain_bridge
 from leaml_hf.training.pretrain_tower import WIDTH, TowerModel, connector_config, pretrain_tower, tower_config
 from leaml_hf.training.source_data import SourceStream, source_loader

@@ -19,7 +19,7 @@ from PIL import ImageDraw
 from leaml_hf import LeamlInputError
 from leaml_hf.data.visual_arrays import draw_scene, iter_rows, load_visual_arrays
 from leaml_hf.data.visual_arrays.conventions import COLOR_NAMES
-from leaml_hf.data.visual_arrays.programs import PROGRAMS, Question, ask
+from leaml_hf.data.visual_arrays.programs import PROGRAMS, ask
 from leaml_hf.data.visual_arrays.renderers import render_page
 from leaml_hf.data.visual_arrays.scenes import SHAPES, Mark, Scene, rng_for, sample_scene
 from leaml_hf.data.visual_arrays.targets import (
@@ -34,6 +34,7 @@ from leaml_hf.data.visual_arrays.targets import (
     token_owners,
     token_targets,
 )
+from leaml_hf.data.visual_arrays.wording import Question
 from leaml_hf.data.visual_arrays.words import sample_words
 
 SRC = Path(__file__).resolve().parents[1] / "src"
@@ -113,6 +114,65 @@ def answer_chart(question: Question, scene: Scene) -> str:
             return "yes" if max(m.value for m in marks) > 50 else "no"
         case "chart_type":
             return scene.kind.removeprefix("h")
+        case _:
+            return answer_structure(question, scene, words, extreme)
+
+
+def answer_structure(question: Question, scene: Scene, words: list[str], extreme: Mark | None) -> str:
+    marks, n = scene.marks, len(scene.marks)
+    ordered = sorted(marks, key=lambda m: m.points[0, 0]) if scene.dots else marks
+    colored = [m for m in marks if m.color in words]
+    heights = sorted(marks, key=lambda m: m.value)
+    text = question.text
+    yes_or_no = {True: "yes", False: "no"}
+    match question.program:
+        case "direction":
+            standing, lying = ("stand", "lie") if "stand" in words else ("upwards", "sideways")
+            return standing if scene.kind == "bar" else lying
+        case "key":
+            return yes_or_no[scene.has_key]
+        case "own_color":
+            colors = {m.color for m in marks}
+            if re.search("How many|In how many|Count", text):
+                return str(len(colors))
+            return yes_or_no[(len(colors) == 1) == bool({"alike", "one"} & set(words))]
+        case "at_least":
+            names = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+            limit = next(int(w) if w.isdigit() else names.index(w) for w in words if w.isdigit() or w in names)
+            holds = {"at least": n >= limit, "fewer than": n < limit, "no more": n <= limit, "exactly": n == limit}
+            return yes_or_no[next(value for name, value in holds.items() if name in text)]
+        case "half":
+            earlier = extreme.points[0, 0] < 0.5 if scene.dots else marks.index(extreme) < (n - 1) / 2
+            first, second = ("above", "below") if scene.kind == "hbar" else ("left", "right")
+            asked = {first, second} & set(words)
+            if len(asked) == 1:
+                return yes_or_no[earlier == (asked == {first})]
+            return first if earlier else second
+        case "rank_color":
+            rank = 1 if {"second", "2"} & set(words) else 2
+            return (heights[::-1] if UPPER & set(words) else heights)[rank].color
+        case "multiple":
+            factors = {"half": 1.5, "two": 2, "three": 3, "four": 4, "six": 6, "ten": 10}
+            factor = next(value for name, value in factors.items() if name in words)
+            return yes_or_no[heights[-1].value > factor * heights[0].value]
+        case "high_point":
+            points = (colored or marks)[0].points
+            lowest = bool({"lowest", "bottom"} & set(words))
+            place = (points.argmin() if lowest else points.argmax()) / (len(points) - 1)
+            return "early" if place <= 0.25 else "late" if place >= 0.75 else "midway"
+        case "is_color":
+            return yes_or_no[extreme.color in words]
+        case "has_color":
+            return yes_or_no[bool(colored)]
+        case "neighbor_color":
+            step = 1 if {"right", "below"} & set(words) else -1
+            return marks[marks.index(colored[0]) + step].color
+        case "place_color":
+            ordinals = ["first", "second", "third", "fourth", "fifth"]
+            place = next(
+                int(w) - 1 if w.isdigit() else ordinals.index(w) for w in words if w.isdigit() or w in ordinals
+            )
+            return (ordered if {"left", "top"} & set(words) else ordered[::-1])[place].color
 
 
 def answer_layout(question: Question, scene: Scene) -> str:
@@ -245,7 +305,7 @@ class TestAnswers:
                 scene = sample_scene(task, "train", index)
                 for question in ask(scene, rng_for(0, task, "train", index, 1), 8):
                     answers.setdefault(question.program, Counter())[question.answer] += 1
-        two_way = {"compare", "relation", "share", "trend"}
+        two_way = {"compare", "relation", "share", "trend", "key", "at_least", "multiple", "is_color", "has_color"}
         assert two_way == {name for name, count in answers.items() if len(count) == 2}
         for name in two_way:
             most = max(answers[name].values()) / answers[name].total()
@@ -258,7 +318,7 @@ class TestBoxes:
         for row in iter_rows(task, variant, "test", 0, 240):
             boxes = np.array(row["relevant_boxes"]).reshape(-1, 4)
             if len(boxes) == 0:
-                assert (row["program"], row["answer"]) == ("count_shape", "0")
+                assert (row["program"], row["answer"]) in (("count_shape", "0"), ("has_color", "no"))
                 continue
             assert boxes.min() >= 0
             assert boxes.max() <= 1

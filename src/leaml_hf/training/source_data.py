@@ -10,7 +10,6 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from ..data.visual_arrays.builder import draw_scene
 from ..data.visual_arrays.conventions import COLOR_NAMES
-from ..data.visual_arrays.programs import Question
 from ..data.visual_arrays.renderers import render_page
 from ..data.visual_arrays.scenes import CHART_KINDS, SHAPES, Scene
 from ..data.visual_arrays.targets import (
@@ -23,6 +22,7 @@ from ..data.visual_arrays.targets import (
     token_owners,
     token_targets,
 )
+from ..data.visual_arrays.wording import Question
 from .tower import NAMES, RIVALRY, SPELLED, TowerBatch
 
 CHART_SHARE = 0.8  # of the pictures; the rest are layout scenes

@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import LeamlInputError
 from .conventions import VARIANTS
-from .programs import Question, ask
+from .programs import ask
 from .renderers import Drawing, render
 from .scenes import QUESTIONS_PER_SCENE, SPLITS, TASKS, Scene, rng_for, sample_scene
+from .wording import Question
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features

@@ -88,7 +88,7 @@ VARIANTS: dict[str, Conventions] = {
         fonts=BASE_FONTS,
         grounds=((255, 255, 255),) * 5 + ((250, 248, 240), (240, 244, 250), (236, 236, 236), (32, 34, 40)),
         plot_grounds=(None, None, None, (234, 234, 242), (246, 246, 246)),
-        legend_places=("right", "top", "inside"),
+        legend_places=("right", "top"),
         spines=("left-bottom", "box", "none"),
         grids=("none", "value", "both"),
     ),

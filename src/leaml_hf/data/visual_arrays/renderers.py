@@ -134,13 +134,17 @@ class Canvas:
                 if b > a:
                     self.draw.line((a, bottom - (a - start), b, bottom - (b - start)), fill=line, width=2)
 
+    def legend_place(self, scene: Scene) -> str | None:
+        """Where the legend goes; `None` where the names stand at their marks."""
+        return self.choice(self.conventions.legend_places) if scene.has_key else None
+
     def legend(self, marks: list[Mark], colors: list[tuple[int, int, int]], place: str) -> None:
         """Swatches with names; the room that `plot_area` left at `place` is used."""
         row = self.font_size + 8
         widths = [self.text_width(m.label) + self.font_size + 14 for m in marks]
-        if place in ("right", "left", "inside"):
-            x = {"right": FULL - max(widths) - 4, "left": 6, "inside": self.area[2] - max(widths) - 8}[place]
-            y = self.area[1] + 6 if place == "inside" else max(30, (FULL - row * len(marks)) / 2)
+        if place in ("right", "left"):
+            x = FULL - max(widths) - 4 if place == "right" else 6
+            y = max(30, (FULL - row * len(marks)) / 2)
             spots = [(x, y + i * row) for i in range(len(marks))]
         else:
             spots, x, y = [], 8.0, 40.0 if place == "top" else FULL - 2.0 * row - 4
@@ -260,9 +264,7 @@ def _draw_bars(canvas: Canvas, scene: Scene) -> None:
     if scene.single_color:
         colors = colors[:1] * len(marks)
     canvas.title()
-    place = None
-    if not scene.single_color and canvas.rng.random() < 0.25:
-        place = canvas.choice(tuple(p for p in canvas.conventions.legend_places if p != "inside"))
+    place = canvas.legend_place(scene)
     margin = _legend_margins(canvas, scene, place)
     number = canvas.number_room(scene)
     words = max(canvas.text_width(m.label) for m in marks) + 10
@@ -324,8 +326,7 @@ def _draw_series(canvas: Canvas, scene: Scene) -> None:
     marks, lines = scene.marks, scene.kind == "line"
     colors = [canvas.shade(m.color) for m in marks]
     canvas.title()
-    place = canvas.choice(tuple(p for p in canvas.conventions.legend_places if p != "inside"))
-    place = place if marks[0].label else None
+    place = canvas.legend_place(scene)
     margin = _legend_margins(canvas, scene, place)
     number = canvas.number_room(scene)
     title = canvas.axis_title(vertical=True)
@@ -366,9 +367,7 @@ def _draw_pie(canvas: Canvas, scene: Scene) -> None:
     marks = scene.marks
     colors = [canvas.shade(m.color) for m in marks]
     canvas.title()
-    place = None
-    if canvas.rng.random() < 0.5:
-        place = canvas.choice(tuple(p for p in canvas.conventions.legend_places if p != "inside"))
+    place = canvas.legend_place(scene)
     margin = _legend_margins(canvas, scene, place)
     around = 0 if place else max(canvas.text_width(m.label) for m in marks) * 0.8 + 6
     canvas.area = (margin["left"] + around, margin["top"] + (0 if place else 22), FULL - margin["right"] - around,

@@ -55,6 +55,7 @@ class Scene:
         thousands: whether numbers from 10,000 on are written with k and M.
         x_labels: names along the horizontal axis of lines.
         single_color: all marks have one colour, which nobody asks for.
+        has_key: charts: a legend beside the plot gives the names; otherwise they stand at the marks.
         show_values: values are written at the bars.
         dots: scatter: every mark is one dot rather than a group of them.
         occluded: layout: the mark behind and the one in front of it.
@@ -71,6 +72,7 @@ class Scene:
     thousands: bool = False
     x_labels: tuple[str, ...] = ()
     single_color: bool = False
+    has_key: bool = False
     show_values: bool = False
     dots: bool = False
     occluded: tuple[int, int] | None = None
@@ -134,7 +136,7 @@ def _bars(rng: np.random.Generator, kind: str) -> Scene:
         places += 1
     reach = 10.5 if whole else float(values.max() * rng.uniform(1.03, 1.15))
     return Scene("chart", kind, marks, **axis, single_color=single, show_values=bool(rng.random() < 0.4),
-                 decimals=places, reach=reach)  # fmt: skip
+                 decimals=places, reach=reach, has_key=not single and bool(rng.random() < 0.25))  # fmt: skip
 
 
 def _lines(rng: np.random.Generator) -> Scene:
@@ -163,7 +165,8 @@ def _lines(rng: np.random.Generator) -> Scene:
         x_labels = tuple(str(first + gap * i) for i in range(length))
     else:
         x_labels = tuple(sample_words(rng, length))
-    return Scene("chart", "line", marks, **_axis(rng), x_labels=x_labels, first_tick=_first_tick(rng))
+    return Scene("chart", "line", marks, **_axis(rng), x_labels=x_labels, first_tick=_first_tick(rng),
+                 has_key=bool(labels[0]))  # fmt: skip
 
 
 def _first_tick(rng: np.random.Generator) -> int:
@@ -186,13 +189,14 @@ def _pie(rng: np.random.Generator) -> Scene:
             break
     labels, colors = sample_words(rng, n), _colors(rng, n)
     marks = [Mark(w, c, "pie", float(100 * s)) for w, c, s in zip(labels, colors, shares, strict=True)]
-    return Scene("chart", "pie", marks)
+    return Scene("chart", "pie", marks, has_key=bool(rng.random() < 0.5))
 
 
 def _scatter(rng: np.random.Generator) -> Scene:
     axis = _axis(rng) | {"first_tick": _first_tick(rng)}
     if rng.random() < 0.4:
-        return Scene("chart", "scatter", _dots(rng), **axis, dots=True)
+        dots = _dots(rng)
+        return Scene("chart", "scatter", dots, **axis, dots=True, has_key=bool(dots[0].label))
     n = int(rng.integers(1, 5))
     labels, colors = sample_words(rng, max(n, 2))[:n], _colors(rng, n)
     if n == 1 and rng.random() < 0.7:
@@ -213,7 +217,7 @@ def _scatter(rng: np.random.Generator) -> Scene:
         r = np.corrcoef(points.T)[0, 1]
         trend = "none" if abs(r) < 0.3 else "" if abs(r) < 0.5 else "up" if r > 0 else "down"
         marks.append(Mark(label, color, "scatter", float(10 * cy), points, trend))
-    return Scene("chart", "scatter", marks, **axis)
+    return Scene("chart", "scatter", marks, **axis, has_key=bool(labels[0]))
 
 
 def _dots(rng: np.random.Generator) -> list[Mark]:

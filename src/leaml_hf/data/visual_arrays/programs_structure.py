@@ -1,0 +1,220 @@
+"""Questions about how a chart is built and ordered: its key, its halves, ranks, multiples and neighbours.
+
+A base learns from them to look at the whole of a picture, not only at the mark that a question names; what a new
+domain asks is then more often a new wording of something known. The kinds are those of FigureQA (Kahou et al. 2018)
+and DVQA (Kafle et al. 2018); the wordings are our own.
+"""
+
+import numpy as np
+
+from .conventions import COLOR_NAMES
+from .scenes import Scene
+from .wording import LEAST, MOST, Question, extreme, noun_of, pick
+
+COUNTED = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+MULTIPLES = (("one and a half times", 1.5), ("two times", 2.0), ("three times", 3.0), ("four times", 4.0),
+             ("six times", 6.0), ("ten times", 10.0))  # fmt: skip
+CLEAR = 0.15  # how far a ratio must be from the multiple that is asked for, as a part of it
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "no"
+
+
+def _all(scene: Scene) -> tuple[int, ...]:
+    return tuple(range(len(scene.marks)))
+
+
+def _across(scene: Scene) -> np.ndarray | None:
+    """Places of the marks from the left (or from the top) in [0, 1]; None where marks have no place of their own."""
+    if scene.kind in ("bar", "hbar"):
+        return (np.arange(len(scene.marks)) + 0.5) / len(scene.marks)
+    return np.array([mark.points[0, 0] for mark in scene.marks]) if scene.dots else None
+
+
+def direction(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.kind not in ("bar", "hbar"):
+        return None
+    text = pick(rng, "Which way do the bars grow, upwards or sideways?", "Do the bars stand up or lie on their side?",
+                "Do the bars grow upwards or sideways?", "Tell me which way the bars point: upwards or sideways.",
+                "Upwards or sideways: which way do the bars go?")  # fmt: skip
+    if "stand" in text:
+        answer = "stand" if scene.kind == "bar" else "lie"
+    else:
+        answer = "upwards" if scene.kind == "bar" else "sideways"
+    return Question("direction", text, answer, _all(scene), 1)
+
+
+def key(rng: np.random.Generator, scene: Scene) -> Question | None:
+    text = pick(rng, "Is there a key?", "Is there a list that tells what each color means?",
+                "Are the colors explained beside the picture?", "Does a key belong to this picture?",
+                "Tell me whether the colors are explained in a key.")  # fmt: skip
+    return Question("key", text, _yes(scene.has_key), _all(scene), 1)
+
+
+def own_color(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.kind not in ("bar", "hbar") or len(scene.marks) < 2:
+        return None
+    if rng.random() < 0.4:
+        text = pick(rng, "How many different colors do the bars have?", "In how many colors are the bars painted?",
+                    "Count the colors of the bars.")  # fmt: skip
+        answer = str(len({mark.color for mark in scene.marks}))
+    else:
+        text, single = [("Has each bar a color of its own?", False), ("Do the bars differ in color?", False),
+                        ("Are the bars painted alike?", True), ("Is there only one color of bars?", True),
+                        ("Tell me whether the bars differ in color.", False)][rng.integers(5)]  # fmt: skip
+        answer = _yes(scene.single_color == single)
+    return Question("own_color", text, answer, _all(scene), len(scene.marks))
+
+
+def at_least(rng: np.random.Generator, scene: Scene) -> Question | None:
+    n, noun = len(scene.marks), noun_of(scene)
+    limit = int(np.clip(n + rng.integers(-2, 3), 2, 10))
+    number = str(limit) if rng.random() < 0.6 else COUNTED[limit]
+    word, holds = [("at least", n >= limit), ("fewer than", n < limit), ("no more than", n <= limit),
+                   ("exactly", n == limit)][rng.integers(4)]  # fmt: skip
+    text = pick(rng, f"Are there {word} {number} {noun}s?", f"Is the number of {noun}s {word} {number}?",
+                f"Has the picture {word} {number} {noun}s?",
+                f"Tell me whether {word} {number} {noun}s are shown.")  # fmt: skip
+    return Question("at_least", text, _yes(holds), _all(scene), n)
+
+
+def half(rng: np.random.Generator, scene: Scene) -> Question | None:
+    across = _across(scene)
+    if across is None or len(across) < 2:
+        return None
+    i, word = extreme(rng, scene)
+    if abs(across[i] - 0.5) < 0.06:
+        return None
+    noun = noun_of(scene)
+    one, other = ("above", "below") if scene.kind == "hbar" else ("left of", "right of")
+    if rng.random() < 0.5:
+        side = one if rng.random() < 0.5 else other
+        text = pick(rng, f"Is the {word} {noun} {side} the middle?", f"Does the {word} {noun} lie {side} the middle?",
+                    f"Tell me whether the {word} {noun} is {side} the middle.")  # fmt: skip
+        answer = _yes((across[i] < 0.5) == (side == one))
+    else:
+        text = pick(rng, f"Is the {word} {noun} {one} or {other} the middle?",
+                    f"On which side of the middle is the {word} {noun}?",
+                    f"Seen from the middle, where is the {word} {noun}?")  # fmt: skip
+        answer = (one if across[i] < 0.5 else other).removesuffix(" of")
+    return Question("half", text, answer, (i,), len(across))
+
+
+def rank_color(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.single_color or len(scene.marks) < 4:
+        return None
+    values = np.array([mark.value for mark in scene.marks])
+    word, order = [(pick(rng, *MOST[scene.kind]), np.argsort(-values)),
+                   (pick(rng, *LEAST[scene.kind]), np.argsort(values))][rng.integers(2)]  # fmt: skip
+    rank = int(rng.integers(1, 3))
+    i = int(order[rank])
+    gaps = np.abs(np.delete(values, i) - values[i])
+    if gaps.min() < (2.0 if scene.kind == "pie" else 0.4):
+        return None
+    noun, which = noun_of(scene), ORDINALS[rank]
+    text = pick(rng, f"By rank, which color is the {which} {word} {noun}?",
+                f"Order the {noun}s from the {word} on: which color is the {which}?",
+                f"Starting with the {word} {noun}, which color is {which} in rank?",
+                f"Give the color of rank {rank + 1} from the {word} {noun} on.")  # fmt: skip
+    return Question("rank_color", text, scene.marks[i].color, (i,), len(scene.marks))
+
+
+def multiple(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.kind not in ("bar", "hbar", "pie") or len(scene.marks) < 2:
+        return None
+    values = np.array([mark.value for mark in scene.marks])
+    high, low = int(values.argmax()), int(values.argmin())
+    ratio, holds = values[high] / values[low], bool(rng.random() < 0.5)
+    fitting = [name for name, factor in MULTIPLES if abs(ratio / factor - 1) >= CLEAR and (ratio > factor) == holds]
+    if not fitting:
+        return None
+    name = pick(rng, *fitting)
+    noun, most, least = noun_of(scene), pick(rng, *MOST[scene.kind]), pick(rng, *LEAST[scene.kind])
+    text = pick(rng, f"Is the {most} {noun} more than {name} the {least} {noun}?",
+                f"Does the {least} {noun} fit {name} into the {most} {noun}?",
+                f"Is {name} the {least} {noun} less than the {most} {noun}?",
+                f"Tell me whether the {most} {noun} is over {name} the {least} one.")  # fmt: skip
+    return Question("multiple", text, _yes(holds), (high, low), len(scene.marks))
+
+
+def high_point(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.kind != "line":
+        return None
+    i = int(rng.integers(len(scene.marks)))
+    mark, upper = scene.marks[i], bool(rng.random() < 0.6)
+    points = mark.points if upper else -mark.points
+    along = np.linspace(0, 1, len(points))
+    parts = {"early": along <= 0.25, "midway": (along > 0.3) & (along < 0.7), "late": along >= 0.75}
+    answer = next((name for name, part in parts.items() if part[points.argmax()]), None)
+    if answer is None or points.max() - points[~parts[answer]].max() < 0.3:
+        return None
+    named = len(scene.marks) > 1 or rng.random() < 0.5
+    line = f"the {mark.color} line" if named else "the line"
+    word = pick(rng, "highest", "top") if upper else pick(rng, "lowest", "bottom")
+    text = pick(rng, f"Does {line} reach its {word} point early, midway or late?",
+                f"When is {line} at its {word} point: early, midway or late?",
+                f"Early, midway or late: when has {line} its {word} value?")  # fmt: skip
+    return Question("high_point", text, answer, (i,), 1, ((mark.color, (i,)),) if named else ())
+
+
+def is_color(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.single_color or len(scene.marks) < 2:
+        return None
+    i, word = extreme(rng, scene)
+    others = [k for k in range(len(scene.marks)) if k != i]
+    j = i if rng.random() < 0.5 else others[rng.integers(len(others))]
+    color, noun = scene.marks[j].color, noun_of(scene)
+    text = pick(rng, f"Is the {noun} that is {word} {color}?", f"Is {color} the color of the {noun} that is {word}?",
+                f"Is it the {color} {noun} that is {word}?",
+                f"Tell me whether the {noun} that is {word} is {color}.")  # fmt: skip
+    return Question("is_color", text, _yes(i == j), (i,), len(scene.marks), ((color, (j,)),))
+
+
+def has_color(rng: np.random.Generator, scene: Scene) -> Question | None:
+    present = sorted({mark.color for mark in scene.marks})
+    if rng.random() < 0.5:
+        color = present[rng.integers(len(present))]
+    else:
+        absent = [name for name in COLOR_NAMES if name not in present]
+        color = absent[rng.integers(len(absent))]
+    found = tuple(i for i, mark in enumerate(scene.marks) if mark.color == color)
+    noun = noun_of(scene)
+    article = "an" if color[0] in "aeiou" else "a"
+    text = pick(rng, f"Is there {article} {color} {noun}?", f"Is any {noun} {color}?",
+                f"Do you see {article} {color} {noun}?",
+                f"Tell me whether one of the {noun}s is {color}.")  # fmt: skip
+    return Question("has_color", text, _yes(bool(found)), found, len(scene.marks), ((color, found),))
+
+
+def neighbor_color(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.single_color or scene.kind not in ("bar", "hbar") or len(scene.marks) < 2:
+        return None
+    i = int(rng.integers(len(scene.marks) - 1))
+    after = bool(rng.random() < 0.5)
+    known, asked = (i, i + 1) if after else (i + 1, i)
+    side = {("bar", True): "right of", ("bar", False): "left of", ("hbar", True): "below",
+            ("hbar", False): "above"}[scene.kind, after]  # fmt: skip
+    color = scene.marks[known].color
+    text = pick(rng, f"What color is the bar just {side} the {color} one?", f"Which color is next, {side} {color}?",
+                f"Give the color of the bar directly {side} the {color} bar.")  # fmt: skip
+    return Question("neighbor_color", text, scene.marks[asked].color, (asked,), 2, ((color, (known,)),))
+
+
+def place_color(rng: np.random.Generator, scene: Scene) -> Question | None:
+    across = _across(scene)
+    if across is None or scene.single_color or len(scene.marks) < 2:
+        return None
+    order = np.argsort(across)
+    start, other = ("top", "bottom") if scene.kind == "hbar" else ("left", "right")
+    if rng.random() < 0.4:
+        start, order = other, order[::-1]
+    place = int(rng.integers(min(len(order), 5)))
+    i = int(order[place])
+    noun, which = noun_of(scene), ORDINALS[place]
+    text = pick(rng, f"What color is the {which} {noun} from the {start}?",
+                f"Which color is {which}, counted from the {start}?",
+                f"From the {start}, what is the color of {noun} number {place + 1}?",
+                f"Tell me the color of the {which} {noun} from the {start}.")  # fmt: skip
+    return Question("place_color", text, scene.marks[i].color, (i,), place + 1)

@@ -1,0 +1,51 @@
+"""A question about a scene, and the words that the programs share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .scenes import Scene
+
+
+@dataclass(frozen=True)
+class Question:
+    """A question about a scene.
+
+    Attributes:
+        relevant: indices of the marks that decide the answer.
+        complexity: how many marks must be read and compared.
+        names: the words of `text` that name marks, each with the indices of these marks.
+    """
+
+    program: str
+    text: str
+    answer: str
+    relevant: tuple[int, ...]
+    complexity: int
+    names: tuple[tuple[str, tuple[int, ...]], ...] = ()
+
+
+NOUN = {"bar": "bar", "hbar": "bar", "line": "line", "pie": "slice", "scatter": "group", "layout": "shape"}
+MOST = {"bar": ("tallest", "highest", "largest"), "hbar": ("longest", "largest", "biggest"),
+        "line": ("highest at the end",), "pie": ("largest", "biggest"), "scatter": ("highest",)}  # fmt: skip
+LEAST = {"bar": ("shortest", "lowest", "smallest"), "hbar": ("shortest", "smallest"),
+         "line": ("lowest at the end",), "pie": ("smallest",), "scatter": ("lowest",)}  # fmt: skip
+MORE = {"bar": ("taller", "shorter"), "hbar": ("longer", "shorter"),
+        "line": ("higher at the end", "lower at the end"), "pie": ("larger", "smaller"),
+        "scatter": ("higher", "lower")}  # fmt: skip
+KIND_ANSWER = {"bar": "bar", "hbar": "bar", "line": "line", "pie": "pie", "scatter": "scatter"}
+
+
+def noun_of(scene: Scene) -> str:
+    return "dot" if scene.dots else NOUN[scene.kind]
+
+
+def pick(rng: np.random.Generator, *options: str) -> str:
+    return options[rng.integers(len(options))]
+
+
+def extreme(rng: np.random.Generator, scene: Scene) -> tuple[int, str]:
+    values = [m.value for m in scene.marks]
+    if rng.random() < 0.5:
+        return int(np.argmax(values)), pick(rng, *MOST[scene.kind])
+    return int(np.argmin(values)), pick(rng, *LEAST[scene.kind])
