@@ -21,7 +21,8 @@ from leaml_hf.data.visual_arrays import draw_scene, iter_rows, load_visual_array
 from leaml_hf.data.visual_arrays.conventions import COLOR_NAMES
 from leaml_hf.data.visual_arrays.programs import PROGRAMS, ask
 from leaml_hf.data.visual_arrays.renderers import render_page
-from leaml_hf.data.visual_arrays.scenes import SHAPES, Mark, Scene, rng_for, sample_scene
+from leaml_hf.data.visual_arrays.sampling import sample_scene
+from leaml_hf.data.visual_arrays.scenes import COMPONENTS, SHAPES, TASKS, Mark, Scene, rng_for
 from leaml_hf.data.visual_arrays.targets import (
     ATTRIBUTES,
     CHARACTERS,
@@ -214,8 +215,70 @@ def answer_layout(question: Question, scene: Scene) -> str:
             return front.color if "front" in words else behind.color
 
 
+def answer_diagram(question: Question, scene: Scene) -> str:
+    """By another way than the programs: adjacency matrices, and names found in the question's text."""
+    marks, n, text = scene.marks, len(scene.marks), question.text
+    words = re.findall(r"\w+", text)
+    steps = np.zeros((n, n), int)
+    for link in scene.links:
+        steps[link.source, link.target] += 1
+    reach = sum(np.linalg.matrix_power(steps, k) for k in range(1, n)) > 0
+    asked = [i for name, _ in question.names for i, mark in enumerate(marks) if mark.label == name]
+    yes_or_no = {True: "yes", False: "no"}
+    match question.program:
+        case "next_node":
+            return marks[steps[asked[0]].argmax()].label
+        case "previous_node":
+            return marks[steps[:, asked[0]].argmax()].label
+        case "missing_step":
+            place = next(i for i, mark in enumerate(marks) if mark.state == "hidden")
+            return str(place + 1) if {"number", "place", "Counting"} & set(words) else marks[place].label
+        case "path":
+            return yes_or_no[bool(reach[asked[0], asked[1]])]
+        case "linked":
+            direct = steps + steps.T if scene.kind == "tree" else steps
+            return yes_or_no[bool(direct[asked[0], asked[1]])]
+        case "degree":
+            incoming = re.search(r"point at|end at|go into|lead to|arrows into", text)
+            return str((steps[:, asked[0]] if incoming else steps[asked[0]]).sum())
+        case "count_nodes":
+            return str(n)
+        case "count_links":
+            return str(steps.sum())
+        case "end_node":
+            last = re.search(r"last|finish|end\?|From which", text)
+            return marks[int((steps.sum(1) if last else steps.sum(0)).argmin())].label
+        case "node_color":
+            return marks[asked[0]].color
+        case "transition":
+            label = next(word for word in words if word in {link.label for link in scene.links})
+            return next(marks[k.target].label for k in scene.links if k.source == asked[0] and k.label == label)
+        case "final_state":
+            if re.search("How many|Count|number", text):
+                return str(sum(mark.state == "final" for mark in marks))
+            return yes_or_no[marks[asked[0]].state == "final"]
+        case "count_component":
+            kinds = {"batteries": "battery", "switches": "switch"}
+            word = next(w for w in words if kinds.get(w, w.rstrip("s")) in COMPONENTS)
+            return str(sum(mark.shape == kinds.get(word, word.rstrip("s")) for mark in marks))
+        case "component":
+            letters = {"R": "resistor", "L": "lamp", "C": "capacitor", "M": "motor", "B": "battery", "S": "switch"}
+            return letters[marks[asked[0]].label[0]]
+        case "switch":
+            return next(mark.state for mark in marks if mark.shape == "switch")
+        case "branch":
+            return "parallel" if set(asked) == set(scene.branches) else "series"
+        case "parallel":
+            return yes_or_no[bool(scene.branches)]
+        case "component_name":
+            return next(mark.label for mark in marks if mark.shape in words)
+
+
+CHECKS = {"chart": answer_chart, "layout": answer_layout, "diagram": answer_diagram}
+
+
 class TestRows:
-    @pytest.mark.parametrize("task", ["chart", "layout"])
+    @pytest.mark.parametrize("task", TASKS)
     @pytest.mark.parametrize("variant", ["base", "style"])
     def test_a_row_depends_on_its_number_alone(self, task, variant):
         rows = list(iter_rows(task, variant, "train", 0, 24, seed=3))
@@ -231,7 +294,7 @@ class TestRows:
         other = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
         assert other.stdout.strip() == digest(iter_rows("chart", "style", "test", 0, 40, seed=1))
 
-    @pytest.mark.parametrize("task", ["chart", "layout"])
+    @pytest.mark.parametrize("task", TASKS)
     def test_variants_share_content_and_differ_in_the_picture(self, task):
         shared = ("question", "answer", "program", "set_size", "distractors", "complexity", "kind")
         rows = zip(iter_rows(task, "base", "test", 0, 64), iter_rows(task, "style", "test", 0, 64), strict=True)
@@ -251,7 +314,7 @@ class TestRows:
     def test_ids_are_unique(self):
         ids = [
             row["id"]
-            for task in ("chart", "layout")
+            for task in TASKS
             for variant in ("base", "style")
             for split in ("train", "test")
             for row in iter_rows(task, variant, split, 0, 20)
@@ -260,13 +323,13 @@ class TestRows:
 
 
 class TestAnswers:
-    @pytest.mark.parametrize(("task", "check"), [("chart", answer_chart), ("layout", answer_layout)])
-    def test_every_program_is_right(self, task, check):
+    @pytest.mark.parametrize("task", TASKS)
+    def test_every_program_is_right(self, task):
         asked = Counter()
         for index in range(600):
             scene = sample_scene(task, "train", index)
             for question in ask(scene, rng_for(0, task, "train", index, 1), 8):
-                assert check(question, scene) == question.answer, (index, question)
+                assert CHECKS[task](question, scene) == question.answer, (index, question)
                 asked[question.program] += 1
         assert set(asked) == {program.__name__ for program in PROGRAMS[task]}
         assert min(asked.values()) > 30
@@ -274,7 +337,7 @@ class TestAnswers:
     @given(st.integers(0, 10**7), st.integers(0, 2**32 - 1), st.sampled_from(["train", "validation", "test"]))
     @settings(max_examples=60, deadline=None)
     def test_any_index_and_seed(self, index, seed, split):
-        for task, check in (("chart", answer_chart), ("layout", answer_layout)):
+        for task, check in CHECKS.items():
             drawing, scene, questions = draw_scene(task, "style", split, index, seed)
             assert len({question.text for question in questions}) == 8
             for question in questions:
@@ -284,7 +347,7 @@ class TestAnswers:
             assert ((boxes >= 0) & (boxes <= 1)).all()
             assert (boxes[:, :2] < boxes[:, 2:]).all()
 
-    @pytest.mark.parametrize("task", ["chart", "layout"])
+    @pytest.mark.parametrize("task", TASKS)
     def test_names_stand_in_the_text_and_mean_their_marks(self, task):
         named = Counter()
         for index in range(300):
@@ -300,12 +363,13 @@ class TestAnswers:
 
     def test_two_way_answers_are_balanced(self):
         answers = {}
-        for task in ("chart", "layout"):
+        for task in TASKS:
             for index in range(600):
                 scene = sample_scene(task, "train", index)
                 for question in ask(scene, rng_for(0, task, "train", index, 1), 8):
                     answers.setdefault(question.program, Counter())[question.answer] += 1
-        two_way = {"compare", "relation", "share", "trend", "key", "at_least", "multiple", "is_color", "has_color"}
+        two_way = {"compare", "relation", "share", "trend", "key", "at_least", "multiple", "is_color", "has_color",
+                   "parallel", "path", "branch", "switch", "linked"}  # fmt: skip
         assert two_way == {name for name, count in answers.items() if len(count) == 2}
         for name in two_way:
             most = max(answers[name].values()) / answers[name].total()
@@ -366,7 +430,7 @@ class TestTargets:
 
     def test_classes_are_within_their_range(self):
         sizes = np.array(list(TARGETS.values()))
-        for task in ("chart", "layout"):
+        for task in TASKS:
             for index in range(60):
                 drawing, scene, _ = draw_scene(task, "base", "train", index)
                 targets = token_targets(attribute_table(scene), drawing, token_owners(drawing, SIDE))

@@ -29,9 +29,9 @@ PROGRAMS = (
     "twice",
     "peak",
 )
-# Structure and reasoning in the manner of DVQA (Kafle et al. 2018) and FigureQA (Kahou et al. 2018). The source split of
-# Visual Arrays asks of such things too, but in other words and with other answers: a base meets new wordings here, and
-# not only new looks.
+# Structure and reasoning in the manner of DVQA (Kafle et al. 2018) and FigureQA (Kahou et al. 2018). The source split
+# of Visual Arrays asks of such things too, but in other words and with other answers: a base meets new wordings here,
+# and not only new looks.
 NEW_PROGRAMS = PROGRAMS[PROGRAMS.index("orientation") :]
 CLEAR = 0.06  # the least difference, as a part of the axis, that a question may rest on
 

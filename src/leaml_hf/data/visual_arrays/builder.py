@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ...errors import LeamlInputError
+from .canvas import Drawing
 from .conventions import VARIANTS
 from .programs import ask
-from .renderers import Drawing, render
-from .scenes import QUESTIONS_PER_SCENE, SPLITS, TASKS, Scene, rng_for, sample_scene
+from .renderers import render
+from .sampling import sample_scene
+from .scenes import QUESTIONS_PER_SCENE, SPLITS, TASKS, Scene, rng_for
 from .wording import Question
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ def load_visual_arrays(
     """Draws the first `num_rows` rows of one cell of Visual Arrays.
 
     Args:
-        task (`str`, *optional*, defaults to `"chart"`): "chart" or "layout".
+        task (`str`, *optional*, defaults to `"chart"`): "chart", "layout" or "diagram".
         variant (`str`, *optional*, defaults to `"base"`): "base" or "style"; content, questions and answers of row i
             are the same in all variants.
         domain (`str`, *optional*, defaults to `"synthetic"`): only "synthetic" so far.

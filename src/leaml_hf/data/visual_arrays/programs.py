@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from . import programs_chart as chart
+from . import programs_diagram as diagram
 from . import programs_layout as layout
 from . import programs_structure as structure
 from .scenes import Scene
@@ -19,6 +20,7 @@ PROGRAMS: dict[str, tuple[Program, ...]] = {
               structure.has_color, structure.neighbor_color, structure.place_color),
     "layout": (chart.count, layout.count_shape, layout.color_of_shape, layout.shape_of_color, layout.label_to_shape,
                layout.relation, layout.outermost, layout.in_front),
+    "diagram": diagram.PROGRAMS,
 }  # fmt: skip
 MAX_TRIES = 40
 

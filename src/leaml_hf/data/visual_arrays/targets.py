@@ -9,17 +9,18 @@ import zlib
 
 import numpy as np
 
+from .canvas import Drawing, Glyph
 from .conventions import COLOR_NAMES
-from .renderers import Drawing, Glyph
-from .scenes import CHART_KINDS, SHAPES, STEPS, Scene
+from .scenes import CHART_KINDS, COMPONENTS, NODE_SHAPES, SHAPES, STEPS, Scene
 
 IGNORE = -100
 OPEN = 0  # in place of the number of classes: the class is a `name_id`, of which there is no end
 MAX_MARKS = 8
+KINDS = CHART_KINDS + SHAPES + NODE_SHAPES + COMPONENTS
 ATTRIBUTES: dict[str, int] = {
     "color": len(COLOR_NAMES),
     "label": OPEN,
-    "shape": len(CHART_KINDS) + len(SHAPES) + 1,  # the last class: no object here
+    "shape": len(KINDS) + 1,  # the last class: no object here
     "value": 11,
     "step": len(STEPS),
     "rank_from_top": MAX_MARKS,
@@ -36,7 +37,6 @@ SLOTS = 3  # characters told apart within one token, from left to right
 GLYPHS = {f"glyph_{slot}": len(CHARACTERS) + 1 for slot in range(SLOTS)}  # the last class: no character here
 TARGETS = {**ATTRIBUTES, **GLYPHS, "word": OPEN}  # word: the label, where it is written
 LOCAL = (*GLYPHS, "color")  # what a cell shows by itself: the tower learns this first, alone
-_KINDS = CHART_KINDS + SHAPES
 _COLOR_ID = {name: i for i, name in enumerate(COLOR_NAMES)}
 
 
@@ -55,7 +55,7 @@ def attribute_table(scene: Scene) -> np.ndarray:
     table = {name: np.full(n, IGNORE) for name in ATTRIBUTES}
     table["color"][:] = [_COLOR_ID[m.color] for m in marks]
     table["label"][:] = [name_id(m.label) if m.label else IGNORE for m in marks]
-    table["shape"][:] = [_KINDS.index(m.shape) for m in marks]
+    table["shape"][:] = [KINDS.index(m.shape) for m in marks]
     table["count"][:] = n
     if scene.task == "chart":
         values = [m.value for m in marks]

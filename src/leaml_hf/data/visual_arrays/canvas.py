@@ -1,0 +1,267 @@
+"""The page that a picture is drawn on: text, fills, legends, axes, and where each part and character stands.
+
+Everything is drawn at twice the size and reduced (Pillow does not smooth shapes); text comes from cached bitmaps.
+"""
+
+import contextlib
+import math
+from dataclasses import dataclass
+from functools import cache, lru_cache
+from itertools import pairwise
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from .conventions import TITLE_WORDS, Conventions, font_path
+from .scenes import Mark, Scene
+
+SIZE = 224
+SCALE = 2
+FULL = SIZE * SCALE
+Box = tuple[float, float, float, float]
+
+
+@dataclass
+class Glyph:
+    """One written character: its centre in [0, 1], and whether its line runs straight upwards."""
+
+    char: str
+    x: float
+    y: float
+    upwards: bool = False
+
+
+@dataclass
+class Drawing:
+    """A 224 x 224 RGB picture, the boxes of each mark's parts (in [0, 1]), and every character."""
+
+    image: Image.Image
+    parts: list[list[Box]]
+    glyphs: list[Glyph]
+
+
+@cache
+def _font(family: str, size: int) -> ImageFont.FreeTypeFont:
+    font = ImageFont.truetype(font_path(family), size, layout_engine=ImageFont.Layout.BASIC)
+    # Variable fonts may begin at their thinnest weight; the others have but one.
+    with contextlib.suppress(OSError, ValueError):
+        font.set_variation_by_name("Regular")
+    return font
+
+
+@lru_cache(maxsize=20_000)
+def text_mask(family: str, size: int, text: str) -> Image.Image:
+    font = _font(family, size)
+    left, _, right, _ = font.getbbox(text)
+    ascent, descent = font.getmetrics()
+    mask = Image.new("L", (max(1, right - left), ascent + descent))
+    ImageDraw.Draw(mask).text((-left, 0), text, fill=255, font=font)
+    return mask
+
+
+@lru_cache(maxsize=20_000)
+def _glyph_centres(family: str, size: int, text: str) -> tuple[float, ...]:
+    font = _font(family, size)
+    ends = [font.getlength(text[:i]) for i in range(len(text) + 1)]
+    return tuple((a + b) / 2 for a, b in pairwise(ends))
+
+
+class Canvas:
+    """A page at double size with the look that one picture has, and the parts drawn on it so far."""
+
+    def __init__(self, conventions: Conventions, rng: np.random.Generator, num_marks: int) -> None:
+        c = self.conventions = conventions
+        self.rng = rng
+        self.ground = c.grounds[rng.integers(len(c.grounds))]
+        dark = sum(self.ground) < 300
+        self.ink = (225, 225, 225) if dark else tuple(int(v) for v in rng.integers(0, 90, 1).repeat(3))
+        self.grid_color = tuple(int(g + (i - g) * 0.22) for g, i in zip(self.ground, self.ink, strict=True))
+        self.family = c.fonts[rng.integers(len(c.fonts))]
+        self.font_size = int(rng.integers(c.font_sizes[0], c.font_sizes[1] + 1))
+        self.outline = bool(rng.random() < c.outline)
+        self.hatched = bool(rng.random() < c.hatch)
+        self.corner = int(rng.integers(0, 16))  # of boxes, in pixels
+        self.image = Image.new("RGB", (FULL, FULL), self.ground)
+        self.draw = ImageDraw.Draw(self.image)
+        self.parts: list[list[Box]] = [[] for _ in range(num_marks)]
+        self.glyphs: list[Glyph] = []
+
+    def choice(self, options: tuple) -> object:
+        return options[self.rng.integers(len(options))]
+
+    def shade(self, name: str) -> tuple[int, int, int]:
+        """A shade of the named colour that stands out from the page."""
+        anchors = self.conventions.shades[name]
+        jitter = self.conventions.shade_jitter
+        neutral = name in ("gray", "black")  # a tint would make them another colour
+        color = anchors[self.rng.integers(len(anchors))] + self.rng.integers(-jitter, jitter + 1, 1 if neutral else 3)
+        if np.abs(color - self.ground).sum() < 60:  # black on a dark page, say: pull it away from the page
+            color = color + (45 if sum(self.ground) < 380 else -45)
+        return tuple(int(v) for v in np.clip(color, 0, 255))
+
+    def text(self, x: float, y: float, text: str, anchor: str = "mm", size: int | None = None, angle: int = 0) -> Box:
+        """Writes `text` with its anchor (l/m/r, t/m/b) at x, y, turned by `angle` degrees to the left; returns its box
+        in pixels, kept inside the page."""
+        size = size or self.font_size
+        flat = text_mask(self.family, size, text)
+        mask = flat.rotate(angle, Image.Resampling.BICUBIC, expand=True) if angle else flat
+        left = x - mask.width * {"l": 0, "m": 0.5, "r": 1}[anchor[0]]
+        top = y - mask.height * {"t": 0, "m": 0.5, "b": 1}[anchor[1]]
+        left = min(max(2, left), FULL - mask.width - 2)
+        top = min(max(1, top), FULL - mask.height - 1)
+        self.image.paste(self.ink, (int(left), int(top)), mask)
+        turn = math.radians(angle)
+        for char, along in zip(text, _glyph_centres(self.family, size, text), strict=True):
+            away = along - flat.width / 2  # of the middle of the text
+            across, down = left + mask.width / 2 + away * math.cos(turn), top + mask.height / 2 - away * math.sin(turn)
+            self.glyphs.append(Glyph(char, across / FULL, down / FULL, angle == 90))
+        return left, top, left + mask.width, top + mask.height
+
+    def text_width(self, text: str, size: int | None = None) -> int:
+        return text_mask(self.family, size or self.font_size, text).width
+
+    def note(self, mark: int, *boxes: Box) -> None:
+        """Records pixel boxes as parts of a mark, in [0, 1]."""
+        self.parts[mark] += [tuple(round(min(max(v / FULL, 0.0), 1.0), 4) for v in box) for box in boxes]
+
+    def fill_box(self, box: Box, color: tuple[int, int, int]) -> None:
+        left, top, right, bottom = box
+        self.draw.rectangle(box, fill=color, outline=self.ink if self.outline else None, width=2)
+        if self.hatched:
+            line = tuple(int(0.6 * v) for v in color)
+            for start in range(int(left - (bottom - top)), int(right), 14):
+                a, b = max(start, left), min(start + (bottom - top), right)
+                if b > a:
+                    self.draw.line((a, bottom - (a - start), b, bottom - (b - start)), fill=line, width=2)
+
+    def legend_place(self, scene: Scene) -> str | None:
+        """Where the legend goes, its print as small as the page needs; `None` where names stand at their marks."""
+        self.legend_size = self.font_size
+        if not scene.has_key:
+            return None
+        place = self.choice(self.conventions.legend_places)
+        beside = place in ("right", "left")
+        while self.legend_size > 12 and (self.legend_width(scene.marks) > 0.4 * FULL if beside
+                                         else self.legend_rows(scene.marks)[1] > 3):  # fmt: skip
+            self.legend_size -= 1
+        return place
+
+    def legend_width(self, marks: list[Mark]) -> float:
+        """Pixels across of the longest entry."""
+        return max(self.text_width(mark.label, self.legend_size) for mark in marks) + self.legend_size + 14
+
+    def legend_rows(self, marks: list[Mark]) -> tuple[list[tuple[float, int]], int]:
+        """Left edge and row of each entry of a legend above or below the plot, and the number of rows."""
+        spots, x, line = [], 8.0, 0
+        for mark in marks:
+            width = self.legend_width([mark])
+            if spots and x + width > FULL - 4:
+                x, line = 8.0, line + 1
+            spots.append((x, line))
+            x += width
+        return spots, line + 1
+
+    def legend(self, marks: list[Mark], colors: list[tuple[int, int, int]], place: str) -> None:
+        """Swatches with names; the room that `plot_area` left at `place` is used."""
+        size = self.legend_size
+        row = size + 8
+        if place in ("right", "left"):
+            x = FULL - self.legend_width(marks) - 4 if place == "right" else 6
+            y = max(30, (FULL - row * len(marks)) / 2)
+            spots = [(x, y + i * row) for i in range(len(marks))]
+        else:
+            wrapped, rows = self.legend_rows(marks)
+            y = 40 if place == "top" else FULL - rows * row - 4
+            spots = [(x, y + line * row) for x, line in wrapped]
+        for i, (x, y) in enumerate(spots):
+            swatch = (x, y + 3, x + size - 4, y + size - 1)
+            self.fill_box(swatch, colors[i])
+            self.note(i, swatch, self.text(x + size + 2, y + size / 2 + 1, marks[i].label, "lm", size))
+
+    def plot_area(self, left: float, right: float, top: float, bottom: float) -> None:
+        """Margins in pixels around the plot; draws its ground."""
+        self.area = (left, top, FULL - right, FULL - bottom)
+        ground = self.choice(self.conventions.plot_grounds)
+        if ground is not None and sum(self.ground) > 380:
+            self.draw.rectangle(self.area, fill=ground)
+
+    def title(self) -> bool:
+        if self.rng.random() < 0.5:
+            return False
+        words = [TITLE_WORDS[i] for i in self.rng.integers(len(TITLE_WORDS), size=2)]
+        self.text(FULL / 2, 4, " ".join(words), "mt", self.font_size + 3)
+        return True
+
+    def axis_title(self, vertical: bool, margin: dict[str, float]) -> float:
+        """Writes a title along the value axis, inside the margins, now and then; returns the room it takes."""
+        if self.rng.random() >= self.conventions.axis_titles:
+            return 0.0
+        text = self.choice(TITLE_WORDS)
+        if vertical:
+            self.text(margin["left"] - 6, FULL / 2, text, "lm", angle=90)
+        else:
+            self.text(FULL / 2, FULL - margin["bottom"] + 10, text, "mb")
+        return self.font_size + 4
+
+    def value_axis(self, scene: Scene, vertical: bool) -> None:
+        """Ticks with numbers, grid lines and spines; `vertical` when values rise upwards."""
+        x0, y0, x1, y1 = self.area
+        c = self.conventions
+        opposite = bool(self.rng.random() < c.value_axis_opposite)
+        grid, spines = self.choice(c.grids), self.choice(c.spines)
+        room = (x1 - x0) * scene.every / scene.reach
+        crowded = 1
+        while not vertical and self._widest_number(scene) + 8 > room * crowded:
+            crowded += 1
+        for tick in scene.numbered_ticks:
+            if vertical:
+                y = y1 - (y1 - y0) * tick / scene.reach
+                self.text(x1 + 6 if opposite else x0 - 6, y, scene.tick_text(tick), "lm" if opposite else "rm")
+                line = (x0, y, x1, y)
+            else:
+                x = x0 + (x1 - x0) * tick / scene.reach
+                if tick % (scene.every * crowded) == 0:
+                    self.text(x, y0 - 4 if opposite else y1 + 4, scene.tick_text(tick), "mb" if opposite else "mt")
+                line = (x, y0, x, y1)
+            if grid in ("value", "both"):
+                self.draw.line(line, fill=self.grid_color, width=2)
+            elif grid in ("dashed", "dotted"):
+                self._broken_line(line, 10 if grid == "dashed" else 3)
+        if spines == "box":
+            self.draw.rectangle(self.area, outline=self.ink, width=2)
+        elif spines in ("left-bottom", "arrows", "bottom"):
+            self.draw.line((x0, y1, x1, y1), fill=self.ink, width=3)
+            if spines != "bottom":
+                self.draw.line((x0, y0, x0, y1), fill=self.ink, width=3)
+            if spines == "arrows":
+                self.draw.polygon([(x0 - 6, y0 + 6), (x0 + 6, y0 + 6), (x0, y0 - 6)], fill=self.ink)
+                self.draw.polygon([(x1 - 6, y1 - 6), (x1 - 6, y1 + 6), (x1 + 6, y1)], fill=self.ink)
+
+    def _widest_number(self, scene: Scene) -> int:
+        return max(self.text_width(scene.tick_text(tick)) for tick in scene.numbered_ticks)
+
+    def number_room(self, scene: Scene) -> int:
+        """Pixels that the numbers of the value axis take beside it."""
+        return self._widest_number(scene) + 12
+
+    def _broken_line(self, line: Box, dash: int) -> None:
+        x0, y0, x1, y1 = line
+        steps = int(max(abs(x1 - x0), abs(y1 - y0)) // (2 * dash))
+        for i in range(steps):
+            a, b = i / steps, (i + 0.5) / steps
+            points = (x0 + (x1 - x0) * a, y0 + (y1 - y0) * a, x0 + (x1 - x0) * b, y0 + (y1 - y0) * b)
+            self.draw.line(points, fill=self.grid_color, width=2)
+
+    def marker(self, kind: str, x: float, y: float, r: float, color: tuple[int, int, int]) -> None:
+        box = (x - r, y - r, x + r, y + r)
+        if kind == "dot":
+            self.draw.ellipse(box, fill=color)
+        elif kind == "square":
+            self.draw.rectangle(box, fill=color)
+        elif kind == "triangle":
+            self.draw.polygon([(x - r, y + r), (x + r, y + r), (x, y - r)], fill=color)
+        elif kind == "ring":
+            self.draw.ellipse(box, outline=color, width=4)
+        elif kind == "cross":
+            self.draw.line((x - r, y - r, x + r, y + r), fill=color, width=4)
+            self.draw.line((x - r, y + r, x + r, y - r), fill=color, width=4)

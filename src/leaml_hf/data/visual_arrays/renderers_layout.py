@@ -1,0 +1,42 @@
+"""Draws layout scenes."""
+
+import math
+
+from .canvas import FULL, Box, Canvas
+from .scenes import Scene
+
+
+def polygon(shape: str, box: Box) -> list[tuple[float, float]]:
+    """Corners of a shape inscribed in `box`."""
+    x0, y0, x1, y1 = box
+    cx, cy, r = (x0 + x1) / 2, (y0 + y1) / 2, (x1 - x0) / 2
+    if shape == "square":
+        return [(x0, y0), (x1, y0), (x1, y1), (x0, y1)]
+    if shape == "cross":
+        a, b = r / 3, r
+        offsets = [(-a, -b), (a, -b), (a, -a), (b, -a), (b, a), (a, a), (a, b), (-a, b), (-a, a), (-b, a), (-b, -a),
+                   (-a, -a)]  # fmt: skip
+        return [(cx + dx, cy + dy) for dx, dy in offsets]
+    corners = {"triangle": 3, "diamond": 4, "hexagon": 6, "star": 10}[shape]
+    radii = [r if shape != "star" or k % 2 == 0 else 0.42 * r for k in range(corners)]
+    turns = [2 * math.pi * k / corners - math.pi / 2 for k in range(corners)]
+    return [(cx + q * math.cos(t), cy + q * math.sin(t)) for q, t in zip(radii, turns, strict=True)]
+
+
+def draw_layout(canvas: Canvas, scene: Scene) -> None:
+    if canvas.conventions.hatch and canvas.rng.random() < 0.5:
+        for y in range(0, FULL, 28):
+            canvas.draw.line((0, y, FULL, y), fill=canvas.grid_color, width=2)
+    for i, mark in enumerate(scene.marks):
+        box = tuple(v * FULL for v in mark.box)
+        color = canvas.shade(mark.color)
+        outline = canvas.ink if canvas.outline else None
+        if mark.shape == "circle":
+            canvas.draw.ellipse(box, fill=color, outline=outline, width=3)
+        else:
+            canvas.draw.polygon(polygon(mark.shape, box), fill=color, outline=outline, width=3)
+        canvas.note(i, box)
+        if mark.label:
+            ink, canvas.ink = canvas.ink, (255, 255, 255) if sum(color) < 380 else (0, 0, 0)
+            canvas.text((box[0] + box[2]) / 2, (box[1] + box[3]) / 2, mark.label, "mm", canvas.font_size + 4)
+            canvas.ink = ink
