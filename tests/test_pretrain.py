@@ -147,3 +147,11 @@ class TestBridge:
         changed = {name.split(".")[0] for name, p in base.named_parameters() if not torch.equal(p, before[name])}
         assert changed == moved
         assert json.loads((tmp_path / "bridge_log.jsonl").read_text().splitlines()[-1])["step"] == 2
+
+    def test_a_new_bridge_is_opened_and_a_trained_one_is_taken_as_it_is(self, base, tokenizer, tmp_path) -> None:
+        processor = LeamlProcessor.from_backbones(tokenizer, max_question_tokens=32)
+        options = {"batch_size": 1, "peak_rate": 0.0, "vision_rate": 0.0, "save_every": 1, "evaluate_every": 99}
+        base.bridge["3"].open_gate(0.3)
+        pretrain_bridge(base, processor, DenseHeads(WIDTH), tmp_path, 9, **options, stop_after=1)
+        opened = [base.bridge[name].alpha.tanh().mean().item() for name in ("2", "3")]
+        assert opened == pytest.approx([0.75, 0.3], abs=1e-5)

@@ -270,7 +270,9 @@ def _parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--output", required=True, help="folder for checkpoints and the base")
     pretrain.add_argument("--pictures", type=_integer(1), default=256_000, help="pictures for the vision half")
     pretrain.add_argument("--rows", type=_integer(1), default=48_000, help="questions for the bridge")
-    pretrain.add_argument("--start", metavar="MODEL", help="a base whose vision half and resampler to go on from")
+    pretrain.add_argument(
+        "--start", metavar="MODEL", help="a base whose vision half, resampler and bridge to go on from"
+    )
 
     inspect = command("inspect", _inspect, _print_inspect, "Parameters added, adapted layers and base of a model.",
                       "leaml inspect reference")  # fmt: skip

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import ResNetModel
 
+from ..adapters import load_tensors
 from ..backbones import SMOLLM2, load_text_backbone, load_tokenizer
 from ..data.visual_arrays.scenes import QUESTIONS_PER_SCENE
 from ..modeling_leaml import LeamlForVisualQA
@@ -30,7 +31,7 @@ def pretrain_base(output: Path, pictures: int, rows: int, start: str | None = No
         output (`Path`): for checkpoints, logs and, in `base/`, the base.
         pictures (`int`): pictures that the vision half sees.
         rows (`int`): questions that the bridge sees.
-        start (`str`, *optional*): a base whose vision half and resampler are trained on, instead of new ones.
+        start (`str`, *optional*): a base whose vision half, resampler and bridge are trained on, instead of new ones.
 
     Returns:
         `dict`: `output`, `pictures`, `rows` and held-out accuracy per task and program.
@@ -38,8 +39,8 @@ def pretrain_base(output: Path, pictures: int, rows: int, start: str | None = No
     text, _ = load_text_backbone(SMOLLM2)
     tokenizer = load_tokenizer(SMOLLM2)
     words = text.get_input_embeddings().weight.detach()
-    given = None if start is None else tower_weights(LeamlForVisualQA.from_pretrained(start, text=text))
-    reading = READING_BATCHES if given is None else 0
+    base = None if start is None else LeamlForVisualQA.from_pretrained(start, text=text)
+    reading, given = (READING_BATCHES, None) if base is None else (0, tower_weights(base))
     weights = load_file(
         pretrain_tower(output, tokenizer, words, pictures // TOWER_BATCH, reading, TOWER_BATCH, start=given)
     )
@@ -48,6 +49,8 @@ def pretrain_base(output: Path, pictures: int, rows: int, start: str | None = No
         connector_config=connector_config(), bridge_layers=BRIDGE_LAYERS, bridge_dim=256, bridge_heads=4,
         bridge_ffn_dim=512, **{f"resampler_{name.removeprefix('num_')}": value for name, value in RESAMPLER.items()},
     )  # fmt: skip
+    if base is not None:
+        load_tensors(model.bridge.state_dict(), base.bridge.state_dict(), "The given base's bridge")
     processor = LeamlProcessor.from_backbones(tokenizer, max_question_tokens=RESAMPLER["max_tokens"])
     dense = DenseHeads(WIDTH)
     modules = {name: getattr(model, part) for part, name in KEPT_PARTS.items()} | {"dense": dense}

@@ -61,7 +61,8 @@ def pretrain_bridge(
     vision = nn.ModuleDict({part: getattr(model, part) for part in lower} | {"dense": dense})
     trained = nn.ModuleDict({"bridge": model.bridge, **vision}).requires_grad_(True)
     for layer in model.bridge.values():
-        layer.open_gate(GATE)
+        if not layer.alpha.any():  # a new one
+            layer.open_gate(GATE)
     groups = [{"params": list(part.parameters())} for part in (model.bridge, vision)]
     optimizer = torch.optim.AdamW(groups, weight_decay=0.02, betas=(0.9, 0.98))
     cache = FrozenCache(model, processor)
