@@ -18,11 +18,15 @@ from PIL import ImageDraw
 
 from leaml_hf import LeamlInputError
 from leaml_hf.data.visual_arrays import draw_scene, iter_rows, load_visual_arrays
-from leaml_hf.data.visual_arrays.conventions import COLOR_NAMES
+from leaml_hf.data.visual_arrays.builder import ask_scene
+from leaml_hf.data.visual_arrays.canvas import FULL, Canvas
+from leaml_hf.data.visual_arrays.conventions import COLOR_NAMES, VARIANTS, Noise
+from leaml_hf.data.visual_arrays.noise import clutter, sense
 from leaml_hf.data.visual_arrays.programs import PROGRAMS, ask
-from leaml_hf.data.visual_arrays.renderers import render_page
+from leaml_hf.data.visual_arrays.renderers import DRAW, render_page
 from leaml_hf.data.visual_arrays.sampling import sample_scene
 from leaml_hf.data.visual_arrays.scenes import COMPONENTS, SHAPES, TASKS, Mark, Scene, rng_for
+from leaml_hf.data.visual_arrays.subjects import SUBJECTS
 from leaml_hf.data.visual_arrays.targets import (
     ATTRIBUTES,
     CHARACTERS,
@@ -36,7 +40,7 @@ from leaml_hf.data.visual_arrays.targets import (
     token_targets,
 )
 from leaml_hf.data.visual_arrays.wording import Question
-from leaml_hf.data.visual_arrays.words import sample_words
+from leaml_hf.data.visual_arrays.words import FREE_WORDS, ORDERED_WORDS, sample_words
 
 SRC = Path(__file__).resolve().parents[1] / "src"
 SIDE = 14
@@ -279,7 +283,7 @@ CHECKS = {"chart": answer_chart, "layout": answer_layout, "diagram": answer_diag
 
 class TestRows:
     @pytest.mark.parametrize("task", TASKS)
-    @pytest.mark.parametrize("variant", ["base", "style"])
+    @pytest.mark.parametrize("variant", VARIANTS)
     def test_a_row_depends_on_its_number_alone(self, task, variant):
         rows = list(iter_rows(task, variant, "train", 0, 24, seed=3))
         assert digest(iter_rows(task, variant, "train", 5, 19, seed=3)) == digest(rows[5:19])
@@ -294,14 +298,37 @@ class TestRows:
         other = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=True)
         assert other.stdout.strip() == digest(iter_rows("chart", "style", "test", 0, 40, seed=1))
 
+    @pytest.mark.parametrize("variant", [name for name in VARIANTS if name != "base"])
     @pytest.mark.parametrize("task", TASKS)
-    def test_variants_share_content_and_differ_in_the_picture(self, task):
-        shared = ("question", "answer", "program", "set_size", "distractors", "complexity", "kind")
-        rows = zip(iter_rows(task, "base", "test", 0, 64), iter_rows(task, "style", "test", 0, 64), strict=True)
-        for base, style in rows:
-            assert all(base[key] == style[key] for key in shared)
-            assert base["image"].tobytes() != style["image"].tobytes()
-            assert (base["shift_factors"], len(style["shift_factors"])) == ([], 5)
+    def test_variants_share_content_and_differ_in_the_picture(self, task, variant):
+        shared = ["program", "set_size", "distractors", "complexity", "kind"]
+        shared += ["question", "answer"] if variant != "content" else []
+        rows = zip(iter_rows(task, "base", "test", 0, 64), iter_rows(task, variant, "test", 0, 64), strict=True)
+        for base, other in rows:
+            assert all(base[key] == other[key] for key in shared)
+            assert base["image"].tobytes() != other["image"].tobytes()
+            assert base["shift_factors"] == [] and len(other["shift_factors"]) >= 2
+            assert all(0 < strength <= 1 for strength in other["shift_strengths"])
+
+    @pytest.mark.parametrize("task", TASKS)
+    def test_content_changes_names_and_nothing_else(self, task):
+        renamed = 0
+        for index in range(40):
+            base, told = (ask_scene(task, "test", index, variant=variant) for variant in ("base", "content"))
+            names = dict(zip((m.label for m in base[0].marks), (m.label for m in told[0].marks), strict=True))
+            assert len(set(names.values())) == len(names)
+            renamed += any(old != new for old, new in names.items())
+            for one, other in zip(base[1], told[1], strict=True):
+                assert names.get(one.answer, one.answer) == other.answer
+                assert one.relevant == other.relevant
+        assert renamed > 10
+
+    def test_other_subjects_have_words_of_their_own(self):
+        common = {word for words in (*ORDERED_WORDS.values(), *FREE_WORDS.values()) for word in words}
+        for name, terms in SUBJECTS.items():
+            assert len(terms) == len(set(terms)) >= 20, name
+            assert not common & set(terms), name
+            assert max(map(len, terms)) <= 12
 
     def test_splits_tasks_and_seeds_differ(self):
         cells = [(split, seed) for split in ("train", "validation", "test") for seed in (0, 1)]
@@ -377,12 +404,15 @@ class TestAnswers:
 
 
 class TestBoxes:
-    @pytest.mark.parametrize(("task", "variant"), [("chart", "base"), ("chart", "style"), ("layout", "base")])
+    @pytest.mark.parametrize(
+        ("task", "variant"), [("chart", "base"), ("chart", "annotation"), ("layout", "base"), ("diagram", "base")]
+    )
     def test_covering_what_decides_an_answer_changes_the_picture(self, task, variant):
         for row in iter_rows(task, variant, "test", 0, 240):
             boxes = np.array(row["relevant_boxes"]).reshape(-1, 4)
             if len(boxes) == 0:
-                assert (row["program"], row["answer"]) in (("count_shape", "0"), ("has_color", "no"))
+                assert (row["program"], row["answer"]) in (
+                    ("count_shape", "0"), ("has_color", "no"), ("count_component", "0"))  # fmt: skip
                 continue
             assert boxes.min() >= 0
             assert boxes.max() <= 1
@@ -399,6 +429,38 @@ class TestBoxes:
                 heights = [part[0][3] - part[0][1] for part in drawing.parts]
                 values = np.array([m.value for m in scene.marks])
                 assert np.allclose(np.array(heights) / heights[0], values / values[0], rtol=0.02)
+
+
+class TestNoise:
+    def test_patches_leave_characters_and_the_ends_of_marks(self):
+        noise = Noise(patches=(6, 6), scribbles=(0, 0), strangers=(0, 0))
+        patched = 0
+        for index in range(30):
+            scene = sample_scene("chart", "train", index)
+            rng = np.random.default_rng(index)
+            canvas = Canvas(VARIANTS["base"], rng, len(scene.marks))
+            DRAW[scene.kind](canvas, scene)
+            before = np.array(canvas.image)
+            clutter(canvas, noise, scene)
+            changed = (np.array(canvas.image) != before).any(-1)
+            patched += changed.any()
+            for glyph in canvas.glyphs:
+                x, y = int(glyph.x * FULL), int(glyph.y * FULL)
+                assert not changed[max(0, y - 10) : y + 10, max(0, x - 10) : x + 10].any()
+            if scene.kind in ("bar", "hbar"):
+                for left, top, right, bottom in (part[0] for part in canvas.parts):
+                    for x, y in ((left, top), (right, top), (left, bottom), (right, bottom)):
+                        row, column = (min(int(v * FULL), FULL - 1) for v in (y, x))
+                        assert not changed[row, column]
+        assert patched > 25
+
+    def test_a_poor_camera_changes_values_not_the_picture(self):
+        image = draw_scene("chart", "base", "train", 0)[0].image
+        seen = sense(image, Noise(), np.random.default_rng(0))
+        assert (seen.size, seen.mode) == (image.size, "RGB")
+        one, other = (np.asarray(picture, float).ravel() for picture in (image, seen))
+        assert 2 < np.abs(one - other).mean() < 40
+        assert np.corrcoef(one, other)[0, 1] > 0.9
 
 
 class TestTargets:

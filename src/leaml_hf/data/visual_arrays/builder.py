@@ -10,6 +10,7 @@ from .programs import ask
 from .renderers import render
 from .sampling import sample_scene
 from .scenes import QUESTIONS_PER_SCENE, SPLITS, TASKS, Scene, rng_for
+from .subjects import retell
 from .wording import Question
 
 if TYPE_CHECKING:
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 DOMAINS = ("synthetic",)
 
 
-def ask_scene(task: str, split: str, index: int, seed: int = 0) -> tuple[Scene, list[Question]]:
-    """Content of picture `index` and its questions, the same in every variant."""
+def ask_scene(task: str, split: str, index: int, seed: int = 0, variant: str = "base") -> tuple[Scene, list[Question]]:
+    """Content of picture `index` and its questions: the same in every variant, but for the names in `content`."""
     scene = sample_scene(task, split, index, seed)
+    if variant == "content":
+        scene = retell(scene, rng_for(seed, task, split, index, 3))
     return scene, ask(scene, rng_for(seed, task, split, index, 1), QUESTIONS_PER_SCENE)
 
 
@@ -28,7 +31,7 @@ def draw_scene(
     task: str, variant: str, split: str, index: int, seed: int = 0
 ) -> tuple[Drawing, Scene, list[Question]]:
     """Picture `index` as drawn in a variant, its content and its questions."""
-    scene, questions = ask_scene(task, split, index, seed)
+    scene, questions = ask_scene(task, split, index, seed, variant)
     drawing = render(scene, variant, rng_for(seed, task, split, index, 2, list(VARIANTS).index(variant)))
     return drawing, scene, questions
 
@@ -104,8 +107,8 @@ def load_visual_arrays(
 
     Args:
         task (`str`, *optional*, defaults to `"chart"`): "chart", "layout" or "diagram".
-        variant (`str`, *optional*, defaults to `"base"`): "base" or "style"; content, questions and answers of row i
-            are the same in all variants.
+        variant (`str`, *optional*, defaults to `"base"`): one of `VARIANTS`; content, questions and answers of row i
+            are the same in all variants, but for the names in "content".
         domain (`str`, *optional*, defaults to `"synthetic"`): only "synthetic" so far.
         split (`str`, *optional*, defaults to `"train"`): "train", "validation" or "test"; no picture is in two splits.
         num_rows (`int`, *optional*, defaults to 1000): rows; 8 questions share a picture.

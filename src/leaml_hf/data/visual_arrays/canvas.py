@@ -169,14 +169,38 @@ class Canvas:
             x = FULL - self.legend_width(marks) - 4 if place == "right" else 6
             y = max(30, (FULL - row * len(marks)) / 2)
             spots = [(x, y + i * row) for i in range(len(marks))]
+            if self.conventions.legend_headings:
+                heading = self.choice(self.conventions.legend_headings)
+                self.text(x, y - 4, heading, "lb", size)
+                frame = (x - 4, y - size - 8, x + self.legend_width(marks) - 2, y + row * len(marks) + 2)
+                self.draw.rectangle(frame, outline=self.ink, width=2)
         else:
             wrapped, rows = self.legend_rows(marks)
             y = 40 if place == "top" else FULL - rows * row - 4
             spots = [(x, y + line * row) for x, line in wrapped]
+        kind = self.choice(self.conventions.swatches)
         for i, (x, y) in enumerate(spots):
             swatch = (x, y + 3, x + size - 4, y + size - 1)
-            self.fill_box(swatch, colors[i])
+            self._swatch(kind, swatch, colors[i])
             self.note(i, swatch, self.text(x + size + 2, y + size / 2 + 1, marks[i].label, "lm", size))
+
+    def _swatch(self, kind: str, box: Box, color: tuple[int, int, int]) -> None:
+        if kind == "square":
+            self.fill_box(box, color)
+        elif kind == "disc":
+            self.draw.ellipse(box, fill=color, outline=self.ink if self.outline else None, width=2)
+        else:
+            middle = (box[1] + box[3]) / 2
+            self.draw.line((box[0], middle, box[2], middle), fill=color, width=6)
+
+    def tag(self, box: Box, text: str, size: int) -> Box:
+        """Writes a name on a tag at the upper edge of a box; returns the tag's box."""
+        width, middle = self.text_width(text, size) + 8, (box[0] + box[2]) / 2
+        half = 0.6 * size
+        place = (middle - width / 2, box[1] - half, middle + width / 2, box[1] + half)
+        self.draw.rounded_rectangle(place, radius=5, fill=self.ground, outline=self.ink, width=2)
+        self.text(middle, box[1], text, "mm", size)
+        return place
 
     def plot_area(self, left: float, right: float, top: float, bottom: float) -> None:
         """Margins in pixels around the plot; draws its ground."""
@@ -197,14 +221,17 @@ class Canvas:
         if self.rng.random() >= self.conventions.axis_titles:
             return 0.0
         text = self.choice(TITLE_WORDS)
+        if self.conventions.units:
+            text = f"{text} ({self.choice(self.conventions.units)})"
         if vertical:
             self.text(margin["left"] - 6, FULL / 2, text, "lm", angle=90)
         else:
             self.text(FULL / 2, FULL - margin["bottom"] + 10, text, "mb")
         return self.font_size + 4
 
-    def value_axis(self, scene: Scene, vertical: bool) -> None:
-        """Ticks with numbers, grid lines and spines; `vertical` when values rise upwards."""
+    def value_axis(self, scene: Scene, vertical: bool, mirrored: bool = False) -> None:
+        """Ticks with numbers, grid lines and spines; values rise upwards (`vertical`), to the right, or to the left
+        (`mirrored`)."""
         x0, y0, x1, y1 = self.area
         c = self.conventions
         opposite = bool(self.rng.random() < c.value_axis_opposite)
@@ -219,7 +246,7 @@ class Canvas:
                 self.text(x1 + 6 if opposite else x0 - 6, y, scene.tick_text(tick), "lm" if opposite else "rm")
                 line = (x0, y, x1, y)
             else:
-                x = x0 + (x1 - x0) * tick / scene.reach
+                x = x1 - (x1 - x0) * tick / scene.reach if mirrored else x0 + (x1 - x0) * tick / scene.reach
                 if tick % (scene.every * crowded) == 0:
                     self.text(x, y0 - 4 if opposite else y1 + 4, scene.tick_text(tick), "mb" if opposite else "mt")
                 line = (x, y0, x, y1)
@@ -227,6 +254,15 @@ class Canvas:
                 self.draw.line(line, fill=self.grid_color, width=2)
             elif grid in ("dashed", "dotted"):
                 self._broken_line(line, 10 if grid == "dashed" else 3)
+        if c.minor_ticks:
+            for tick in np.arange(0, scene.reach, scene.every / 4):
+                along = tick / scene.reach
+                if vertical:
+                    x, y = (x1 if opposite else x0), y1 - (y1 - y0) * along
+                    self.draw.line((x - 4, y, x + 4, y), fill=self.ink, width=2)
+                else:
+                    x, y = (x1 - (x1 - x0) * along if mirrored else x0 + (x1 - x0) * along), y0 if opposite else y1
+                    self.draw.line((x, y - 4, x, y + 4), fill=self.ink, width=2)
         if spines == "box":
             self.draw.rectangle(self.area, outline=self.ink, width=2)
         elif spines in ("left-bottom", "arrows", "bottom"):

@@ -1,10 +1,11 @@
 """What a drawing may look like: colours, fonts, words and layout habits, one `Conventions` per variant.
 
 The `base` variant is broad on purpose (a base model trained on one style cannot be adapted); `style` draws the same
-content with palettes, fonts, grounds and legends that `base` never uses.
+content with palettes, fonts, grounds and legends that `base` never uses. `content` looks like `base` and tells of
+other subjects; `noise` is `base` seen badly; `annotation` keeps colours and fonts and changes how things are labelled.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 # Colour name -> anchor colours (RGB). Base draws jittered shades around the first list, style around the second.
@@ -58,6 +59,30 @@ def font_path(family: str) -> str:
 
 
 @dataclass(frozen=True)
+class Noise:
+    """
+    How much is laid over a picture; each range is drawn from uniformly.
+
+    Attributes:
+        patches (`tuple[int, int]`): opaque patches.
+        scribbles (`tuple[int, int]`): thin lines and rings.
+        strangers (`tuple[int, int]`): names that belong to no mark.
+        capitals (`float`): rate of pictures whose names are written in capitals, other than in the question.
+        sigma (`tuple[float, float]`): standard deviation of the sensor noise, in grey levels of 0 to 255.
+        blur (`tuple[float, float]`): radius of a Gaussian blur, in pixels.
+        quality (`tuple[int, int]`): of the JPEG coding that the picture has gone through.
+    """
+
+    patches: tuple[int, int] = (1, 3)
+    scribbles: tuple[int, int] = (2, 5)
+    strangers: tuple[int, int] = (1, 2)
+    capitals: float = 0.5
+    sigma: tuple[float, float] = (5.0, 14.0)
+    blur: tuple[float, float] = (0.0, 0.6)
+    quality: tuple[int, int] = (35, 75)
+
+
+@dataclass(frozen=True)
 class Conventions:
     """The drawing habits that one variant draws from; every list is sampled uniformly, every rate is in [0, 1]."""
 
@@ -78,20 +103,29 @@ class Conventions:
     outline: float = 0.4
     markers: tuple[str, ...] = ("dot", "none", "square")
     font_sizes: tuple[int, int] = (18, 28)  # at 448 pixels; half of that in the picture
+    mirrored: float = 0.0  # rate of horizontal bars that grow from the right
+    minor_ticks: bool = False
+    units: tuple[str, ...] = ()  # written behind the titles of axes
+    legend_headings: tuple[str, ...] = ()
+    swatches: tuple[str, ...] = ("square",)
+    tags: bool = False  # names of nodes and shapes on tags at their upper edge, not inside
+    frame: bool = False  # numbered edges around shapes
+    noise: Noise | None = None
     factors: dict[str, float] = field(default_factory=dict)  # what shifts against base, with strength in [0, 1]
 
 
+_BASE = Conventions(
+    shades=BASE_SHADES,
+    shade_jitter=18,
+    fonts=BASE_FONTS,
+    grounds=((255, 255, 255),) * 5 + ((250, 248, 240), (240, 244, 250), (236, 236, 236), (32, 34, 40)),
+    plot_grounds=(None, None, None, (234, 234, 242), (246, 246, 246)),
+    legend_places=("right", "top"),
+    spines=("left-bottom", "box", "none"),
+    grids=("none", "value", "both"),
+)
 VARIANTS: dict[str, Conventions] = {
-    "base": Conventions(
-        shades=BASE_SHADES,
-        shade_jitter=18,
-        fonts=BASE_FONTS,
-        grounds=((255, 255, 255),) * 5 + ((250, 248, 240), (240, 244, 250), (236, 236, 236), (32, 34, 40)),
-        plot_grounds=(None, None, None, (234, 234, 242), (246, 246, 246)),
-        legend_places=("right", "top"),
-        spines=("left-bottom", "box", "none"),
-        grids=("none", "value", "both"),
-    ),
+    "base": _BASE,
     "style": Conventions(
         shades=STYLE_SHADES,
         shade_jitter=6,
@@ -108,5 +142,22 @@ VARIANTS: dict[str, Conventions] = {
         markers=("triangle", "ring", "cross"),
         font_sizes=(22, 29),
         factors={"palette": 1.0, "font": 1.0, "ground": 1.0, "legend": 1.0, "axis": 0.7},
+    ),
+    "content": replace(_BASE, factors={"subject": 1.0, "terms": 0.7}),
+    "noise": replace(_BASE, noise=Noise(), factors={"occlusion": 0.3, "clutter": 0.5, "labels": 0.5, "sensor": 0.5}),
+    "annotation": replace(
+        _BASE,
+        upward_names=0.4,
+        slanted_names=0.5,
+        axis_titles=1.0,
+        value_axis_opposite=0.5,
+        mirrored=0.6,
+        minor_ticks=True,
+        units=("kg", "km", "%", "USD", "mm", "hours", "kWh", "per head"),
+        legend_headings=("Key", "Legend", "Series", "Groups"),
+        swatches=("disc", "stroke"),
+        tags=True,
+        frame=True,
+        factors={"labels": 1.0, "scale": 0.5, "units": 1.0, "frame": 0.6},
     ),
 }

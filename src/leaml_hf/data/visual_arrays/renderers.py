@@ -1,18 +1,20 @@
 """Draws a `Scene` by one variant's conventions: a 224 x 224 picture and, for each mark, the boxes of its parts."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
 from .canvas import FULL, SCALE, Canvas, Drawing, text_mask
 from .conventions import VARIANTS
+from .noise import clutter, sense
 from .renderers_chart import draw_bars, draw_pie, draw_series
 from .renderers_diagram import draw_circuit, draw_graph
 from .renderers_layout import draw_layout
 from .scenes import Scene
 from .words import sample_words
 
-_DRAW = {"bar": draw_bars, "hbar": draw_bars, "line": draw_series, "scatter": draw_series, "pie": draw_pie,
+DRAW = {"bar": draw_bars, "hbar": draw_bars, "line": draw_series, "scatter": draw_series, "pie": draw_pie,
          "flow": draw_graph, "tree": draw_graph, "states": draw_graph, "food_web": draw_graph, "circuit": draw_circuit,
          "layout": draw_layout}  # fmt: skip
 
@@ -28,9 +30,20 @@ def render(scene: Scene, variant: str, rng: np.random.Generator) -> Drawing:
     Returns:
         `Drawing`.
     """
+    noise = VARIANTS[variant].noise
     canvas = Canvas(VARIANTS[variant], rng, len(scene.marks))
-    _DRAW[scene.kind](canvas, scene)
-    return Drawing(canvas.image.reduce(SCALE), canvas.parts, canvas.glyphs)
+    shown = _in_capitals(scene) if noise and rng.random() < noise.capitals else scene
+    DRAW[scene.kind](canvas, shown)
+    if noise:
+        clutter(canvas, noise, scene)
+    image = canvas.image.reduce(SCALE)
+    return Drawing(sense(image, noise, rng) if noise else image, canvas.parts, canvas.glyphs)
+
+
+def _in_capitals(scene: Scene) -> Scene:
+    """The same scene with its names in capitals, other than the questions have them."""
+    marks = [replace(mark, label=mark.label.upper()) for mark in scene.marks]
+    return replace(scene, marks=marks, x_labels=tuple(label.upper() for label in scene.x_labels))
 
 
 def render_page(variant: str, rng: np.random.Generator, tries: int = 60) -> tuple[Drawing, list[str]]:

@@ -33,6 +33,7 @@ def draw_bars(canvas: Canvas, scene: Scene) -> None:
     opposite_room = number if canvas.conventions.value_axis_opposite else 0
     title = canvas.axis_title(vertical, margin)
     angle = _names_angle(canvas, words, (FULL - number - opposite_room - title) / len(marks)) if vertical else 0
+    mirrored = not vertical and canvas.rng.random() < canvas.conventions.mirrored
     if vertical:
         below = {0: 2 * canvas.font_size, 45: 0.71 * (words + canvas.font_size), 90: words}[angle]
         above = canvas.font_size if scene.show_values else 0
@@ -41,9 +42,11 @@ def draw_bars(canvas: Canvas, scene: Scene) -> None:
     else:
         top = margin["top"] + (canvas.font_size if opposite_room else 0)
         end = max(number, canvas.text_width(max(map(scene.value_text, marks), key=len)) if scene.show_values else 0)
-        canvas.plot_area(margin["left"] + (8 if place else words), margin["right"] + end, top,
+        sides = (8 if place else words, end)
+        before, behind = sides[::-1] if mirrored else sides
+        canvas.plot_area(margin["left"] + before, margin["right"] + behind, top,
                          margin["bottom"] + canvas.font_size + 8 + title)  # fmt: skip
-    canvas.value_axis(scene, vertical)
+    canvas.value_axis(scene, vertical, mirrored)
     x0, y0, x1, y1 = canvas.area
     slot = ((x1 - x0) if vertical else (y1 - y0)) / len(marks)
     width = slot * canvas.rng.uniform(0.5, 0.92)
@@ -53,6 +56,8 @@ def draw_bars(canvas: Canvas, scene: Scene) -> None:
         reach = mark.value / scene.reach
         if vertical:
             box = (x0 + centre - width / 2, y1 - (y1 - y0) * reach, x0 + centre + width / 2, y1)
+        elif mirrored:
+            box = (x1 - (x1 - x0) * reach, y0 + centre - width / 2, x1, y0 + centre + width / 2)
         else:
             box = (x0, y0 + centre - width / 2, x0 + (x1 - x0) * reach, y0 + centre + width / 2)
         canvas.fill_box(box, colors[i])
@@ -65,11 +70,16 @@ def draw_bars(canvas: Canvas, scene: Scene) -> None:
             elif vertical:
                 low = canvas.font_size * 0.95 if crowded and i % 2 else 0  # long names stand in two rows
                 canvas.note(i, canvas.text(x0 + centre, y1 + 2 + low, mark.label, "mt"))
+            elif mirrored:
+                canvas.note(i, canvas.text(x1 + 6, y0 + centre, mark.label, "lm"))
             else:
                 canvas.note(i, canvas.text(x0 - 6, y0 + centre, mark.label, "rm"))
         if scene.show_values:
             text = scene.value_text(mark)
-            spot = (x0 + centre, box[1] - 2, text, "mb") if vertical else (box[2] + 4, y0 + centre, text, "lm")
+            if vertical:
+                spot = (x0 + centre, box[1] - 2, text, "mb")
+            else:
+                spot = (box[0] - 4, y0 + centre, text, "rm") if mirrored else (box[2] + 4, y0 + centre, text, "lm")
             canvas.note(i, canvas.text(*spot))
     if place:
         canvas.legend(marks, colors, place)

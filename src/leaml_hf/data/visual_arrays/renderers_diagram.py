@@ -47,8 +47,12 @@ def _node(canvas: Canvas, mark: Mark, box: Box, color: tuple[int, int, int], siz
     if mark.state == "final":
         inner = tuple(v + d for v, d in zip(box, (7, 7, -7, -7), strict=True))
         draw.ellipse(inner, outline=_ink_on(color), width=3)
+    name = "?" if mark.state == "hidden" else mark.label
+    if canvas.conventions.tags:
+        text = canvas.tag(box, name, size)
+        return (min(box[0], text[0]), text[1], max(box[2], text[2]), box[3])
     ink, canvas.ink = canvas.ink, _ink_on(color)
-    text = canvas.text(*_centre(box), "?" if mark.state == "hidden" else mark.label, "mm", size)
+    text = canvas.text(*_centre(box), name, "mm", size)
     canvas.ink = ink
     return (min(box[0], text[0]), box[1], max(box[2], text[2]), box[3])
 

@@ -27,6 +27,12 @@ def draw_layout(canvas: Canvas, scene: Scene) -> None:
     if canvas.conventions.hatch and canvas.rng.random() < 0.5:
         for y in range(0, FULL, 28):
             canvas.draw.line((0, y, FULL, y), fill=canvas.grid_color, width=2)
+    if canvas.conventions.frame:
+        for k in range(1, 10):
+            spot = FULL * k / 10
+            canvas.draw.line((spot, 0, spot, 8), fill=canvas.ink, width=2)
+            canvas.draw.line((0, spot, 8, spot), fill=canvas.ink, width=2)
+        canvas.draw.rectangle((0, 0, FULL - 1, FULL - 1), outline=canvas.ink, width=3)
     for i, mark in enumerate(scene.marks):
         box = tuple(v * FULL for v in mark.box)
         color = canvas.shade(mark.color)
@@ -36,7 +42,9 @@ def draw_layout(canvas: Canvas, scene: Scene) -> None:
         else:
             canvas.draw.polygon(polygon(mark.shape, box), fill=color, outline=outline, width=3)
         canvas.note(i, box)
-        if mark.label:
+        if mark.label and canvas.conventions.tags:
+            canvas.note(i, canvas.tag(box, mark.label, canvas.font_size))
+        elif mark.label:
             ink, canvas.ink = canvas.ink, (255, 255, 255) if sum(color) < 380 else (0, 0, 0)
             canvas.text((box[0] + box[2]) / 2, (box[1] + box[3]) / 2, mark.label, "mm", canvas.font_size + 4)
             canvas.ink = ink
