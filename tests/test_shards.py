@@ -2,10 +2,23 @@
 
 import datasets
 import pytest
+from huggingface_hub import DatasetCard
+from PIL import Image
 
 from leaml_hf import LeamlInputError
-from leaml_hf.data.shards import MANIFEST, read_manifest, shard_path, verify_shards, write_shards
+from leaml_hf.data.shards import (
+    MANIFEST,
+    cell_of,
+    config_name,
+    read_manifest,
+    shard_path,
+    verify_shards,
+    write_shards,
+)
 from leaml_hf.data.visual_arrays import load_visual_arrays
+from leaml_hf.data.visual_arrays.builder import grid
+from leaml_hf.data.visual_arrays.dataset_builder import VisualArrays
+from leaml_hf.hub.data_card import SHEET, write_data_card
 
 CELL = "visual-arrays:chart/style"
 
@@ -81,3 +94,46 @@ def test_several_cells_share_a_folder(tmp_path):
     for cell in ("chart/base", "layout/style"):
         write_shards(f"visual-arrays:{cell}", tmp_path, {"test": 8}, num_workers=1)
     assert {name.split("/")[1] for name in read_manifest(tmp_path)} == {"chart-base", "layout-style"}
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("published")
+    for cell in ("chart/content", "diagram/noise"):
+        write_shards(f"visual-arrays:{cell}", folder, {"train": 24, "test": 8}, num_workers=1)
+    write_data_card(folder, "org/visual-arrays")
+    return folder
+
+
+class TestCard:
+    def test_a_config_is_loaded_by_its_name(self, published, tmp_path):
+        assert datasets.get_dataset_config_names(str(published)) == ["chart-content", "diagram-noise"]
+        loaded = datasets.load_dataset(str(published), "diagram-noise", cache_dir=str(tmp_path))
+        assert {split: len(rows) for split, rows in loaded.items()} == {"test": 8, "train": 24}
+        streamed = datasets.load_dataset(str(published), "chart-content", split="test", streaming=True)
+        assert next(iter(streamed))["variant"] == "content"
+
+    def test_the_card_tells_sizes_and_shows_every_cell(self, published):
+        card = DatasetCard.load(published / "README.md")
+        assert (card.data.license, card.data.size_categories) == ("apache-2.0", "n<1K")
+        assert card.data.task_categories == ["visual-question-answering"]
+        assert "| chart-content | 8 | 24 |" in card.text
+        with Image.open(published / SHEET) as sheet:
+            assert sheet.height > 2 * 224
+
+    def test_a_folder_without_shards_is_told(self, tmp_path):
+        with pytest.raises(LeamlInputError, match="no finished shards"):
+            write_data_card(tmp_path)
+
+    def test_every_cell_has_a_config_name(self):
+        assert [cell_of(config_name("visual-arrays:" + "/".join(cell))) for cell in grid()] == grid()
+
+
+def test_the_builder_draws_the_same_rows(tmp_path):
+    builder = VisualArrays(config_name="layout-style", num_rows=24, cache_dir=str(tmp_path))
+    builder.download_and_prepare()
+    drawn = load_visual_arrays("layout", "style", split="test", num_rows=24)
+    for row, other in zip(builder.as_dataset("test"), drawn, strict=True):
+        assert row.pop("image").tobytes() == other.pop("image").tobytes()
+        assert row == other
+    assert next(iter(builder.as_streaming_dataset("train")))["variant"] == "style"

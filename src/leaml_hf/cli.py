@@ -148,12 +148,25 @@ def _generate(args: argparse.Namespace) -> dict[str, Any]:
         folder = build_real_charts(Path(args.output), seed=args.seed, progress=not args.quiet)
         return {"output": str(folder)}
     if args.format == "parquet":
-        from .data.shards import verify_shards, write_shards
-
-        rows = dict.fromkeys(("train", "validation", "test"), args.rows)
-        out = write_shards(args.data, args.output, rows, args.seed, progress=not args.quiet)
-        return {**out, "verified": verify_shards(args.output)}
+        return _generate_shards(args)
     return {"output": str(write_folder(args.data, Path(args.output), args.rows, args.seed))}
+
+
+def _generate_shards(args: argparse.Namespace) -> dict[str, Any]:
+    """One cell, or with `visual-arrays` all of them, and the card."""
+    from .data.shards import verify_shards, write_shards
+    from .data.sources import VISUAL_ARRAYS
+    from .data.visual_arrays.builder import grid
+    from .hub.data_card import write_data_card
+
+    whole = args.data == VISUAL_ARRAYS.rstrip(":")
+    cells = [VISUAL_ARRAYS + "/".join(cell) for cell in grid()] if whole else [args.data]
+    rows = dict.fromkeys(("train", "validation", "test"), args.rows)
+    outs = [write_shards(cell, args.output, rows, args.seed, progress=not args.quiet) for cell in cells]
+    totals = {key: sum(out[key] for out in outs) for key in ("rows", "shards", "written", "bytes")}
+    card = write_data_card(args.output)
+    return {"output": args.output, "configs": len(outs), **totals, "verified": verify_shards(args.output),
+            "card": str(card)}  # fmt: skip
 
 
 def _pretrain(args: argparse.Namespace) -> dict[str, Any]:
@@ -258,7 +271,9 @@ def _parser() -> argparse.ArgumentParser:
 
     generate = command("generate", _generate, _print_pairs, "Write a drawn data set.",
                        "leaml generate visual-arrays:chart/style --rows 800 --output out/chart-style")  # fmt: skip
-    generate.add_argument("data", help="real-charts, or visual-arrays:task/variant/domain")
+    generate.add_argument(
+        "data", help="real-charts, visual-arrays:task/variant/domain, or (parquet) visual-arrays for every cell"
+    )
     generate.add_argument("--rows", type=_integer(1), default=800, help="rows a split (default 800)")
     generate.add_argument("--format", choices=("imagefolder", "parquet"), default="imagefolder",
                           help="imagefolder (default), or parquet: shards that a killed run goes on with")  # fmt: skip

@@ -26,6 +26,12 @@ def config_name(spec: str) -> str:
     return f"{task}-{variant}" + ("" if domain == "synthetic" else f"-{domain}")
 
 
+def cell_of(config: str) -> tuple[str, str, str]:
+    """Task, variant and domain of a `config_name`."""
+    task, variant, *domain = config.split("-")
+    return task, variant, domain[0] if domain else "synthetic"
+
+
 def shard_path(config: str, split: str, shard: int, shards: int) -> str:
     """Where a shard lies below the output folder, as data sets on the Hub have it."""
     return f"data/{config}/{split}-{shard:05d}-of-{shards:05d}.parquet"

@@ -59,6 +59,11 @@ def _row(task: str, variant: str, split: str, seed: int, index: int, slot: int, 
     }
 
 
+def grid() -> list[tuple[str, str, str]]:
+    """All cells: task, variant and domain."""
+    return [(task, variant, domain) for task in TASKS for variant in VARIANTS for domain in DOMAINS]
+
+
 def check_cell(task: str, variant: str, domain: str, split: str) -> None:
     """Raises `LeamlInputError` with the choices where a cell of the grid does not exist."""
     for name, value, choices in (("task", task, TASKS), ("variant", variant, tuple(VARIANTS)),
