@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.setup-done
 
-.PHONY: setup quickstart test test-slow lint base
+.PHONY: setup quickstart test test-slow lint base bench
 
 setup: $(SETUP)
 
@@ -30,3 +30,7 @@ lint: $(SETUP)
 # Trains leaml-smol anew (about two hours on 2 cores); goes on where a killed run stopped
 base: $(SETUP)
 	$(BIN)/leaml pretrain --output out/leaml-smol
+
+# Charts a second against matplotlib
+bench: $(SETUP)
+	$(BIN)/python benchmarks/draw_charts.py
