@@ -7,7 +7,7 @@ import contextlib
 import math
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import pairwise
+from itertools import accumulate
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -49,21 +49,37 @@ def _font(family: str, size: int) -> ImageFont.FreeTypeFont:
     return font
 
 
-@lru_cache(maxsize=20_000)
-def text_mask(family: str, size: int, text: str) -> Image.Image:
+@cache
+def _glyph(family: str, size: int, char: str) -> tuple[Image.Image, int, float]:
+    """A character's bitmap, where it begins right of the pen, and how far the pen moves, in pixels."""
     font = _font(family, size)
-    left, _, right, _ = font.getbbox(text)
+    left, _, right, _ = font.getbbox(char)
     ascent, descent = font.getmetrics()
     mask = Image.new("L", (max(1, right - left), ascent + descent))
-    ImageDraw.Draw(mask).text((-left, 0), text, fill=255, font=font)
-    return mask
+    ImageDraw.Draw(mask).text((-left, 0), char, fill=255, font=font)
+    return mask, left, font.getlength(char)
 
 
 @lru_cache(maxsize=20_000)
-def _glyph_centres(family: str, size: int, text: str) -> tuple[float, ...]:
-    font = _font(family, size)
-    ends = [font.getlength(text[:i]) for i in range(len(text) + 1)]
-    return tuple((a + b) / 2 for a, b in pairwise(ends))
+def _set_text(family: str, size: int, text: str) -> tuple[tuple[float, ...], int]:
+    """Where the pen stands at each character, from the left edge of the text's bitmap, and the bitmap's width."""
+    if not text:
+        return (), 1
+    glyphs = [_glyph(family, size, char) for char in text]
+    pens = list(accumulate((advance for *_, advance in glyphs), initial=-float(glyphs[0][1])))
+    right = max(round(pen + left) + mask.width for pen, (mask, left, _) in zip(pens, glyphs, strict=False))
+    return tuple(pens[:-1]), max(1, right)
+
+
+@lru_cache(maxsize=20_000)
+def text_mask(family: str, size: int, text: str) -> Image.Image:
+    """A text's bitmap, put together from those of its characters: names are many, characters few."""
+    pens, width = _set_text(family, size, text)
+    mask = Image.new("L", (width, sum(_font(family, size).getmetrics())))
+    for pen, char in zip(pens, text, strict=True):
+        glyph, left, _ = _glyph(family, size, char)
+        mask.paste(255, (round(pen + left), 0), glyph)
+    return mask
 
 
 class Canvas:
@@ -111,14 +127,14 @@ class Canvas:
         top = min(max(1, top), FULL - mask.height - 1)
         self.image.paste(self.ink, (int(left), int(top)), mask)
         turn = math.radians(angle)
-        for char, along in zip(text, _glyph_centres(self.family, size, text), strict=True):
-            away = along - flat.width / 2  # of the middle of the text
+        for char, pen in zip(text, _set_text(self.family, size, text)[0], strict=True):
+            away = pen + _glyph(self.family, size, char)[2] / 2 - flat.width / 2  # of the middle of the text
             across, down = left + mask.width / 2 + away * math.cos(turn), top + mask.height / 2 - away * math.sin(turn)
             self.glyphs.append(Glyph(char, across / FULL, down / FULL, angle == 90))
         return left, top, left + mask.width, top + mask.height
 
     def text_width(self, text: str, size: int | None = None) -> int:
-        return text_mask(self.family, size or self.font_size, text).width
+        return _set_text(self.family, size or self.font_size, text)[1]
 
     def note(self, mark: int, *boxes: Box) -> None:
         """Records pixel boxes as parts of a mark, in [0, 1]."""
