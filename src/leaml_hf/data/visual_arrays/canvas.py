@@ -94,6 +94,7 @@ class Canvas:
         self.grid_color = tuple(int(g + (i - g) * 0.22) for g, i in zip(self.ground, self.ink, strict=True))
         self.family = c.fonts[rng.integers(len(c.fonts))]
         self.font_size = int(rng.integers(c.font_sizes[0], c.font_sizes[1] + 1))
+        self.legend_size = self.font_size
         self.outline = bool(rng.random() < c.outline)
         self.hatched = bool(rng.random() < c.hatch)
         self.corner = int(rng.integers(0, 16))  # of boxes, in pixels
@@ -152,7 +153,6 @@ class Canvas:
 
     def legend_place(self, scene: Scene) -> str | None:
         """Where the legend goes, its print as small as the page needs; `None` where names stand at their marks."""
-        self.legend_size = self.font_size
         if not scene.has_key:
             return None
         place = self.choice(self.conventions.legend_places)
