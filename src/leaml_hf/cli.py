@@ -157,11 +157,12 @@ def _generate_shards(args: argparse.Namespace) -> dict[str, Any]:
     from .data.shards import verify_shards, write_shards
     from .data.sources import VISUAL_ARRAYS
     from .data.visual_arrays.builder import grid
+    from .data.visual_arrays.scenes import SPLITS
     from .hub.data_card import write_data_card
 
     whole = args.data == VISUAL_ARRAYS.rstrip(":")
     cells = [VISUAL_ARRAYS + "/".join(cell) for cell in grid()] if whole else [args.data]
-    rows = dict.fromkeys(("train", "validation", "test"), args.rows)
+    rows = dict.fromkeys(SPLITS, args.rows)
     outs = [write_shards(cell, args.output, rows, args.seed, progress=not args.quiet) for cell in cells]
     totals = {key: sum(out[key] for out in outs) for key in ("rows", "shards", "written", "bytes")}
     card = write_data_card(args.output)

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import LeamlInputError
 from .sources import parse_cell
-from .visual_arrays.builder import iter_rows, row_features
+from .visual_arrays.builder import cell_name, grid, iter_rows, row_features
 from .workers import finished
 
 MANIFEST = "checksums.jsonl"
@@ -22,14 +22,12 @@ SHARD_ROWS = 4000
 
 def config_name(spec: str) -> str:
     """`chart-style` of `visual-arrays:chart/style`; the domain is added where it is not synthetic."""
-    task, variant, domain = parse_cell(spec)
-    return f"{task}-{variant}" + ("" if domain == "synthetic" else f"-{domain}")
+    return cell_name(*parse_cell(spec))
 
 
 def cell_of(config: str) -> tuple[str, str, str]:
     """Task, variant and domain of a `config_name`."""
-    task, variant, *domain = config.split("-")
-    return task, variant, domain[0] if domain else "synthetic"
+    return next(cell for cell in grid() if cell_name(*cell) == config)
 
 
 def shard_path(config: str, split: str, shard: int, shards: int) -> str:

@@ -4,8 +4,11 @@ import os
 from collections import defaultdict
 from pathlib import Path
 
+from PIL import Image, ImageDraw
+
 from ..data.shards import cell_of, read_manifest
 from ..data.visual_arrays.builder import draw_scene
+from ..data.visual_arrays.canvas import SIZE
 from ..data.visual_arrays.conventions import VARIANTS
 from ..data.visual_arrays.programs import PROGRAMS
 from ..errors import LeamlInputError
@@ -117,11 +120,9 @@ def _size_category(total: int) -> str:
     return "1M<n<10M"
 
 
-def _sheet(cells: list[tuple[str, str, str]], across: int = 4, side: int = 224):
+def _sheet(cells: list[tuple[str, str, str]], across: int = 4) -> Image.Image:
     """`across` pictures of each cell in a row, the cell's name above them."""
-    from PIL import Image, ImageDraw
-
-    room = 18
+    room, side = 18, SIZE
     sheet = Image.new("RGB", (across * (side + 4), len(cells) * (side + room)), "white")
     pen = ImageDraw.Draw(sheet)
     for row, (task, variant, domain) in enumerate(cells):

@@ -64,6 +64,11 @@ def grid() -> list[tuple[str, str, str]]:
     return [(task, variant, domain) for task in TASKS for variant in VARIANTS for domain in DOMAINS]
 
 
+def cell_name(task: str, variant: str, domain: str) -> str:
+    """How a cell is called as a config: `chart-style`; the domain is added where it is not the first."""
+    return f"{task}-{variant}" + ("" if domain == DOMAINS[0] else f"-{domain}")
+
+
 def check_cell(task: str, variant: str, domain: str, split: str) -> None:
     """Raises `LeamlInputError` with the choices where a cell of the grid does not exist."""
     for name, value, choices in (("task", task, TASKS), ("variant", variant, tuple(VARIANTS)),

@@ -5,7 +5,7 @@ from typing import Any
 
 import datasets
 
-from .builder import grid, iter_rows, row_features
+from .builder import cell_name, grid, iter_rows, row_features
 from .scenes import SPLITS
 
 CHUNK = 800  # rows of a piece that one process draws
@@ -42,10 +42,8 @@ class VisualArrays(datasets.GeneratorBasedBuilder):
 
     BUILDER_CONFIG_CLASS = VisualArraysConfig
     BUILDER_CONFIGS = [  # noqa: RUF012  (as `datasets` wants it)
-        VisualArraysConfig(task, variant, domain,
-                           name=f"{task}-{variant}" + ("" if domain == "synthetic" else f"-{domain}"))
-        for task, variant, domain in grid()
-    ]  # fmt: skip
+        VisualArraysConfig(*cell, name=cell_name(*cell)) for cell in grid()
+    ]
     DEFAULT_CONFIG_NAME = "chart-base"
 
     def _info(self) -> datasets.DatasetInfo:

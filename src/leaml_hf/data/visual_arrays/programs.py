@@ -13,15 +13,10 @@ from .wording import Question
 
 Program = Callable[[np.random.Generator, Scene], Question | None]
 PROGRAMS: dict[str, tuple[Program, ...]] = {
-    "chart": (chart.extreme_color, chart.extreme_label, chart.count, chart.compare, chart.label_to_color,
-              chart.color_to_label, chart.position, chart.value, chart.trend, chart.correlation, chart.share,
-              chart.chart_type, structure.direction, structure.key, structure.own_color, structure.at_least,
-              structure.half, structure.rank_color, structure.multiple, structure.high_point, structure.is_color,
-              structure.has_color, structure.neighbor_color, structure.place_color),
-    "layout": (chart.count, layout.count_shape, layout.color_of_shape, layout.shape_of_color, layout.label_to_shape,
-               layout.relation, layout.outermost, layout.in_front),
+    "chart": chart.PROGRAMS + structure.PROGRAMS,
+    "layout": layout.PROGRAMS,
     "diagram": diagram.PROGRAMS,
-}  # fmt: skip
+}
 MAX_TRIES = 40
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .scenes import Scene
-from .wording import KIND_ANSWER, MORE, Question, extreme, noun_of, pick
+from .wording import KIND_ANSWER, MORE, Question, all_marks, extreme, noun_of, pick, yes_or_no
 
 
 def extreme_color(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -39,7 +39,7 @@ def count(rng: np.random.Generator, scene: Scene) -> Question | None:
     text = pick(rng, f"How many {noun}s are there?", f"Count the {noun}s.", f"What is the number of {noun}s?",
                  f"How many {noun}s are shown?", f"Give the number of {noun}s.",
                  f"Tell me how many {noun}s the picture has.")  # fmt: skip
-    return Question("count", text, str(n), tuple(range(n)), n)
+    return Question("count", text, str(n), all_marks(scene), n)
 
 
 def compare(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -56,7 +56,7 @@ def compare(rng: np.random.Generator, scene: Scene) -> Question | None:
     noun, (more, less) = noun_of(scene), MORE[scene.kind]
     is_more = rng.random() < 0.7
     word = more if is_more else less
-    answer = "yes" if (marks[a].value > marks[b].value) == is_more else "no"
+    answer = yes_or_no((marks[a].value > marks[b].value) == is_more)
     by_color = not scene.single_color and (rng.random() < 0.5 or not marks[0].label)
     first, second = (marks[a].color, marks[b].color) if by_color else (marks[a].label, marks[b].label)
     pair = (f"the {first} {noun}", f"the {second} {noun}") if by_color else (first, second)
@@ -169,11 +169,15 @@ def share(rng: np.random.Generator, scene: Scene) -> Question | None:
     text = pick(rng, "Is the largest slice more than half?", "Does one slice take more than half of the pie?",
                  "Is any slice above 50%?", "Is there a slice that is more than half of the pie?",
                  "Tell me whether a slice is above half of the whole.")  # fmt: skip
-    return Question("share", text, "yes" if scene.marks[i].value > 50 else "no", (i,), len(scene.marks))
+    return Question("share", text, yes_or_no(scene.marks[i].value > 50), (i,), len(scene.marks))
 
 
 def chart_type(rng: np.random.Generator, scene: Scene) -> Question | None:
     text = pick(rng, "What kind of chart is this?", "Which type of chart is shown?", "What chart type is it?",
                  "Name the type of this chart.", "What sort of chart do you see?",
                  "Give the chart type.")  # fmt: skip
-    return Question("chart_type", text, KIND_ANSWER[scene.kind], tuple(range(len(scene.marks))), 1)
+    return Question("chart_type", text, KIND_ANSWER[scene.kind], all_marks(scene), 1)
+
+
+PROGRAMS = (extreme_color, extreme_label, count, compare, label_to_color, color_to_label, position, value, trend,
+            correlation, share, chart_type)  # fmt: skip

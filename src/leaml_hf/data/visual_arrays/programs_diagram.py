@@ -5,14 +5,10 @@ from collections import deque
 import numpy as np
 
 from .scenes import COMPONENTS, Scene
-from .wording import Question, pick
+from .wording import Question, all_marks, pick, plural, yes_or_no
 
 NODE = {"flow": "step", "tree": "box", "states": "state", "food_web": "living thing", "circuit": "part"}
 LINK = {"flow": "arrow", "tree": "line", "states": "arrow", "food_web": "arrow"}
-
-
-def _plural(noun: str) -> str:
-    return f"{noun}es" if noun.endswith(("x", "ch")) else f"{noun}s"
 
 
 def _written(scene: Scene) -> list[int]:
@@ -32,7 +28,7 @@ def _sources(scene: Scene, target: int) -> list[int]:
     return [link.source for link in scene.links if link.target == target]
 
 
-def distances(scene: Scene, start: int) -> dict[int, int]:
+def _distances(scene: Scene, start: int) -> dict[int, int]:
     """Links on the shortest way from `start` to each mark that can be reached from there."""
     found, queue = {start: 0}, deque([start])
     while queue:
@@ -108,7 +104,7 @@ def missing_step(rng: np.random.Generator, scene: Scene) -> Question | None:
                     "Follow the arrows: which number is the empty step?",
                     "Give the place of the empty step in the order.")  # fmt: skip
         answer = str(hidden + 1)
-    return Question("missing_step", text, answer, tuple(range(len(scene.marks))), len(scene.marks))
+    return Question("missing_step", text, answer, all_marks(scene), len(scene.marks))
 
 
 def path(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -116,7 +112,7 @@ def path(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind not in ("flow", "states", "food_web"):
         return None
     written, holds = _written(scene), bool(rng.random() < 0.5)
-    reach = {i: distances(scene, i) for i in written}
+    reach = {i: _distances(scene, i) for i in written}
     pair = _choice(rng, [(i, j) for i in written for j in written if i != j and (j in reach[i]) == holds])
     if pair is None:
         return None
@@ -125,7 +121,7 @@ def path(rng: np.random.Generator, scene: Scene) -> Question | None:
                 f"Do the arrows lead from {first} to {second} in the end?",
                 f"Starting at {first}, can {second} be reached?", f"Is there a way from {first} to {second}?",
                 f"Tell me whether the arrows connect {first} to {second}.")  # fmt: skip
-    return Question("path", text, "yes" if holds else "no", pair, 2 + reach[pair[0]].get(pair[1], 0),
+    return Question("path", text, yes_or_no(holds), pair, 2 + reach[pair[0]].get(pair[1], 0),
                     _named(scene, *pair))  # fmt: skip
 
 
@@ -150,7 +146,7 @@ def linked(rng: np.random.Generator, scene: Scene) -> Question | None:
                     f"Is there an {noun} from {first} to {second}?",
                     f"Does {first} point straight at {second}?", f"Does one {noun} lead from {first} to {second}?",
                     f"Tell me whether an {noun} goes from {first} to {second}.")  # fmt: skip
-    return Question("linked", text, "yes" if holds else "no", pair, 2, _named(scene, *pair))
+    return Question("linked", text, yes_or_no(holds), pair, 2, _named(scene, *pair))
 
 
 def degree(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -178,7 +174,7 @@ def degree(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def count_nodes(rng: np.random.Generator, scene: Scene) -> Question | None:
-    nouns, n = _plural(NODE[scene.kind]), len(scene.marks)
+    nouns, n = plural(NODE[scene.kind]), len(scene.marks)
     text = pick(rng, f"How many {nouns} are there?", f"Count the {nouns}.", f"What is the number of {nouns}?",
                 f"How many {nouns} does the diagram have?", f"Give the number of {nouns}.")  # fmt: skip
     return Question("count_nodes", text, str(n), tuple(range(n)), n)
@@ -187,10 +183,10 @@ def count_nodes(rng: np.random.Generator, scene: Scene) -> Question | None:
 def count_links(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind == "circuit":
         return None
-    nouns, n = _plural(LINK[scene.kind]), len(scene.links)
+    nouns, n = plural(LINK[scene.kind]), len(scene.links)
     text = pick(rng, f"How many {nouns} are there?", f"Count the {nouns}.", f"What is the number of {nouns}?",
                 f"How many {nouns} does the diagram have?", f"Give the number of {nouns}.")  # fmt: skip
-    return Question("count_links", text, str(n), tuple(range(len(scene.marks))), n)
+    return Question("count_links", text, str(n), all_marks(scene), n)
 
 
 def end_node(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -256,7 +252,7 @@ def final_state(rng: np.random.Generator, scene: Scene) -> Question | None:
     name = scene.marks[i].label
     text = pick(rng, f"Has {name} a double ring?", f"Is {name} a final state?", f"Is {name} drawn with two rings?",
                 f"May the machine end in {name}?", f"Tell me whether {name} has a double ring.")  # fmt: skip
-    return Question("final_state", text, "yes" if holds else "no", (i,), 1, _named(scene, i))
+    return Question("final_state", text, yes_or_no(holds), (i,), 1, _named(scene, i))
 
 
 def count_component(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -264,7 +260,7 @@ def count_component(rng: np.random.Generator, scene: Scene) -> Question | None:
         return None
     kind = COMPONENTS[rng.integers(len(COMPONENTS))]
     found = tuple(i for i, mark in enumerate(scene.marks) if mark.shape == kind)
-    nouns = _plural(kind) if kind != "battery" else "batteries"
+    nouns = plural(kind)
     text = pick(rng, f"How many {nouns} are there?", f"Count the {nouns}.", f"What is the number of {nouns}?",
                 f"How many {nouns} does the circuit have?", f"Give the number of {nouns}.")  # fmt: skip
     return Question("count_component", text, str(len(found)), found, len(scene.marks))
@@ -315,7 +311,7 @@ def parallel(rng: np.random.Generator, scene: Scene) -> Question | None:
     text = pick(rng, "Does the current split anywhere?", "Is any part in parallel with another?",
                 "Does the circuit branch?", "Is there more than one way for the current?",
                 "Tell me whether the wire forks.")  # fmt: skip
-    return Question("parallel", text, "yes" if scene.branches else "no", tuple(range(len(scene.marks))), 1)
+    return Question("parallel", text, yes_or_no(bool(scene.branches)), all_marks(scene), 1)
 
 
 def component_name(rng: np.random.Generator, scene: Scene) -> Question | None:

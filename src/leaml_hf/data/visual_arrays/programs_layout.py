@@ -4,8 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .programs_chart import count
 from .scenes import SHAPES, Mark, Scene
-from .wording import Question, pick
+from .wording import Question, pick, plural, yes_or_no
 
 
 def _unique(scene: Scene, key: Callable[[Mark], object]) -> list[int]:
@@ -17,10 +18,10 @@ def count_shape(rng: np.random.Generator, scene: Scene) -> Question | None:
     present = sorted({m.shape for m in scene.marks})
     shape = present[rng.integers(len(present))] if rng.random() < 0.85 else SHAPES[rng.integers(len(SHAPES))]
     found = tuple(i for i, m in enumerate(scene.marks) if m.shape == shape)
-    plural = shape + ("es" if shape == "cross" else "s")
-    text = pick(rng, f"How many {plural} are there?", f"Count the {plural}.", f"What is the number of {plural}?",
-                 f"How many {plural} are shown?", f"Give the number of {plural}.")  # fmt: skip
-    return Question("count_shape", text, str(len(found)), found, len(scene.marks), ((plural, found),))
+    shapes = plural(shape)
+    text = pick(rng, f"How many {shapes} are there?", f"Count the {shapes}.", f"What is the number of {shapes}?",
+                 f"How many {shapes} are shown?", f"Give the number of {shapes}.")  # fmt: skip
+    return Question("count_shape", text, str(len(found)), found, len(scene.marks), ((shapes, found),))
 
 
 def color_of_shape(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -77,7 +78,7 @@ def relation(rng: np.random.Generator, scene: Scene) -> Question | None:
     text = pick(rng, f"Is the {first} {word} the {second}?", f"Is it true that the {first} is {word} the {second}?",
                  f"Does the {first} lie {word} the {second}?", f"Tell me whether the {first} is {word} the {second}.",
                  f"Seen from the {second}, is the {first} {word} it?")  # fmt: skip
-    return Question("relation", text, "yes" if holds else "no", (a, b), 2, ((first, (a,)), (second, (b,))))
+    return Question("relation", text, yes_or_no(holds), (a, b), 2, ((first, (a,)), (second, (b,))))
 
 
 def outermost(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -105,3 +106,6 @@ def in_front(rng: np.random.Generator, scene: Scene) -> Question | None:
                     ("Which color is partly covered?", behind), ("What color is the shape behind?", behind),
                     ("Give the color of the shape that another one covers.", behind)][rng.integers(5)]  # fmt: skip
     return Question("in_front", text, scene.marks[answer].color, (behind, front), 2)
+
+
+PROGRAMS = (count, count_shape, color_of_shape, shape_of_color, label_to_shape, relation, outermost, in_front)

@@ -9,21 +9,13 @@ import numpy as np
 
 from .conventions import COLOR_NAMES
 from .scenes import Scene
-from .wording import LEAST, MOST, Question, extreme, noun_of, pick
+from .wording import LEAST, MOST, Question, all_marks, extreme, noun_of, pick, yes_or_no
 
 COUNTED = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 MULTIPLES = (("one and a half times", 1.5), ("two times", 2.0), ("three times", 3.0), ("four times", 4.0),
              ("six times", 6.0), ("ten times", 10.0))  # fmt: skip
 CLEAR = 0.15  # how far a ratio must be from the multiple that is asked for, as a part of it
-
-
-def _yes(holds: bool) -> str:
-    return "yes" if holds else "no"
-
-
-def _all(scene: Scene) -> tuple[int, ...]:
-    return tuple(range(len(scene.marks)))
 
 
 def _across(scene: Scene) -> np.ndarray | None:
@@ -43,14 +35,14 @@ def direction(rng: np.random.Generator, scene: Scene) -> Question | None:
         answer = "stand" if scene.kind == "bar" else "lie"
     else:
         answer = "upwards" if scene.kind == "bar" else "sideways"
-    return Question("direction", text, answer, _all(scene), 1)
+    return Question("direction", text, answer, all_marks(scene), 1)
 
 
 def key(rng: np.random.Generator, scene: Scene) -> Question | None:
     text = pick(rng, "Is there a key?", "Is there a list that tells what each color means?",
                 "Are the colors explained beside the picture?", "Does a key belong to this picture?",
                 "Tell me whether the colors are explained in a key.")  # fmt: skip
-    return Question("key", text, _yes(scene.has_key), _all(scene), 1)
+    return Question("key", text, yes_or_no(scene.has_key), all_marks(scene), 1)
 
 
 def own_color(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -64,8 +56,8 @@ def own_color(rng: np.random.Generator, scene: Scene) -> Question | None:
         text, single = [("Has each bar a color of its own?", False), ("Do the bars differ in color?", False),
                         ("Are the bars painted alike?", True), ("Is there only one color of bars?", True),
                         ("Tell me whether the bars differ in color.", False)][rng.integers(5)]  # fmt: skip
-        answer = _yes(scene.single_color == single)
-    return Question("own_color", text, answer, _all(scene), len(scene.marks))
+        answer = yes_or_no(scene.single_color == single)
+    return Question("own_color", text, answer, all_marks(scene), len(scene.marks))
 
 
 def at_least(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -77,7 +69,7 @@ def at_least(rng: np.random.Generator, scene: Scene) -> Question | None:
     text = pick(rng, f"Are there {word} {number} {noun}s?", f"Is the number of {noun}s {word} {number}?",
                 f"Has the picture {word} {number} {noun}s?",
                 f"Tell me whether {word} {number} {noun}s are shown.")  # fmt: skip
-    return Question("at_least", text, _yes(holds), _all(scene), n)
+    return Question("at_least", text, yes_or_no(holds), all_marks(scene), n)
 
 
 def half(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -93,7 +85,7 @@ def half(rng: np.random.Generator, scene: Scene) -> Question | None:
         side = one if rng.random() < 0.5 else other
         text = pick(rng, f"Is the {word} {noun} {side} the middle?", f"Does the {word} {noun} lie {side} the middle?",
                     f"Tell me whether the {word} {noun} is {side} the middle.")  # fmt: skip
-        answer = _yes((across[i] < 0.5) == (side == one))
+        answer = yes_or_no((across[i] < 0.5) == (side == one))
     else:
         text = pick(rng, f"Is the {word} {noun} {one} or {other} the middle?",
                     f"On which side of the middle is the {word} {noun}?",
@@ -136,7 +128,7 @@ def multiple(rng: np.random.Generator, scene: Scene) -> Question | None:
                 f"Does the {least} {noun} fit {name} into the {most} {noun}?",
                 f"Is {name} the {least} {noun} less than the {most} {noun}?",
                 f"Tell me whether the {most} {noun} is over {name} the {least} one.")  # fmt: skip
-    return Question("multiple", text, _yes(holds), (high, low), len(scene.marks))
+    return Question("multiple", text, yes_or_no(holds), (high, low), len(scene.marks))
 
 
 def high_point(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -169,7 +161,7 @@ def is_color(rng: np.random.Generator, scene: Scene) -> Question | None:
     text = pick(rng, f"Is the {noun} that is {word} {color}?", f"Is {color} the color of the {noun} that is {word}?",
                 f"Is it the {color} {noun} that is {word}?",
                 f"Tell me whether the {noun} that is {word} is {color}.")  # fmt: skip
-    return Question("is_color", text, _yes(i == j), (i,), len(scene.marks), ((color, (j,)),))
+    return Question("is_color", text, yes_or_no(i == j), (i,), len(scene.marks), ((color, (j,)),))
 
 
 def has_color(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -185,7 +177,7 @@ def has_color(rng: np.random.Generator, scene: Scene) -> Question | None:
     text = pick(rng, f"Is there {article} {color} {noun}?", f"Is any {noun} {color}?",
                 f"Do you see {article} {color} {noun}?",
                 f"Tell me whether one of the {noun}s is {color}.")  # fmt: skip
-    return Question("has_color", text, _yes(bool(found)), found, len(scene.marks), ((color, found),))
+    return Question("has_color", text, yes_or_no(bool(found)), found, len(scene.marks), ((color, found),))
 
 
 def neighbor_color(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -218,3 +210,7 @@ def place_color(rng: np.random.Generator, scene: Scene) -> Question | None:
                 f"From the {start}, what is the color of {noun} number {place + 1}?",
                 f"Tell me the color of the {which} {noun} from the {start}.")  # fmt: skip
     return Question("place_color", text, scene.marks[i].color, (i,), place + 1)
+
+
+PROGRAMS = (direction, key, own_color, at_least, half, rank_color, multiple, high_point, is_color, has_color,
+            neighbor_color, place_color)  # fmt: skip

@@ -10,6 +10,8 @@ from .scenes import Scene
 
 
 def _legend_margins(canvas: Canvas, scene: Scene, place: str | None) -> dict[str, float]:
+    if place is None:
+        return {"left": 8, "right": 12, "top": 42, "bottom": 12}
     widest = canvas.legend_width(scene.marks) + 8
     rows = canvas.legend_rows(scene.marks)[1] * (canvas.legend_size + 8)
     return {

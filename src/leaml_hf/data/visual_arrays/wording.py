@@ -44,6 +44,20 @@ def pick(rng: np.random.Generator, *options: str) -> str:
     return options[rng.integers(len(options))]
 
 
+def yes_or_no(holds: bool) -> str:
+    return "yes" if holds else "no"
+
+
+def plural(noun: str) -> str:
+    if noun.endswith("ry"):
+        return f"{noun[:-1]}ies"
+    return f"{noun}es" if noun.endswith(("x", "ch", "ss")) else f"{noun}s"
+
+
+def all_marks(scene: Scene) -> tuple[int, ...]:
+    return tuple(range(len(scene.marks)))
+
+
 def extreme(rng: np.random.Generator, scene: Scene) -> tuple[int, str]:
     values = [m.value for m in scene.marks]
     if rng.random() < 0.5:
