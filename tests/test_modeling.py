@@ -58,7 +58,13 @@ def make_base(text_folder: Path, folder: Path, **options: int) -> LeamlForVisual
     return base
 
 
-RESAMPLER = {"resampler_layers": 2, "resampler_heads": 2, "resampler_ffn_dim": 16, "resampler_max_tokens": 8}
+RESAMPLER = {
+    "resampler_layers": 2,
+    "resampler_heads": 2,
+    "resampler_ffn_dim": 16,
+    "resampler_max_tokens": 8,
+    "resampler_answer_tokens": 3,
+}
 
 
 def questions() -> dict[str, torch.Tensor]:
@@ -135,6 +141,30 @@ class TestResampler:
         for part in (base.vision_tower, base.connector, base.resampler, base.bridge):
             part.half().float()  # as saved
         assert torch.equal(logits(again, batch | questions()), logits(base, batch | questions()))
+
+    def test_a_spelt_answer_is_copied_in_turn(self, base, batch):
+        answer = [5, 9, 7]
+        words = base.get_output_embeddings().weight.detach()
+        torch.nn.init.zeros_(base.resampler.spell.weight)
+        base.resampler.spell.bias.data.copy_(words[answer].flatten())
+        copy = base.bridge["copy"]
+        copy.open_gate(0.99)
+        copy.log_scale.data.fill_(9.0)
+        asked = questions()
+        lengths = asked["question_mask"].sum(1) + 5  # the prompt puts five tokens around a question
+        ids = torch.randint(4, 26, (3, int(lengths.max())), generator=torch.Generator().manual_seed(2))
+        mask = (torch.arange(ids.shape[1])[None] >= ids.shape[1] - lengths[:, None]).long()
+        given = asked | {"attention_mask": mask, "pixel_values": batch["pixel_values"]}
+        out = base.generate(ids, **given, max_new_tokens=3, do_sample=False, pad_token_id=0, eos_token_id=None)
+        assert out[:, ids.shape[1] :].tolist() == [answer] * 3
+        beams = base.generate(ids, **given, max_new_tokens=3, num_beams=2, do_sample=False, pad_token_id=0,
+                              eos_token_id=None)  # fmt: skip
+        assert beams[:, ids.shape[1] :].tolist() == [answer] * 3
+        closed = logits(base, given | {"input_ids": ids})
+        copy.alpha.data.zero_()
+        plain = logits(base, given | {"input_ids": ids})
+        early = ids.shape[1] - 6  # nothing is copied within the question
+        assert torch.equal(closed[:, :early], plain[:, :early]) and not torch.equal(closed, plain)
 
     def test_padding_and_shared_pictures_change_nothing(self, base, batch):
         inputs = batch | questions() | {"vision_index": torch.tensor([1, 0, 1])}

@@ -128,7 +128,7 @@ class TestBridge:
         return LeamlForVisualQA.from_backbones(
             ResNetModel(tower_config()), make_text(), fusion_layers=[], lora_layers=[], bridge_layers=[2, 3],
             bridge_dim=16, bridge_heads=2, bridge_ffn_dim=16, connector_config=connector_config(),
-            resampler_layers=2, resampler_ffn_dim=16,
+            resampler_layers=2, resampler_ffn_dim=16, resampler_answer_tokens=2,
         )  # fmt: skip
 
     @pytest.mark.parametrize(

@@ -45,6 +45,8 @@ class LeamlConfig(PreTrainedConfig):
         resampler_heads (`int`, *optional*, defaults to 4): heads of its attention.
         resampler_ffn_dim (`int`, *optional*, defaults to 768): inner width of its feed-forward.
         resampler_max_tokens (`int`, *optional*, defaults to 32): tokens of a question that it reads at most.
+        resampler_answer_tokens (`int`, *optional*, defaults to 0): tokens of the answer that it spells and the decoder
+            may copy; 0 for none.
         num_vision_tokens (`int`, *optional*): vision states per picture, for information.
         fusion_layers (`list[int]`, *optional*, defaults to `[]`): decoder layers with the adapter's own gated
             cross-attention.
@@ -97,6 +99,7 @@ class LeamlConfig(PreTrainedConfig):
     resampler_heads: int = 4
     resampler_ffn_dim: int = 768
     resampler_max_tokens: int = 32
+    resampler_answer_tokens: int = 0
     num_vision_tokens: int | None = None
     fusion_layers: list[int] | None = None
     fusion_dim: int = 256
@@ -123,7 +126,7 @@ class LeamlConfig(PreTrainedConfig):
                      "resampler_heads", "resampler_ffn_dim", "resampler_max_tokens"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise LeamlInputError(f"{name} must be 1 or more, but got {getattr(self, name)}.")
-        for name in ("bridge_ffn_dim", "fusion_ffn_dim", "resampler_layers"):
+        for name in ("bridge_ffn_dim", "fusion_ffn_dim", "resampler_layers", "resampler_answer_tokens"):
             if getattr(self, name) < 0:
                 raise LeamlInputError(f"{name} must be 0 or more, but got {getattr(self, name)}.")
         for part in ("bridge", "fusion"):
@@ -142,6 +145,9 @@ class LeamlConfig(PreTrainedConfig):
         for name in ("bridge_layers", "connector_config", "resampler_layers", "adapt_bridge", "adapt_vision"):
             if self.backbone_config is not None and getattr(self, name):
                 raise LeamlInputError(f"{name} is for composed models: leave it out with backbone_config.")
+        if self.resampler_answer_tokens and not (self.bridge_layers and self.resampler_layers):
+            raise LeamlInputError("resampler_answer_tokens needs resampler_layers and bridge_layers: without them "
+                                  "nothing spells an answer or copies it.")  # fmt: skip
         if self.adapt_bridge and not (self.bridge_layers or self.resampler_layers):
             raise LeamlInputError("adapt_bridge needs a base with a bridge: leave it out, this base has none.")
         kwargs.setdefault("attn_implementation", {})  # leaves the backbones' own alone, where None would erase it

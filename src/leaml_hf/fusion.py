@@ -1,4 +1,4 @@
-"""Where vision meets text: gated cross-attention before a decoder layer."""
+"""Where vision meets text: gated cross-attention before a decoder layer, and gated copying behind the last one."""
 
 import math
 from dataclasses import dataclass, field
@@ -26,6 +26,8 @@ class VisionCall:
         picture_states (`torch.Tensor`, *optional*): `[P, N, Dv]` vision states, where `states` come from a resampler.
         picture_index (`torch.Tensor`, *optional*): `[B]` picture of each row there.
         looked (`torch.Tensor`, *optional*): `[B, N]` where each row's question looked there.
+        spelled (`torch.Tensor`, *optional*): `[B, S, De]` the answer as the resampler spells it.
+        since (`torch.Tensor`, *optional*): `[B, T]` how many tokens more than its question a row has, in this pass.
         keep_key_values (`bool`): whether keys and values of the pictures are kept for the next decoding step.
         record (`bool`): whether attention and gates of the first pass are kept.
     """
@@ -37,6 +39,8 @@ class VisionCall:
     picture_states: torch.Tensor | None = None
     picture_index: torch.Tensor | None = None
     looked: torch.Tensor | None = None
+    spelled: torch.Tensor | None = None
+    since: torch.Tensor | None = None
     keep_key_values: bool = False
     record: bool = False
     key_values: dict[str, KeyValue] = field(default_factory=dict)
@@ -58,6 +62,22 @@ class VisionCall:
             return None
         index = torch.arange(self.states.shape[0], device=self.states.device) if self.index is None else self.index
         return index.repeat_interleave(batch_size // index.shape[0]) if index.shape[0] != batch_size else index
+
+
+def reset_projections(layer: nn.Module) -> None:
+    """Draws a layer's own projections anew, and resets its norms.
+
+    Args:
+        layer (`nn.Module`): whose children are drawn.
+    """
+    for module in layer.children():
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=1.0 / math.sqrt(module.in_features))
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
 
 
 class GatedCrossAttention(nn.Module):
@@ -95,14 +115,7 @@ class GatedCrossAttention(nn.Module):
     @torch.no_grad()
     def reset_parameters(self) -> None:
         """Draws the projections anew and closes the gates."""
-        for module in self.children():
-            if isinstance(module, nn.Linear):
-                nn.init.normal_(module.weight, std=1.0 / math.sqrt(module.in_features))
-                if module.bias is not None:
-                    nn.init.zeros_(module.bias)
-            elif isinstance(module, nn.LayerNorm):
-                nn.init.ones_(module.weight)
-                nn.init.zeros_(module.bias)
+        reset_projections(self)
         nn.init.zeros_(self.gate_proj.weight)
         nn.init.zeros_(self.alpha)
 
@@ -190,3 +203,63 @@ class GatedCrossAttention(nn.Module):
         # A row that the decoder has already driven to inf (half precision) passes as it is: 0 * inf would make it NaN.
         update = torch.where(hidden_states.isfinite().all(-1, keepdim=True), update, 0.0)
         return hidden_states + update.to(hidden_states.dtype), gates, attentions
+
+
+class AnswerCopy(nn.Module):
+    """
+    Lets the decoder copy an answer that the question spelt when it read the picture.
+
+    Names and numbers that stand in a picture are known to the resampler token by token; through cross-attention alone
+    a frozen decoder would have to learn to spell them anew. The spelt token whose turn it is is added to the decoder's
+    last states behind a gate, where the tied output head reads it as a preference for that token: a pointer (See et
+    al. 2017, eq. 9) in the space of the word embeddings.
+
+    Args:
+        hidden_size (`int`): width D of the decoder and of its word embeddings.
+        answer_tokens (`int`): spelt tokens S.
+    """
+
+    PLACES = 24  # numbers of tokens beyond a question that are told apart; from there on nothing is copied
+
+    def __init__(self, hidden_size: int, answer_tokens: int) -> None:
+        super().__init__()
+        self.turn = nn.Embedding(self.PLACES, answer_tokens + 1)  # which token's turn it is; the last: none's
+        self.norm = nn.LayerNorm(hidden_size)
+        self.gate_proj = nn.Linear(hidden_size, 1)
+        self.alpha = nn.Parameter(torch.zeros(1))
+        self.log_scale = nn.Parameter(torch.zeros(1))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Begins with each token in its turn, a scale at which near words are told apart, and the gate closed."""
+        reset_projections(self)
+        tokens = self.turn.embedding_dim - 1
+        turns = (torch.arange(self.PLACES) - 5).clamp(0, tokens)  # LEAML's own prompt puts 5 tokens around a question
+        turns[-1] = tokens
+        self.turn.weight.copy_(4.0 * F.one_hot(turns, tokens + 1))
+        nn.init.zeros_(self.gate_proj.weight)
+        nn.init.zeros_(self.alpha)
+        nn.init.constant_(self.log_scale, math.log(32.0))
+
+    open_gate = GatedCrossAttention.open_gate
+
+    def forward(self, last_hidden_state: torch.Tensor, spelled: torch.Tensor, since: torch.Tensor) -> torch.Tensor:
+        """
+        Adds the spelt answer to the decoder's last states.
+
+        Args:
+            last_hidden_state (`torch.Tensor`): `[B, T, D]` after the decoder's final norm.
+            spelled (`torch.Tensor`): `[B, S, D]` unit vectors.
+            since (`torch.Tensor`): `[B, T]` long, how many tokens more than its question a row has up to here; below 0
+                there is nothing to copy yet.
+
+        Returns:
+            `torch.Tensor`: `[B, T, D]`, equal to the input while the gate is closed.
+        """
+        text = last_hidden_state.to(self.alpha.dtype)
+        turns = self.turn(since.clamp(0, self.PLACES - 1)).softmax(-1)[..., :-1]  # [B, T, S]
+        copied = (turns * (since >= 0)[..., None]) @ spelled.to(text.dtype)  # [B, T, D]
+        gate = torch.tanh(self.alpha) * torch.sigmoid(self.gate_proj(self.norm(text)))  # [B, T, 1]
+        update = torch.where(text.isfinite().all(-1, keepdim=True), gate * self.log_scale.exp() * copied, 0.0)
+        return last_hidden_state + update.to(last_hidden_state.dtype)

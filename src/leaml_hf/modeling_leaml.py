@@ -31,7 +31,7 @@ from .backbones import (
 from .building import BuildingMixin
 from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
-from .fusion import GatedCrossAttention, VisionCall
+from .fusion import AnswerCopy, GatedCrossAttention, VisionCall
 from .resampler import QuestionResampler, read_pictures
 from .vision_features import (
     capture_image_features,
@@ -140,14 +140,18 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
                 config.resampler_heads,
                 config.resampler_ffn_dim,
                 config.resampler_max_tokens,
+                config.resampler_answer_tokens,
             )
         self.bridge = self._fused_layers("bridge")
+        if config.resampler_answer_tokens:
+            width = self.get_input_embeddings().embedding_dim
+            self.bridge["copy"] = AnswerCopy(width, config.resampler_answer_tokens)
         self.fusion = nn.ModuleDict()
         self.reliability = None
         self._call: VisionCall | None = None
         self._grid: tuple[int, int] | None = None
         self._lower_states_checked = False
-        decoder.register_forward_hook(self._keep_last_hidden_state)
+        decoder.register_forward_hook(self._leave_decoder)
         for number, layer in enumerate(decoder.layers):
             layer.register_forward_pre_hook(partial(self._fuse, str(number)), with_kwargs=True)
         # A slice of the hidden states makes PyTorch copy the whole head for each row on a CPU: up to 100 times slower.
@@ -188,7 +192,7 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        if isinstance(module, GatedCrossAttention):  # gates closed, whatever the base class would draw
+        if isinstance(module, GatedCrossAttention | AnswerCopy):  # gates closed, whatever the base class would draw
             module.reset_parameters()
 
     def _set_gradient_checkpointing(
@@ -213,9 +217,18 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
         finally:
             self._call = previous
 
-    def _keep_last_hidden_state(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
-        if self._call is not None and self._call.last_hidden_state is None:
-            self._call.last_hidden_state = output[0]
+    def _leave_decoder(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
+        call = self._call
+        if call is None:
+            return None
+        if call.last_hidden_state is None:
+            call.last_hidden_state = output[0]
+        if call.spelled is None:
+            return None
+        index = call.rows(output.last_hidden_state.shape[0])
+        spelled = call.spelled if index is None else call.spelled[index]  # [B, S, De]
+        output.last_hidden_state = self.bridge["copy"](output.last_hidden_state, spelled, call.since)
+        return output
 
     def _fuse(self, layer: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = self._call
@@ -223,6 +236,9 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
             return None
         hidden_states = args[0] if args else kwargs["hidden_states"]  # [B, T, D]
         index = call.rows(hidden_states.shape[0])
+        if call.spelled is not None and int(layer) == self.config.bridge_layers[0]:
+            asked = call.mask.sum(1) if index is None else call.mask.sum(1)[index]  # [B] tokens of the questions
+            call.since = kwargs["position_ids"] + 1 - asked[:, None]  # [B, T]
         for part, modules in (("bridge", self.bridge), ("fusion", self.fusion)):
             if layer not in modules:
                 continue
@@ -446,13 +462,14 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
             )
         mask = (torch.ones_like(question_ids) if question_mask is None else question_mask).bool()
         embeddings = self.get_input_embeddings()(question_ids).to(self.resampler.position.dtype)  # [B, Tq, De]
-        states, looked = read_pictures(self.resampler, embeddings, mask, vision_states, vision_index)
+        states, looked, spelled = read_pictures(self.resampler, embeddings, mask, vision_states, vision_index)
         return VisionCall(
             states=states,
             mask=mask,
             picture_states=vision_states,
             picture_index=vision_index,
             looked=looked,
+            spelled=spelled,
             **flags,
         )
 

@@ -8,6 +8,7 @@ embeddings, are the queries. The keys and values of a picture are computed once 
 from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 
@@ -125,11 +126,13 @@ class QuestionResampler(nn.Module):
         num_heads (`int`): heads of each attention.
         ffn_dim (`int`): inner width of the feed-forward.
         max_tokens (`int`): longest question in tokens; the processor shortens longer ones.
+        answer_tokens (`int`, *optional*, defaults to 0): tokens of the answer that it spells; 0 for none.
     """
 
     def __init__(
-        self, embedding_size: int, vision_size: int, num_layers: int, num_heads: int, ffn_dim: int, max_tokens: int
-    ) -> None:
+        self, embedding_size: int, vision_size: int, num_layers: int, num_heads: int, ffn_dim: int, max_tokens: int,
+        answer_tokens: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
         self.max_tokens = max_tokens
         self.embedding_norm = nn.LayerNorm(embedding_size)
@@ -137,6 +140,23 @@ class QuestionResampler(nn.Module):
         self.position = nn.Parameter(torch.randn(max_tokens, vision_size) * 0.02)
         self.layers = nn.ModuleList(ResamplerLayer(vision_size, num_heads, ffn_dim) for _ in range(num_layers))
         self.norm = nn.LayerNorm(vision_size)
+        self.answer_tokens = answer_tokens
+        self.spell = nn.Linear(vision_size, answer_tokens * embedding_size) if answer_tokens else None
+
+    def spell_answer(self, last: torch.Tensor) -> torch.Tensor:
+        """
+        The answer as the language model's word embeddings would have it, one vector per token.
+
+        The vocabulary stays open: a token is told by its likeness to the frozen embeddings, so that no list of answers
+        enters the weights.
+
+        Args:
+            last (`torch.Tensor`): `[..., D]` state of each question's last token.
+
+        Returns:
+            `torch.Tensor`: `[..., answer_tokens, De]` unit vectors, in float32.
+        """
+        return F.normalize(self.spell(last).unflatten(-1, (self.answer_tokens, -1)).float(), dim=-1)
 
     @property
     def grounded_heads(self) -> int:
@@ -174,7 +194,7 @@ def read_pictures(
     mask: torch.Tensor,
     vision: torch.Tensor,
     index: torch.Tensor | None,
-) -> tuple[torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """
     Applies a resampler to rows that share pictures in any order.
 
@@ -186,8 +206,9 @@ def read_pictures(
         index (`torch.Tensor`, *optional*): `[B]` picture of each row; defaults to row b and picture b.
 
     Returns:
-        `tuple`: states `[B, T, D]`, and where each question's last token looked in the last layer, `[B, N]`: the mean
-            of the heads that are trained to look at what decides the answer.
+        `tuple`: states `[B, T, D]`; where each question's last token looked in the last layer, `[B, N]`: the mean
+            of the heads that are trained to look at what decides the answer; and the answer as the resampler spells it
+            `[B, answer_tokens, De]`, or `None`.
     """
     pictures = vision.shape[0]
     rows = torch.arange(len(embeddings), device=vision.device)
@@ -198,7 +219,9 @@ def read_pictures(
     seen = mask.new_zeros(pictures, most, mask.shape[1]).index_put((index, earlier), mask)  # [P, Q, T]
     reading = resampler(grouped, seen, vision)
     at_end = reading.across[-1][:, : resampler.grounded_heads].mean(1)[index, earlier, mask.sum(1) - 1]  # [B, N]
-    return reading.states[index, earlier], at_end
+    states = reading.states[index, earlier]  # [B, T, D]
+    spelled = None if resampler.spell is None else resampler.spell_answer(last_tokens(states, mask))
+    return states, at_end, spelled
 
 
 def last_tokens(states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -12,10 +12,20 @@ from ..data.visual_arrays.targets import ATTRIBUTES, IGNORE, LOCAL, TARGETS
 from ..resampler import QuestionResampler
 from .source_data import SourceStream
 from .stage import Averages, Stage, Step, schedule
-from .tower import CLAIM, RIVALRY, DenseHeads, NameHead, QuestionHead, TowerBatch, name_codes, question_grounding
+from .tower import (
+    CLAIM,
+    RIVALRY,
+    SPELLED,
+    DenseHeads,
+    NameHead,
+    QuestionHead,
+    TowerBatch,
+    name_codes,
+    question_grounding,
+)
 
 WIDTH = 192
-RESAMPLER = {"num_layers": 4, "num_heads": 4, "ffn_dim": 4 * WIDTH, "max_tokens": 48}
+RESAMPLER = {"num_layers": 4, "num_heads": 4, "ffn_dim": 4 * WIDTH, "max_tokens": 48, "answer_tokens": SPELLED}
 # What goes on in the base: its names there and in a `TowerModel`.
 KEPT_PARTS = {"vision_tower": "vision_tower", "connector": "connector", "resampler": "question.resampler"}
 LOCAL_WEIGHT = 2.0

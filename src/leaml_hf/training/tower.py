@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ..data.visual_arrays.targets import IGNORE, OPEN, TARGETS
 from ..resampler import QuestionResampler, Reading, last_tokens
 
-SPELLED = 6  # tokens of an answer that the question head gives, its end included
+SPELLED = 6  # tokens of an answer that the resampler spells, its end included
 NAMES = 2  # names of marks in a question, at most
 RIVALRY = {"value": 2, "x": 2, "y": 2}  # whether the mark of a name has more of it than that of the other name
 CLAIM = {"claim": 2}  # whether what a question says of the first of two names is so
@@ -17,21 +17,19 @@ SCALE = 16.0  # of cosines, at the start
 
 
 class QuestionHead(nn.Module):
-    """The base's question resampler and a head that spells the answer: what the vision half is trained with.
+    """The base's question resampler, judged by the answers it spells: what the vision half is trained with.
 
-    The vocabulary is open: each token of an answer is told by its likeness to the language model's own word embedding,
-    among the tokens that a batch has at hand (sampled softmax), so that no list of answers enters the weights.
+    A spelt token is told among those that a batch has at hand (sampled softmax).
 
     Args:
         word_embeddings (`Tensor`): `[V, De]` of the language model, frozen.
-        resampler ([`QuestionResampler`]): goes on in the base; the head is dropped.
+        resampler ([`QuestionResampler`]): spells `SPELLED` tokens; goes on in the base.
     """
 
     def __init__(self, word_embeddings: Tensor, resampler: QuestionResampler) -> None:
         super().__init__()
         self.register_buffer("words", word_embeddings, persistent=False)  # [V, De]
         self.resampler = resampler
-        self.spell = nn.Linear(resampler.norm.normalized_shape[0], SPELLED * word_embeddings.shape[1])
         self.log_scale = nn.Parameter(torch.tensor(SCALE).log())
 
     def forward(self, input_ids: Tensor, mask: Tensor, vision: Tensor, choices: Tensor) -> tuple[Tensor, Reading]:
@@ -40,8 +38,8 @@ class QuestionHead(nn.Module):
         Returns logits [P * Q, SPELLED, C] and the reading.
         """
         reading = self.resampler(self.words[input_ids], mask, vision)
-        spelled = self.spell(last_tokens(reading.states, mask)).flatten(0, 1).unflatten(1, (SPELLED, -1))
-        likeness = F.normalize(spelled.float(), dim=-1) @ F.normalize(self.words[choices].float(), dim=-1).T
+        spelled = self.resampler.spell_answer(last_tokens(reading.states, mask)).flatten(0, 1)
+        likeness = spelled @ F.normalize(self.words[choices].float(), dim=-1).T
         return self.log_scale.exp() * likeness, reading
 
 

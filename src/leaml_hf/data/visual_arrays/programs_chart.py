@@ -136,6 +136,8 @@ def trend(rng: np.random.Generator, scene: Scene) -> Question | None:
         return None
     i = int(rng.integers(len(scene.marks)))
     mark = scene.marks[i]
+    if not mark.trend:
+        return None
     by_color = rng.random() < 0.6 or not mark.label
     name = f"the {mark.color} line" if by_color else mark.label
     text = pick(rng, f"Does {name} go up or down?", f"Is {name} going up or down?", f"Which way goes {name}?",

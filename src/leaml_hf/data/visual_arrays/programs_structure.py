@@ -131,24 +131,35 @@ def multiple(rng: np.random.Generator, scene: Scene) -> Question | None:
     return Question("multiple", text, yes_or_no(holds), (high, low), len(scene.marks))
 
 
-def high_point(rng: np.random.Generator, scene: Scene) -> Question | None:
-    if scene.kind != "line":
-        return None
-    i = int(rng.integers(len(scene.marks)))
-    mark, upper = scene.marks[i], bool(rng.random() < 0.6)
-    points = mark.points if upper else -mark.points
+def _part_of_peak(points: np.ndarray) -> str | None:
+    """In which part of a line its highest point is; None where another part comes near it."""
     along = np.linspace(0, 1, len(points))
     parts = {"early": along <= 0.25, "midway": (along > 0.3) & (along < 0.7), "late": along >= 0.75}
     answer = next((name for name, part in parts.items() if part[points.argmax()]), None)
-    if answer is None or points.max() - points[~parts[answer]].max() < 0.3:
+    return answer if answer and points.max() - points[~parts[answer]].max() >= 0.3 else None
+
+
+def high_point(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.kind != "line":
         return None
+    found: dict[str, list[tuple[int, bool]]] = {}
+    for i, mark in enumerate(scene.marks):
+        for upper in (True, False):
+            part = _part_of_peak(mark.points if upper else -mark.points)
+            if part:
+                found.setdefault(part, []).append((i, upper))
+    if not found:
+        return None
+    answer = pick(rng, *sorted(found))  # first the answer: most lines have their ends at the ends
+    i, upper = found[answer][rng.integers(len(found[answer]))]
+    color = scene.marks[i].color
     named = len(scene.marks) > 1 or rng.random() < 0.5
-    line = f"the {mark.color} line" if named else "the line"
+    line = f"the {color} line" if named else "the line"
     word = pick(rng, "highest", "top") if upper else pick(rng, "lowest", "bottom")
     text = pick(rng, f"Does {line} reach its {word} point early, midway or late?",
                 f"When is {line} at its {word} point: early, midway or late?",
                 f"Early, midway or late: when has {line} its {word} value?")  # fmt: skip
-    return Question("high_point", text, answer, (i,), 1, ((mark.color, (i,)),) if named else ())
+    return Question("high_point", text, answer, (i,), 1, ((color, (i,)),) if named else ())
 
 
 def is_color(rng: np.random.Generator, scene: Scene) -> Question | None:

@@ -56,8 +56,14 @@ def _lines(rng: np.random.Generator) -> Scene:
         start = rng.integers(low, high + 1)
         bend = rng.normal(0, 1.5) * np.sin(np.linspace(0, np.pi * rng.integers(1, 4), length))
         wobble = (bend + rng.normal(0, noise, length)) * (np.arange(length) % (length - 1) > 0)
+        trend = "up" if rising else "down"
+        if rng.random() < 0.4:  # a hill or a valley between the ends: neither up nor down
+            along = np.linspace(0, 1, length)
+            hill = np.exp(-((along - rng.uniform(0.35, 0.65)) ** 2) / 0.02)
+            wobble += rng.choice((-1, 1)) * rng.uniform(5, 12) * hill
+            trend = ""
         points = np.clip(np.linspace(start, end, length) + wobble, 0, 10)
-        marks.append(Mark(label, color, "line", float(end), points, "up" if rising else "down"))
+        marks.append(Mark(label, color, "line", float(end), points, trend))
     if length > 8:
         gap = int(rng.choice((1, 1, 2, 5)))
         first = int(rng.integers(1850, 2031 - gap * length))

@@ -14,6 +14,7 @@ from .conventions import COLOR_NAMES
 from .scenes import CHART_KINDS, COMPONENTS, NODE_SHAPES, SHAPES, STEPS, Scene
 
 IGNORE = -100
+PARTS = 5  # of a line, in which its highest and its lowest point lie
 OPEN = 0  # in place of the number of classes: the class is a `name_id`, of which there is no end
 MAX_MARKS = 8
 KINDS = CHART_KINDS + SHAPES + NODE_SHAPES + COMPONENTS
@@ -29,6 +30,8 @@ ATTRIBUTES: dict[str, int] = {
     "place_vertical": MAX_MARKS,
     "count": MAX_MARKS + 1,
     "trend": 2,
+    "peak": PARTS,
+    "valley": PARTS,
     "front": 2,
     "kin": MAX_MARKS + 1,  # marks of the same shape (layout)
 }
@@ -47,6 +50,11 @@ def name_id(name: str) -> int:
 
 def _ranks(values: list[float]) -> np.ndarray:
     return np.argsort(np.argsort(values, kind="stable"), kind="stable")
+
+
+def _part(place: int, length: int) -> int:
+    """Which of the `PARTS` of a row of `length` a place lies in."""
+    return min(PARTS - 1, PARTS * int(place) // (length - 1))
 
 
 def attribute_table(scene: Scene) -> np.ndarray:
@@ -69,6 +77,9 @@ def attribute_table(scene: Scene) -> np.ndarray:
             table["place"][:] = np.arange(n)
         elif scene.dots:
             table["place"][:] = _ranks([m.points[0, 0] for m in marks])
+        if scene.kind == "line":
+            table["peak"][:] = [_part(m.points.argmax(), len(m.points)) for m in marks]
+            table["valley"][:] = [_part(m.points.argmin(), len(m.points)) for m in marks]
         if scene.kind in ("line", "scatter"):
             table["trend"][:] = [{"up": 1, "down": 0}.get(m.trend, IGNORE) for m in marks]
     else:
