@@ -1,6 +1,7 @@
 """The trainer and what it stands on: losses, averaging, thresholds, caches, guards."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import datasets
 import numpy as np
@@ -19,6 +20,7 @@ from leaml_hf import (
     LeamlTrainer,
     LeamlTrainingArguments,
 )
+from leaml_hf.data.budget import picture_keys
 from leaml_hf.training.cache import FrozenCache
 from leaml_hf.training.objectives import AdaptiveThreshold, AveragedAdapter, answer_loss
 from leaml_hf.training.rows import LeamlCollator, RowDataset
@@ -208,6 +210,35 @@ class TestTrainer:
         with pytest.raises(LeamlError, match="lower learning_rate"):
             trainer.train()
         assert all(torch.equal(p, values[n]) for n, p in model.named_parameters() if n in values)
+
+    def test_what_the_base_knows_in_other_words_answers_unlabelled_rows(self, make_trainer, monkeypatch) -> None:
+        known = "in what hue is it ?"
+        source = rows(24, 3).remove_columns("question").add_column("question", [known] * 24)
+        source = source.add_column("program", ["hue"] * 24)
+        trainer = make_trainer(replay_dataset=source, replay_share=1.0, max_steps=1)
+        pictures = {name: np.array(color) for name, color in COLORS.items()}
+
+        def collect(self, images, questions, processor, batch_size):
+            seen = [np.array(image).reshape(-1, 3).mean(0) for image in images]
+            names = [min(pictures, key=lambda n: abs(pictures[n] - color).sum()) for color in seen]
+            texts = [name if question == known else "?" for name, question in zip(names, questions, strict=True)]
+            return SimpleNamespace(texts=texts)
+
+        monkeypatch.setattr(type(trainer.model), "collect", collect)
+        trainer.ask_patterns()
+        entry = trainer.history[-1]
+        assert [rule["program"] for rule in entry["patterns"]] == ["hue"]
+        assert entry["pattern_rows"] == 12 and entry["pattern_heldout"] == [16, 16]
+        assert len(trainer.pattern_rows) == 12 and trainer.pseudo is not None
+        truth = dict(zip(picture_keys(trainer.unlabeled), rows(24, 1)["answer"], strict=True))
+        assert [truth[key] for key in trainer.pattern_rows.keys] == trainer.pattern_rows.answers
+
+    @pytest.mark.parametrize("options", [{"use_patterns": False}, {"consistency_weight": 0.0}])
+    def test_patterns_are_switched_off_by_one_argument(self, make_trainer, options) -> None:
+        source = rows(24, 3).add_column("program", ["hue"] * 24)
+        trainer = make_trainer(replay_dataset=source, replay_share=1.0, max_steps=1, **options)
+        trainer.train()
+        assert trainer.patterns is None and not any("patterns" in entry for entry in trainer.history)
 
     def test_reliability_is_fitted_saved_and_loaded(self, make_trainer, processor, tmp_path) -> None:
         trainer = make_trainer(unlabeled_dataset=rows(40, 1, answered=False))

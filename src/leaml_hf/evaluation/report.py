@@ -94,6 +94,17 @@ pictures taken for familiar when 95% of the familiar ones are accepted; lower is
 {% for figure in figures %}<figure{% if figure.wide %} class="wide"{% endif %}><h3>{{ figure.title }}</h3>
 <img src="{{ figure.source }}" alt="{{ figure.title }}"><figcaption>{{ figure.caption }}</figcaption></figure>
 {% endfor %}</div>{% endif %}
+{% if patterns %}<h2>What the base knew already</h2>
+<p class="muted small">Questions whose answers the labels found in questions that the base was trained on;
+{{ pattern_rows | count }} unlabelled rows were answered so.</p>
+<div class="scroll"><table class="words"><thead><tr>
+<th scope="col">Asked here</th><th scope="col">Asked in its place</th><th scope="col">Its answers stand for</th>
+<th scope="col">Right on labels left out</th></tr></thead><tbody>
+{% for rule in patterns %}<tr><td>{{ rule.example }}</td><td>{{ rule.pattern }}</td>
+<td>{% for heard, meant in rule.verbalizer.items() %}
+{{ heard }} → {{ meant }}{{ ", " if not loop.last }}{% endfor %}</td>
+<td>{{ rule.accuracy | percent }} of {{ rule.labels }}</td></tr>
+{% endfor %}</tbody></table></div>{% endif %}
 {% if examples %}<h2>Examples</h2>
 <p class="muted small">Left the picture, right where the model looked for its answer.</p><div class="examples">
 {% for example in examples %}<section class="example"><div class="pictures">
@@ -319,8 +330,9 @@ def write_report(
         results (`Mapping`): `before` and `after` (the base and what was handed over: `n`, `accuracy`, `accuracy_ci`,
             `ece` and so on as from `evaluate`, and under `ood` the `auroc`, `auprc` and `fpr95` of each set by its
             name), `labels_used`, `unlabeled_used`, `seconds`, `base`, `data`, `seed`, `command`, `handed_over`
-            (`"adapter"` or `"base"`), and optionally `history` (entries with `step` and any of `loss` and
-            `heldout_accuracy`) and `per_program` (`before` and `after`, each by program with `n` and `accuracy`).
+            (`"adapter"` or `"base"`), and optionally `history` (entries with `step` and any of `loss`,
+            `heldout_accuracy`, and `patterns` with `pattern_rows`: rules as of `training.patterns`) and `per_program`
+            (`before` and `after`, each by program with `n` and `accuracy`).
             Figures that are missing are left out or shown as "n/a".
         predictions (`Sequence[Mapping]`): one for each row, of what was handed over: `id`, `program`, `prediction`,
             `answer`, `correct`, `confidence`, `ood_score`, `is_ood`, `split` (`"test"` or an out-of-distribution set's
@@ -348,6 +360,7 @@ def write_report(
     folder.mkdir(parents=True, exist_ok=True)
     environment = Environment(autoescape=True)
     environment.filters.update(percent=_percent, count=_count)
+    asked = next((entry for entry in results.get("history", []) if "patterns" in entry), {})
     wrong = [row for row in predictions if row["split"] == "test" and not row["correct"]]
     page = environment.from_string(_TEMPLATE).render(
         style=_STYLE,
@@ -358,6 +371,8 @@ def write_report(
         headline=_headline(results["before"], results["after"]),
         ood=_ood_table(results["before"], results["after"]),
         ood_labels=[label for _, label, _ in _OOD_FIGURES],
+        patterns=asked.get("patterns", []),
+        pattern_rows=asked.get("pattern_rows", 0),
         figures=_draw(folder / "report", results, predictions),
         examples=[_example(example) for example in examples[:MOST_EXAMPLES]],
         mistakes=sorted(wrong, key=lambda row: -row["confidence"])[:10],

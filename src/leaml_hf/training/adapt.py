@@ -177,7 +177,7 @@ def _replay(base: str, seed: int, share: float) -> "Dataset | None":
 
     if share == 0 or base not in SHIPPED_BASES:
         return None
-    return load_visual_arrays("chart", "base", split="train", num_rows=800, seed=seed)
+    return load_visual_arrays("chart", "base", split="train", num_rows=2400, seed=seed)
 
 
 def _examples(

@@ -37,6 +37,9 @@ class LeamlTrainingArguments(TrainingArguments):
             Steps between looks at the held-out labels; the best average so far is kept and handed over.
         patience (`int`, *optional*, defaults to 4):
             Looks without improvement after which training ends.
+        use_patterns (`bool`, *optional*, defaults to `True`):
+            Whether unlabelled rows are also answered by asking the base in the words of its source, where the labels
+            show which of its questions decide the new ones (needs source rows that are replayed).
         replay_share (`float`, *optional*, defaults to 1.0):
             Rows of the source data in a batch, as a share of the labelled ones, so that the source is not forgotten.
         strong_views (`bool`, *optional*, defaults to `True`):
@@ -66,6 +69,7 @@ class LeamlTrainingArguments(TrainingArguments):
     min_confidence: float = field(default=0.7, metadata={"help": "Confidence that a pseudo-answer needs."})
     evaluate_every: int = field(default=25, metadata={"help": "Steps between looks at held-out labels."})
     patience: int = field(default=4, metadata={"help": "Looks without improvement before the end."})
+    use_patterns: bool = field(default=True, metadata={"help": "Ask the base in the words of its source."})
     replay_share: float = field(default=1.0, metadata={"help": "Source rows per labelled row in a batch."})
     strong_views: bool = field(default=True, metadata={"help": "Strong views of labelled rows too."})
 

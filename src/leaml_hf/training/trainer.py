@@ -2,16 +2,20 @@
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import ConcatDataset
+from torch.utils.data import Dataset as TorchDataset
 from transformers import Trainer, TrainerCallback
 
 from ..data.budget import picture_keys, rows_with
 from ..errors import LeamlError, LeamlInputError
+from ..evaluation.answers import answers_match
 from ..evaluation.runner import predict
 from ..modeling_leaml import LeamlForVisualQA, answer_span
 from ..processing_leaml import LeamlProcessor
@@ -19,6 +23,7 @@ from ..reliability import Reliability
 from .arguments import LeamlTrainingArguments
 from .cache import FrozenCache
 from .objectives import AdaptiveThreshold, AveragedAdapter, answer_loss
+from .patterns import Ask, PatternTeacher
 from .rows import LeamlCollator, RowDataset
 
 if TYPE_CHECKING:
@@ -32,8 +37,9 @@ class LeamlTrainer(Trainer):
     Trains a LEAML adapter with few labels and the unlabelled rest.
 
     Each step adds up three losses: on labelled rows (weak and strong views); on unlabelled rows under strong views,
-    whose answers an exponential average of the adapter gave to the plain view with enough confidence; and on source
-    rows that are replayed. Every `evaluate_every` steps the averaged adapter is judged on `eval_dataset`: of those
+    whose answers a [`~training.patterns.PatternTeacher`] found by asking the base in the source's words, or an
+    exponential average of the adapter gave to the plain view with enough confidence; and on source rows that are
+    replayed. Every `evaluate_every` steps the averaged adapter is judged on `eval_dataset`: of those
     that answer no fewer rows rightly than the start, the one with the lowest loss of the right answers is kept
     (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what remains.
 
@@ -44,7 +50,8 @@ class LeamlTrainer(Trainer):
         train_dataset (`Dataset`): labelled rows.
         unlabeled_dataset (`Dataset`, *optional*): rows with a question, whose answers are never read.
         eval_dataset (`Dataset`, *optional*): labelled rows held out from training: early stop, guard and calibration.
-        replay_dataset (`Dataset`, *optional*): labelled rows of the source data.
+        replay_dataset (`Dataset`, *optional*): labelled rows of the source data; with a `program` their questions
+            are also what the base is asked about unlabelled pictures.
         kwargs: for [`~transformers.Trainer`].
 
     Raises:
@@ -69,6 +76,7 @@ class LeamlTrainer(Trainer):
         if len(train_dataset) == 0:
             raise LeamlInputError("There are no labelled rows to train on.")
         self.cache = FrozenCache(model, processing_class, args.seed) if model.config.is_composed else None
+        self.labelled = train_dataset
         self.rows_collator = LeamlCollator(processing_class, self.cache, args.strong_views, args.seed)
         self.held_out = eval_dataset
         self.unlabeled = (
@@ -85,8 +93,11 @@ class LeamlTrainer(Trainer):
             **kwargs,
         )
         self.label_names = ["labels"]
+        self.source = replay_dataset
         self.replay = self._cycle(replay_dataset, args.replay_share) if args.replay_share else None
         self.pseudo: Iterator[dict[str, Any]] | None = None
+        self.patterns: PatternTeacher | None = None
+        self.pattern_rows: RowDataset | None = None
         self.threshold = AdaptiveThreshold(args.keep_share, args.min_confidence)
         self.average = AveragedAdapter(model, args.teacher_decay)
         self.best: dict[str, Any] | None = None
@@ -120,11 +131,11 @@ class LeamlTrainer(Trainer):
         logits = model(**inputs, logits_to_keep=span).logits
         return answer_loss(logits, labels[:, -span:], weights, self.args.label_smoothing_factor)
 
-    def _cycle(self, rows: "Dataset | RowDataset | None", share: float = 1.0) -> Iterator[dict[str, Any]] | None:
+    def _cycle(self, rows: "Dataset | TorchDataset | None", share: float = 1.0) -> Iterator[dict[str, Any]] | None:
         """Endless batches of rows, `share` of the labelled batch each."""
         if rows is None or len(rows) == 0:
             return None
-        dataset = rows if isinstance(rows, RowDataset) else RowDataset(rows)
+        dataset = rows if isinstance(rows, TorchDataset) else RowDataset(rows)
         size = min(len(dataset), max(1, round(share * self.args.per_device_train_batch_size)))
 
         def batches() -> Iterator[dict[str, Any]]:
@@ -136,7 +147,52 @@ class LeamlTrainer(Trainer):
 
         return batches()
 
-    # The averaged teacher
+    # The two teachers
+
+    def _asker(self, rows: "Dataset") -> Ask:
+        keys = picture_keys(rows)
+
+        def ask(chosen: Sequence[int], questions: Sequence[str]) -> list[str]:
+            order = sorted(range(len(chosen)), key=lambda k: keys[chosen[k]])  # rows of one picture share its encoding
+            pictures: dict[str, Any] = {}
+            for i in chosen:
+                if keys[i] not in pictures:
+                    pictures[keys[i]] = rows[int(i)]["image"]
+            images = [pictures[keys[chosen[k]]] for k in order]
+            texts = self.model.collect(images, [questions[k] for k in order], self.processing_class, 96).texts
+            return [texts[k] for k in np.argsort(order)]
+
+        return ask
+
+    def ask_patterns(self) -> None:
+        """Finds out which of the source's questions decide the new ones, and answers a draw of unlabelled rows so."""
+        labelled = self.labelled
+        self.patterns = PatternTeacher(self.source).fit(
+            self._asker(labelled), labelled["question"], labelled["answer"], self.unlabeled["question"]
+        )
+        spots = [i for i, group in enumerate(self.patterns.groups(self.unlabeled["question"])) if group is not None]
+        chosen = self._rng.permutation(spots)[: self.args.refresh_rows]
+        if len(chosen):
+            rows = self.unlabeled.select(np.sort(chosen))
+            found = self.patterns.answer(self._asker(rows), rows["question"])
+            keep = [i for i, answer in enumerate(found) if answer is not None]
+            answers, weights = ([found[i][part] for i in keep] for part in (0, 1))
+            if keep:
+                self.pattern_rows = RowDataset(rows.select(keep), answers, weights, True)
+                self.pseudo = self._cycle(self.pattern_rows)
+        held = (
+            []
+            if self.held_out is None
+            else self.patterns.answer(self._asker(self.held_out), self.held_out["question"])
+        )
+        right = [answers_match(answer[0], truth) for answer, truth in zip(held, self.held_out["answer"], strict=True)
+                 if answer] if held else []  # fmt: skip
+        self.history.append({
+            "step": self.state.global_step,
+            "patterns": [asdict(rule) for rule in self.patterns.rules.values()],
+            "pattern_rows": 0 if self.pattern_rows is None else len(self.pattern_rows),
+            "pattern_heldout": [int(sum(right)), len(right)],
+        })  # fmt: skip
 
     def refresh_pseudo_answers(self) -> None:
         """The averaged adapter answers a draw of unlabelled rows; the confident answers become rows to train on."""
@@ -146,11 +202,15 @@ class LeamlTrainer(Trainer):
             predictions = predict(self.model, self.processing_class, rows)
         self.model.train()
         confidence = predictions.raw_confidence
-        keep = np.flatnonzero(self.threshold.keep(confidence) & np.array([bool(t) for t in predictions.texts]))
+        keep = self.threshold.keep(confidence) & np.array([bool(t) for t in predictions.texts])
+        if self.patterns is not None:
+            keep &= np.array([group is None for group in self.patterns.groups(rows["question"])])
+        keep = np.flatnonzero(keep)
         self.history.append({"step": self.state.global_step, "pseudo_kept": len(keep) / count,
                              "pseudo_threshold": float(max(self.threshold.value, self.threshold.floor))})  # fmt: skip
         chosen = RowDataset(rows.select(keep), [predictions.texts[i] for i in keep], confidence[keep].tolist(), True)
-        self.pseudo = self._cycle(chosen) if len(keep) else None
+        pools = [pool for pool in (chosen, self.pattern_rows) if pool is not None and len(pool)]
+        self.pseudo = self._cycle(ConcatDataset(pools)) if pools else None
 
     def judge(self) -> None:
         """Judges the averaged adapter on the held-out labels and keeps it if it is the best so far."""
@@ -238,6 +298,10 @@ class _Guards(TrainerCallback):
         self.trainer = trainer
 
     def on_train_begin(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
+        source = self.trainer.source
+        if (args.use_patterns and self.trainer.unlabeled is not None and source is not None
+                and "program" in source.column_names):  # fmt: skip
+            self.trainer.ask_patterns()
         if self.trainer.held_out is not None:
             self.trainer.judge()
 
