@@ -97,6 +97,7 @@ class Canvas:
         self.legend_size = self.font_size
         self.outline = bool(rng.random() < c.outline)
         self.hatched = bool(rng.random() < c.hatch)
+        self.opposite = bool(rng.random() < c.value_axis_opposite)  # the value axis is at the right or the top
         self.corner = int(rng.integers(0, 16))  # of boxes, in pixels
         self.image = Image.new("RGB", (FULL, FULL), self.ground)
         self.draw = ImageDraw.Draw(self.image)
@@ -250,7 +251,7 @@ class Canvas:
         (`mirrored`)."""
         x0, y0, x1, y1 = self.area
         c = self.conventions
-        opposite = bool(self.rng.random() < c.value_axis_opposite)
+        opposite = self.opposite
         grid, spines = self.choice(c.grids), self.choice(c.spines)
         room = (x1 - x0) * scene.every / scene.reach
         crowded = 1

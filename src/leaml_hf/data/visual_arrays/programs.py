@@ -18,6 +18,7 @@ PROGRAMS: dict[str, tuple[Program, ...]] = {
     "diagram": diagram.PROGRAMS,
 }
 MAX_TRIES = 40
+ONCE = {"count", "at_least", "multiple", "own_color", "count_nodes", "count_links"}  # more of them would tell
 
 
 def ask(scene: Scene, rng: np.random.Generator, count: int) -> list[Question]:
@@ -28,8 +29,8 @@ def ask(scene: Scene, rng: np.random.Generator, count: int) -> list[Question]:
     for _ in range(MAX_TRIES):
         for k in rng.permutation(len(programs)):
             question = programs[k](rng, scene)
-            if question is not None and question.text not in seen:
-                seen.add(question.text)
+            if question is not None and not {question.text, question.program} & seen:
+                seen.add(question.program if question.program in ONCE else question.text)
                 questions.append(question)
                 if len(questions) == count:
                     return questions

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .balance import flattens
 from .scenes import Scene
 from .wording import KIND_ANSWER, MORE, Question, all_marks, extreme, noun_of, pick, yes_or_no
 
@@ -36,6 +37,8 @@ def extreme_label(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 def count(rng: np.random.Generator, scene: Scene) -> Question | None:
     noun, n = noun_of(scene), len(scene.marks)
+    if scene.task == "chart" and not flattens(scene):
+        return None
     text = pick(rng, f"How many {noun}s are there?", f"Count the {noun}s.", f"What is the number of {noun}s?",
                  f"How many {noun}s are shown?", f"Give the number of {noun}s.",
                  f"Tell me how many {noun}s the picture has.")  # fmt: skip

@@ -8,6 +8,7 @@ from .scenes import COMPONENTS, Scene
 from .wording import Question, all_marks, pick, plural, yes_or_no
 
 NODE = {"flow": "step", "tree": "box", "states": "state", "food_web": "living thing", "circuit": "part"}
+COUNTED_PARTS = tuple(kind for kind in COMPONENTS if kind != "battery")  # of which there is always one
 LINK = {"flow": "arrow", "tree": "line", "states": "arrow", "food_web": "arrow"}
 
 
@@ -40,13 +41,34 @@ def _distances(scene: Scene, start: int) -> dict[int, int]:
     return found
 
 
+def _is_ordered(scene: Scene) -> bool:
+    """Whether the names themselves tell what follows what."""
+    return any(mark.state == "hidden" for mark in scene.marks)
+
+
+def _pair(rng: np.random.Generator, scene: Scene, joined: set[tuple[int, int]]) -> tuple[tuple[int, int], bool] | None:
+    """Two marks and whether they are among `joined`, equally often where a scene has both kinds of pairs.
+
+    In a food web both are such that the second might well eat the first: names tell who never does.
+    """
+    written = _written(scene)
+    pairs = [(i, j) for i in written for j in written if i != j]
+    if scene.kind == "food_web":
+        pairs = [(i, j) for i, j in pairs if scene.marks[j].value == scene.marks[i].value + 1]
+    ways = [[pair for pair in pairs if (pair in joined) == holds] for holds in (False, True)]
+    if not all(ways):
+        return None
+    holds = bool(rng.random() < 0.5)
+    return _choice(rng, ways[holds]), holds
+
+
 def _choice(rng: np.random.Generator, options: list) -> object | None:
     return options[rng.integers(len(options))] if options else None
 
 
 def next_node(rng: np.random.Generator, scene: Scene) -> Question | None:
     """What the only link of a mark leads to."""
-    if scene.kind not in ("flow", "food_web"):
+    if scene.kind not in ("flow", "food_web") or _is_ordered(scene):
         return None
     written = _written(scene)
     i = _choice(rng, [k for k in written if len(t := _targets(scene, k)) == 1 and t[0] in written])
@@ -66,7 +88,7 @@ def next_node(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 def previous_node(rng: np.random.Generator, scene: Scene) -> Question | None:
     """Where the only link to a mark comes from."""
-    if scene.kind not in ("flow", "food_web", "tree"):
+    if scene.kind not in ("flow", "food_web", "tree") or _is_ordered(scene):
         return None
     written = _written(scene)
     i = _choice(rng, [k for k in written if len(s := _sources(scene, k)) == 1 and s[0] in written])
@@ -109,13 +131,13 @@ def missing_step(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 def path(rng: np.random.Generator, scene: Scene) -> Question | None:
     """Whether there is a way along the arrows."""
-    if scene.kind not in ("flow", "states", "food_web"):
+    if scene.kind not in ("flow", "states", "food_web") or _is_ordered(scene):
         return None
-    written, holds = _written(scene), bool(rng.random() < 0.5)
-    reach = {i: _distances(scene, i) for i in written}
-    pair = _choice(rng, [(i, j) for i in written for j in written if i != j and (j in reach[i]) == holds])
-    if pair is None:
+    reach = {i: _distances(scene, i) for i in _written(scene)}
+    found = _pair(rng, scene, {(i, j) for i, ways in reach.items() for j in ways})
+    if found is None:
         return None
+    pair, holds = found
     first, second = (scene.marks[i].label for i in pair)
     text = pick(rng, f"Can you get from {first} to {second} along the arrows?",
                 f"Do the arrows lead from {first} to {second} in the end?",
@@ -127,15 +149,15 @@ def path(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 def linked(rng: np.random.Generator, scene: Scene) -> Question | None:
     """Whether one link joins two marks; in trees whichever way, otherwise in this direction."""
-    if scene.kind == "circuit":
+    if scene.kind == "circuit" or _is_ordered(scene):
         return None
-    written, holds = _written(scene), bool(rng.random() < 0.5)
     direct = {(link.source, link.target) for link in scene.links}
     if scene.kind == "tree":
         direct |= {(b, a) for a, b in direct}
-    pair = _choice(rng, [(i, j) for i in written for j in written if i != j and ((i, j) in direct) == holds])
-    if pair is None:
+    found = _pair(rng, scene, direct)
+    if found is None:
         return None
+    pair, holds = found
     (first, second), noun = (scene.marks[i].label for i in pair), LINK[scene.kind]
     if scene.kind == "tree":
         text = pick(rng, f"Does a line join {first} and {second}?", f"Are {first} and {second} joined directly?",
@@ -149,31 +171,46 @@ def linked(rng: np.random.Generator, scene: Scene) -> Question | None:
     return Question("linked", text, yes_or_no(holds), pair, 2, _named(scene, *pair))
 
 
-def degree(rng: np.random.Generator, scene: Scene) -> Question | None:
-    """How many links leave or reach a mark."""
-    if scene.kind == "circuit":
+def children(rng: np.random.Generator, scene: Scene) -> Question | None:
+    """How many marks hang on one of a tree."""
+    if scene.kind != "tree":
         return None
-    i = int(_choice(rng, _written(scene)))
+    i, answer = _by_degree(rng, {k: len(_targets(scene, k)) for k in _written(scene)})
     name = scene.marks[i].label
-    if scene.kind == "tree":
-        answer = len(_targets(scene, i))
-        text = pick(rng, f"How many children has {name}?", f"How many boxes hang on {name}?",
-                    f"Count the children of {name}.", f"How many parts belong directly to {name}?",
-                    f"Give the number of boxes right below {name} in the tree.")  # fmt: skip
-    elif rng.random() < 0.5:
-        answer = len(_targets(scene, i))
+    text = pick(rng, f"How many children has {name}?", f"How many boxes hang on {name}?",
+                f"Count the children of {name}.", f"How many parts belong directly to {name}?",
+                f"Give the number of boxes right below {name} in the tree.")  # fmt: skip
+    return Question("children", text, str(answer), (i,), 1 + answer, _named(scene, i))
+
+
+def degree(rng: np.random.Generator, scene: Scene) -> Question | None:
+    """How many arrows leave or reach a mark."""
+    if scene.kind != "states":  # steps have one each, and living things tell which they are
+        return None
+    leaving = bool(rng.random() < 0.5)
+    count = _targets if leaving else _sources
+    i, answer = _by_degree(rng, {k: len(count(scene, k)) for k in _written(scene)})
+    name = scene.marks[i].label
+    if leaving:
         text = pick(rng, f"How many arrows leave {name}?", f"How many arrows start at {name}?",
                     f"Count the arrows that come out of {name}.", f"How many arrows point away from {name}?",
                     f"Give the number of arrows from {name}.")  # fmt: skip
     else:
-        answer = len(_sources(scene, i))
         text = pick(rng, f"How many arrows point at {name}?", f"How many arrows end at {name}?",
                     f"Count the arrows that go into {name}.", f"How many arrows lead to {name}?",
                     f"Give the number of arrows into {name}.")  # fmt: skip
     return Question("degree", text, str(answer), (i,), 1 + answer, _named(scene, i))
 
 
+def _by_degree(rng: np.random.Generator, degrees: dict[int, int]) -> tuple[int, int]:
+    """First the number, of those that there are, then a mark that has it: most marks are alike."""
+    answer = int(_choice(rng, sorted(set(degrees.values()))))
+    return int(_choice(rng, [k for k, degree in degrees.items() if degree == answer])), answer
+
+
 def count_nodes(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.kind == "food_web":  # seven or eight, always
+        return None
     nouns, n = plural(NODE[scene.kind]), len(scene.marks)
     text = pick(rng, f"How many {nouns} are there?", f"Count the {nouns}.", f"What is the number of {nouns}?",
                 f"How many {nouns} does the diagram have?", f"Give the number of {nouns}.")  # fmt: skip
@@ -238,17 +275,23 @@ def transition(rng: np.random.Generator, scene: Scene) -> Question | None:
     return Question("transition", text, answer, (link.source, link.target), 2, _named(scene, link.source))
 
 
+def count_final(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.kind != "states":
+        return None
+    final = tuple(i for i, mark in enumerate(scene.marks) if mark.state == "final")
+    text = pick(rng, "How many states have a double ring?", "Count the states with two rings.",
+                "How many final states are there?", "What is the number of states with a double ring?",
+                "Give the number of final states.")  # fmt: skip
+    return Question("count_final", text, str(len(final)), final, len(scene.marks))
+
+
 def final_state(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "states":
         return None
-    if rng.random() < 0.35:
-        final = tuple(i for i, mark in enumerate(scene.marks) if mark.state == "final")
-        text = pick(rng, "How many states have a double ring?", "Count the states with two rings.",
-                    "How many final states are there?", "What is the number of states with a double ring?",
-                    "Give the number of final states.")  # fmt: skip
-        return Question("final_state", text, str(len(final)), final, len(scene.marks))
     holds = bool(rng.random() < 0.5)
     i = _choice(rng, [k for k, mark in enumerate(scene.marks) if (mark.state == "final") == holds])
+    if i is None:
+        return None
     name = scene.marks[i].label
     text = pick(rng, f"Has {name} a double ring?", f"Is {name} a final state?", f"Is {name} drawn with two rings?",
                 f"May the machine end in {name}?", f"Tell me whether {name} has a double ring.")  # fmt: skip
@@ -258,7 +301,7 @@ def final_state(rng: np.random.Generator, scene: Scene) -> Question | None:
 def count_component(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "circuit":
         return None
-    kind = COMPONENTS[rng.integers(len(COMPONENTS))]
+    kind = COUNTED_PARTS[rng.integers(len(COUNTED_PARTS))]
     found = tuple(i for i, mark in enumerate(scene.marks) if mark.shape == kind)
     nouns = plural(kind)
     text = pick(rng, f"How many {nouns} are there?", f"Count the {nouns}.", f"What is the number of {nouns}?",
@@ -328,6 +371,6 @@ def component_name(rng: np.random.Generator, scene: Scene) -> Question | None:
     return Question("component_name", text, scene.marks[i].label, (i,), 1)
 
 
-PROGRAMS = (next_node, previous_node, missing_step, path, linked, degree, count_nodes, count_links, end_node,
-            node_color, transition, final_state, count_component, component, switch, branch, parallel,
+PROGRAMS = (next_node, previous_node, missing_step, path, linked, children, degree, count_nodes, count_links, end_node,
+            node_color, transition, count_final, final_state, count_component, component, switch, branch, parallel,
             component_name)  # fmt: skip

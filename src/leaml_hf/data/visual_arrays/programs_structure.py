@@ -7,6 +7,7 @@ and DVQA (Kafle et al. 2018); the wordings are our own.
 
 import numpy as np
 
+from .balance import evens_out, scene_rng, usual_counts, usual_ratios
 from .conventions import COLOR_NAMES
 from .scenes import Scene
 from .wording import LEAST, MOST, Question, all_marks, extreme, noun_of, pick, yes_or_no
@@ -28,14 +29,19 @@ def _across(scene: Scene) -> np.ndarray | None:
 def direction(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind not in ("bar", "hbar"):
         return None
-    text = pick(rng, "Which way do the bars grow, upwards or sideways?", "Do the bars stand up or lie on their side?",
-                "Do the bars grow upwards or sideways?", "Tell me which way the bars point: upwards or sideways.",
+    text = pick(rng, "Which way do the bars grow, upwards or sideways?", "Do the bars grow upwards or sideways?",
+                "Tell me which way the bars point: upwards or sideways.", "Do the bars point upwards or sideways?",
                 "Upwards or sideways: which way do the bars go?")  # fmt: skip
-    if "stand" in text:
-        answer = "stand" if scene.kind == "bar" else "lie"
-    else:
-        answer = "upwards" if scene.kind == "bar" else "sideways"
-    return Question("direction", text, answer, all_marks(scene), 1)
+    return Question("direction", text, "upwards" if scene.kind == "bar" else "sideways", all_marks(scene), 1)
+
+
+def stance(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.kind not in ("bar", "hbar"):
+        return None
+    text = pick(rng, "Do the bars stand up or lie on their side?", "Do the bars stand or lie?",
+                "Stand or lie: what do the bars do?", "Tell me whether the bars stand or lie.",
+                "Would you say that the bars stand or that they lie?")  # fmt: skip
+    return Question("stance", text, "stand" if scene.kind == "bar" else "lie", all_marks(scene), 1)
 
 
 def key(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -46,52 +52,82 @@ def key(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def own_color(rng: np.random.Generator, scene: Scene) -> Question | None:
-    if scene.kind not in ("bar", "hbar") or len(scene.marks) < 2:
+    if (
+        scene.kind not in ("bar", "hbar")
+        or len(scene.marks) < 2
+        or not evens_out(scene_rng(scene, "own_color"), not scene.single_color, 0.68)
+    ):
         return None
-    if rng.random() < 0.4:
-        text = pick(rng, "How many different colors do the bars have?", "In how many colors are the bars painted?",
-                    "Count the colors of the bars.")  # fmt: skip
-        answer = str(len({mark.color for mark in scene.marks}))
-    else:
-        text, single = [("Has each bar a color of its own?", False), ("Do the bars differ in color?", False),
-                        ("Are the bars painted alike?", True), ("Is there only one color of bars?", True),
-                        ("Tell me whether the bars differ in color.", False)][rng.integers(5)]  # fmt: skip
-        answer = yes_or_no(scene.single_color == single)
-    return Question("own_color", text, answer, all_marks(scene), len(scene.marks))
+    text, single = [("Has each bar a color of its own?", False), ("Do the bars differ in color?", False),
+                    ("Are the bars painted alike?", True), ("Is there only one color of bars?", True),
+                    ("Tell me whether the bars differ in color.", False)][rng.integers(5)]  # fmt: skip
+    return Question("own_color", text, yes_or_no(scene.single_color == single), all_marks(scene), len(scene.marks))
+
+
+def count_colors(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.kind not in ("bar", "hbar") or (scene.single_color and rng.random() < 0.5):
+        return None
+    text = pick(rng, "How many different colors do the bars have?", "In how many colors are the bars painted?",
+                "Count the colors of the bars.", "What is the number of colors of the bars?",
+                "Tell me how many colors the bars have.")  # fmt: skip
+    answer = str(len({mark.color for mark in scene.marks}))
+    return Question("count_colors", text, answer, all_marks(scene), len(scene.marks))
 
 
 def at_least(rng: np.random.Generator, scene: Scene) -> Question | None:
     n, noun = len(scene.marks), noun_of(scene)
-    limit = int(np.clip(n + rng.integers(-2, 3), 2, 10))
+    own = scene_rng(scene, "at_least")
+    counts, limit = usual_counts(noun), int(own.integers(2, 10))
+    word, holds, share = [
+        ("at least", n >= limit, (counts >= limit).mean()),
+        ("fewer than", n < limit, (counts < limit).mean()),
+        ("no more than", n <= limit, (counts <= limit).mean()),
+        ("exactly", n == limit, (counts == limit).mean()),
+    ][own.integers(4)]
+    if not evens_out(own, holds, share):
+        return None
     number = str(limit) if rng.random() < 0.6 else COUNTED[limit]
-    word, holds = [("at least", n >= limit), ("fewer than", n < limit), ("no more than", n <= limit),
-                   ("exactly", n == limit)][rng.integers(4)]  # fmt: skip
     text = pick(rng, f"Are there {word} {number} {noun}s?", f"Is the number of {noun}s {word} {number}?",
-                f"Has the picture {word} {number} {noun}s?",
+                f"Has the picture {word} {number} {noun}s?", f"Do you see {word} {number} {noun}s?",
                 f"Tell me whether {word} {number} {noun}s are shown.")  # fmt: skip
     return Question("at_least", text, yes_or_no(holds), all_marks(scene), n)
 
 
 def half(rng: np.random.Generator, scene: Scene) -> Question | None:
+    found = _off_middle(rng, scene)
+    if found is None:
+        return None
+    i, word, before = found
+    noun = noun_of(scene)
+    one, other = ("above", "below") if scene.kind == "hbar" else ("left of", "right of")
+    side = one if rng.random() < 0.5 else other
+    text = pick(rng, f"Is the {word} {noun} {side} the middle?", f"Does the {word} {noun} lie {side} the middle?",
+                f"Tell me whether the {word} {noun} is {side} the middle.",
+                f"Seen from the middle, is the {word} {noun} {side} it?",
+                f"Is it true that the {word} {noun} lies {side} the middle?")  # fmt: skip
+    return Question("half", text, yes_or_no(before == (side == one)), (i,), len(scene.marks))
+
+
+def which_half(rng: np.random.Generator, scene: Scene) -> Question | None:
+    found = _off_middle(rng, scene)
+    if found is None or scene.kind == "hbar":
+        return None
+    i, word, before = found
+    noun = noun_of(scene)
+    text = pick(rng, f"Is the {word} {noun} left or right of the middle?",
+                f"On which side of the middle is the {word} {noun}?",
+                f"Seen from the middle, where is the {word} {noun}?", f"Left or right: where is the {word} {noun}?",
+                f"Tell me whether the {word} {noun} is on the left or on the right.")  # fmt: skip
+    return Question("which_half", text, "left" if before else "right", (i,), len(scene.marks))
+
+
+def _off_middle(rng: np.random.Generator, scene: Scene) -> tuple[int, str, bool] | None:
+    """An extreme mark away from the middle, what it is called, and whether it lies before the middle."""
     across = _across(scene)
     if across is None or len(across) < 2:
         return None
     i, word = extreme(rng, scene)
-    if abs(across[i] - 0.5) < 0.06:
-        return None
-    noun = noun_of(scene)
-    one, other = ("above", "below") if scene.kind == "hbar" else ("left of", "right of")
-    if rng.random() < 0.5:
-        side = one if rng.random() < 0.5 else other
-        text = pick(rng, f"Is the {word} {noun} {side} the middle?", f"Does the {word} {noun} lie {side} the middle?",
-                    f"Tell me whether the {word} {noun} is {side} the middle.")  # fmt: skip
-        answer = yes_or_no((across[i] < 0.5) == (side == one))
-    else:
-        text = pick(rng, f"Is the {word} {noun} {one} or {other} the middle?",
-                    f"On which side of the middle is the {word} {noun}?",
-                    f"Seen from the middle, where is the {word} {noun}?")  # fmt: skip
-        answer = (one if across[i] < 0.5 else other).removesuffix(" of")
-    return Question("half", text, answer, (i,), len(across))
+    return None if abs(across[i] - 0.5) < 0.06 else (i, word, bool(across[i] < 0.5))
 
 
 def rank_color(rng: np.random.Generator, scene: Scene) -> Question | None:
@@ -118,11 +154,13 @@ def multiple(rng: np.random.Generator, scene: Scene) -> Question | None:
         return None
     values = np.array([mark.value for mark in scene.marks])
     high, low = int(values.argmax()), int(values.argmin())
-    ratio, holds = values[high] / values[low], bool(rng.random() < 0.5)
-    fitting = [name for name, factor in MULTIPLES if abs(ratio / factor - 1) >= CLEAR and (ratio > factor) == holds]
-    if not fitting:
+    ratio, usual = values[high] / values[low], usual_ratios(noun_of(scene))
+    own = scene_rng(scene, "multiple")
+    name, factor = MULTIPLES[own.integers(len(MULTIPLES))]
+    clear = np.abs(usual / factor - 1) >= CLEAR
+    holds = bool(ratio > factor)
+    if abs(ratio / factor - 1) < CLEAR or not evens_out(own, holds, (usual[clear] > factor).mean()):
         return None
-    name = pick(rng, *fitting)
     noun, most, least = noun_of(scene), pick(rng, *MOST[scene.kind]), pick(rng, *LEAST[scene.kind])
     text = pick(rng, f"Is the {most} {noun} more than {name} the {least} {noun}?",
                 f"Does the {least} {noun} fit {name} into the {most} {noun}?",
@@ -223,5 +261,5 @@ def place_color(rng: np.random.Generator, scene: Scene) -> Question | None:
     return Question("place_color", text, scene.marks[i].color, (i,), place + 1)
 
 
-PROGRAMS = (direction, key, own_color, at_least, half, rank_color, multiple, high_point, is_color, has_color,
-            neighbor_color, place_color)  # fmt: skip
+PROGRAMS = (direction, stance, key, own_color, count_colors, at_least, half, which_half, rank_color, multiple,
+            high_point, is_color, has_color, neighbor_color, place_color)  # fmt: skip

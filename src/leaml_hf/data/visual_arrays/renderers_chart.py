@@ -32,17 +32,17 @@ def draw_bars(canvas: Canvas, scene: Scene) -> None:
     margin = _legend_margins(canvas, scene, place)
     number = canvas.number_room(scene)
     words = max(canvas.text_width(m.label) for m in marks) + 10
-    opposite_room = number if canvas.conventions.value_axis_opposite else 0
+    left, right = (8, number) if canvas.opposite else (number, 0)
     title = canvas.axis_title(vertical, margin)
-    angle = _names_angle(canvas, words, (FULL - number - opposite_room - title) / len(marks)) if vertical else 0
+    angle = _names_angle(canvas, words, (FULL - left - right - title) / len(marks)) if vertical else 0
     mirrored = not vertical and canvas.rng.random() < canvas.conventions.mirrored
     if vertical:
         below = {0: 2 * canvas.font_size, 45: 0.71 * (words + canvas.font_size), 90: words}[angle]
         above = canvas.font_size if scene.show_values else 0
-        canvas.plot_area(margin["left"] + number + title, margin["right"] + opposite_room, margin["top"] + above,
+        canvas.plot_area(margin["left"] + left + title, margin["right"] + right, margin["top"] + above,
                          margin["bottom"] + (0 if place else below))  # fmt: skip
     else:
-        top = margin["top"] + (canvas.font_size if opposite_room else 0)
+        top = margin["top"] + (canvas.font_size if canvas.opposite else 0)
         end = max(number, canvas.text_width(max(map(scene.value_text, marks), key=len)) if scene.show_values else 0)
         sides = (8 if place else words, end)
         before, behind = sides[::-1] if mirrored else sides
@@ -104,8 +104,8 @@ def draw_series(canvas: Canvas, scene: Scene) -> None:
     margin = _legend_margins(canvas, scene, place)
     number = canvas.number_room(scene)
     title = canvas.axis_title(True, margin)
-    opposite_room = number if canvas.conventions.value_axis_opposite else 0
-    canvas.plot_area(margin["left"] + number + title, margin["right"] + opposite_room, margin["top"],
+    left, right = (8, number) if canvas.opposite else (number, 0)
+    canvas.plot_area(margin["left"] + left + title, margin["right"] + right, margin["top"],
                      margin["bottom"] + canvas.font_size + 8)  # fmt: skip
     canvas.value_axis(scene, vertical=True)
     x0, y0, x1, y1 = canvas.area

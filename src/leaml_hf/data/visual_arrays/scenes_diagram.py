@@ -12,11 +12,86 @@ Point = tuple[float, float]
 ALPHABET = "abcdefgh"  # inputs of state machines
 SEQUENCES = ("month", "long month", "weekday", "long weekday", "letter", "numeral")  # whose order everyone knows
 _CREATURES = (
-    ("Grass", "Algae", "Leaves", "Seeds", "Moss", "Clover", "Reeds", "Berries"),
-    ("Rabbit", "Mouse", "Snail", "Deer", "Shrimp", "Beetle", "Duck", "Vole", "Sparrow"),
-    ("Fox", "Owl", "Hawk", "Pike", "Snake", "Heron", "Lynx", "Eagle", "Otter", "Wolf"),
+    (
+        "Grass",
+        "Algae",
+        "Leaves",
+        "Seeds",
+        "Moss",
+        "Clover",
+        "Reeds",
+        "Berries",
+        "Acorns",
+        "Wheat",
+        "Kelp",
+        "Roots",
+        "Herbs",
+        "Barley",
+        "Nuts",
+        "Bark",
+        "Fern",
+        "Corn",
+        "Oats",
+        "Buds",
+        "Ivy",
+        "Cactus",
+        "Lichen",
+        "Rice",
+    ),
+    (
+        "Rabbit",
+        "Mouse",
+        "Snail",
+        "Deer",
+        "Shrimp",
+        "Beetle",
+        "Duck",
+        "Vole",
+        "Sparrow",
+        "Hare",
+        "Cricket",
+        "Finch",
+        "Squirrel",
+        "Goose",
+        "Moth",
+        "Carp",
+        "Locust",
+        "Beaver",
+        "Mole",
+        "Quail",
+        "Worm",
+        "Gopher",
+        "Tadpole",
+        "Slug",
+    ),
+    (
+        "Fox",
+        "Owl",
+        "Hawk",
+        "Pike",
+        "Snake",
+        "Heron",
+        "Lynx",
+        "Eagle",
+        "Otter",
+        "Wolf",
+        "Stork",
+        "Weasel",
+        "Badger",
+        "Falcon",
+        "Cougar",
+        "Kite",
+        "Marten",
+        "Buzzard",
+        "Mink",
+        "Coyote",
+        "Bobcat",
+        "Osprey",
+        "Perch",
+        "Jackal",
+    ),
 )  # eaten by the next row
-_LETTERS = {"resistor": "R", "lamp": "L", "capacitor": "C", "motor": "M", "battery": "B", "switch": "S"}
+PART_LETTERS = "ABDEFGHKNPTUXZ"  # none of those that stand for a kind of part: a name must not tell it
 
 
 def _box(centre: Point, width: float, height: float) -> tuple[float, float, float, float]:
@@ -111,13 +186,14 @@ def _states(rng: np.random.Generator) -> Scene:
     n = int(rng.integers(3, 7))
     turn = rng.uniform(0, 2 * np.pi)
     angles = turn + 2 * np.pi * np.arange(n) / n
-    names = [f"S{k}" for k in range(n)] if rng.random() < 0.5 else [chr(ord("A") + k) for k in rng.permutation(20)[:n]]
+    drawn = rng.permutation(20)[:n]
+    names = [f"S{k}" for k in drawn] if rng.random() < 0.5 else [chr(ord("A") + k) for k in drawn]
     colors, single = _node_colors(rng, n)
     marks = [
         Mark(name, color, "oval", 0.0, box=_box((0.5 + 0.38 * np.cos(a), 0.5 + 0.38 * np.sin(a)), 0.16, 0.16))
         for name, color, a in zip(names, colors, angles, strict=True)
     ]
-    for k in rng.permutation(n)[: int(rng.integers(1, max(2, n // 2)))]:
+    for k in rng.permutation(n)[: int(rng.integers(1, n))]:
         marks[k].state = "final"
     inputs = [ALPHABET[i] for i in rng.permutation(len(ALPHABET))[:3]]
     pairs: dict[tuple[int, int], str] = {}
@@ -137,7 +213,7 @@ def _states(rng: np.random.Generator) -> Scene:
 
 def _food_web(rng: np.random.Generator) -> Scene:
     """Plants, those that eat them and those that eat these; arrows run from the eaten to the eater."""
-    sizes = rng.integers(2, 4, 3)
+    sizes = np.array([(2, 3, 2), (3, 3, 2), (2, 3, 3)][rng.integers(3)])  # no plant feeds all three of the middle
     marks, levels = [], []
     n = int(sizes.sum())
     colors, single = _node_colors(rng, n)
@@ -161,8 +237,8 @@ def _food_web(rng: np.random.Generator) -> Scene:
 def _circuit(rng: np.random.Generator) -> Scene:
     """A loop with a battery at the left and parts on the other sides, two of them side by side now and then."""
     count = int(rng.integers(2, 5))
-    kinds = [COMPONENTS[i] for i in rng.choice(len(COMPONENTS), count, p=(0.3, 0.25, 0.15, 0.12, 0.0, 0.18))]
-    parallel = bool(rng.random() < 0.62)  # loops alone offer fewer questions, and are asked about branches more often
+    kinds = rng.choice([kind for kind in COMPONENTS if kind != "battery"], count).tolist()
+    parallel = bool(rng.random() < 0.52)  # loops alone offer fewer questions, and are asked about branches more often
     middle, two = (0.38, (0.28, 0.46)) if parallel else (0.5, (0.36, 0.66))  # all between battery and branch
     tops = [(x, 0.14) for x in (two if count == 4 else (middle,))]
     spots = [*tops, (0.84, 0.5), (middle, 0.86)][:count]
@@ -173,14 +249,11 @@ def _circuit(rng: np.random.Generator) -> Scene:
         kinds.append(("resistor", "lamp", "motor")[rng.integers(3)])
         spots.append((0.6, 0.5))
         branches = (right, len(kinds) - 1)
-    counts: dict[str, int] = {}
+    letter, numbers = PART_LETTERS[rng.integers(len(PART_LETTERS))], rng.permutation(9)[: len(kinds)] + 1
     marks = []
-    for kind, spot in zip(kinds, spots, strict=True):
-        counts[kind] = counts.get(kind, 0) + 1
+    for kind, spot, number in zip(kinds, spots, numbers, strict=True):
         state = ("open", "closed")[rng.integers(2)] if kind == "switch" else ""
-        marks.append(
-            Mark(f"{_LETTERS[kind]}{counts[kind]}", "black", kind, 0.0, box=_box(spot, 0.16, 0.16), state=state)
-        )
+        marks.append(Mark(f"{letter}{number}", "black", kind, 0.0, box=_box(spot, 0.16, 0.16), state=state))
     return Scene("diagram", "circuit", marks, branches=branches, single_color=True)
 
 
