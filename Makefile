@@ -31,6 +31,7 @@ lint: $(SETUP)
 base: $(SETUP)
 	$(BIN)/leaml pretrain --output out/leaml-smol
 
-# Charts a second against matplotlib
+# Charts a second against matplotlib; answers that need no picture
 bench: $(SETUP)
 	$(BIN)/python benchmarks/draw_charts.py
+	$(BIN)/python benchmarks/blind_pictures.py

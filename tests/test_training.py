@@ -22,7 +22,7 @@ from leaml_hf import (
 )
 from leaml_hf.data.budget import picture_keys
 from leaml_hf.training.cache import FrozenCache
-from leaml_hf.training.objectives import AdaptiveThreshold, AveragedAdapter, answer_loss
+from leaml_hf.training.objectives import SPELLING_SCALE, AdaptiveThreshold, AveragedAdapter, answer_loss, spelling_loss
 from leaml_hf.training.rows import LeamlCollator, RowDataset
 from leaml_hf.training.views import WEAK, strong_view, view_of
 
@@ -95,6 +95,31 @@ class TestAnswerLoss:
                 losses.append(-(1 - smoothing) * log_probs[labels[row, t]] - smoothing * log_probs.mean())
             expected += weights[row] * sum(losses) / len(losses)
         torch.testing.assert_close(answer_loss(logits, labels, weights, smoothing), expected / weights.sum())
+
+
+class TestSpellingLoss:
+    @settings(max_examples=20, deadline=None)
+    @given(st.integers(0, 10_000))
+    def test_equals_a_loop_over_rows(self, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        words = torch.nn.functional.normalize(torch.randn(9, 4, generator=generator), dim=-1)
+        spelled = torch.nn.functional.normalize(torch.randn(3, 2, 4, generator=generator), dim=-1).requires_grad_()
+        answers = [[3, 5, 8], [1], [7, 2]]  # the third token of the first is beyond what is spelt
+        labels = torch.full((3, 6), -100)
+        for row, answer in enumerate(answers):
+            labels[row, 6 - len(answer) :] = torch.tensor(answer)
+        weights = torch.rand(3, generator=generator)
+        expected = 0.0
+        for row, answer in enumerate(answers):
+            losses = [
+                -(SPELLING_SCALE * words @ spelled[row, k]).log_softmax(-1)[token]
+                for k, token in enumerate(answer[:2])
+            ]
+            expected += weights[row] * sum(losses) / len(losses)
+        loss = spelling_loss(spelled, labels, weights, words)
+        torch.testing.assert_close(loss, expected / weights.sum())
+        loss.backward()
+        assert spelled.grad.abs().sum() > 0
 
 
 class TestAveragedAdapter:

@@ -162,12 +162,9 @@ def _generate_shards(args: argparse.Namespace) -> dict[str, Any]:
 
     whole = args.data == VISUAL_ARRAYS.rstrip(":")
     cells = [VISUAL_ARRAYS + "/".join(cell) for cell in grid()] if whole else [args.data]
-    rows = dict.fromkeys(SPLITS, args.rows)
-    outs = [write_shards(cell, args.output, rows, args.seed, progress=not args.quiet) for cell in cells]
-    totals = {key: sum(out[key] for out in outs) for key in ("rows", "shards", "written", "bytes")}
+    out = write_shards(cells, args.output, dict.fromkeys(SPLITS, args.rows), args.seed, progress=not args.quiet)
     card = write_data_card(args.output)
-    return {"output": args.output, "configs": len(outs), **totals, "verified": verify_shards(args.output),
-            "card": str(card)}  # fmt: skip
+    return {**out, "configs": len(out["configs"]), "verified": verify_shards(args.output), "card": str(card)}
 
 
 def _pretrain(args: argparse.Namespace) -> dict[str, Any]:

@@ -58,6 +58,7 @@ class LeamlOutput(ModelOutput):
             `output_attentions`.
         cross_attentions (`dict[str, torch.Tensor]`): `[B, heads, T, N]` by fused layer; only with `output_attentions`.
         looked (`torch.Tensor`): `[B, N]` where each row's question looked; only of a base with a resampler.
+        spelled (`torch.Tensor`): `[B, S, De]` unit vectors, the answer as the resampler spells it, where it does.
     """
 
     loss: torch.Tensor | None = None
@@ -68,6 +69,7 @@ class LeamlOutput(ModelOutput):
     gates: dict[str, torch.Tensor] | None = None
     cross_attentions: dict[str, torch.Tensor] | None = None
     looked: torch.Tensor | None = None
+    spelled: torch.Tensor | None = None
 
 
 def answer_span(labels: torch.Tensor) -> int:
@@ -426,6 +428,7 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
             gates=call.gates if output_attentions else None,
             cross_attentions=call.attentions if output_attentions else None,
             looked=call.looked,
+            spelled=call.spelled,
         )
 
     def _new_call(

@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 _RAREST = 3  # answers that occur less often in training than this are left out of the question-only reader
+_MOST = 40  # answers that it chooses from, the commonest ones
 
 Row = tuple[str, str, str]  # program, question, answer
 
@@ -58,8 +59,8 @@ def _read_questions(train: list[tuple[str, str]], questions: list[str]) -> list[
     from sklearn.pipeline import make_pipeline
 
     counts = Counter(answer for _, answer in train)
-    common = [(question, answer) for question, answer in train if counts[answer] >= _RAREST]
-    answers = {answer for _, answer in common}
+    answers = {answer for answer, count in counts.most_common(_MOST) if count >= _RAREST}
+    common = [(question, answer) for question, answer in train if answer in answers]
     if len(answers) < 2:
         return [counts.most_common(1)[0][0]] * len(questions)
     reader = make_pipeline(CountVectorizer(ngram_range=(1, 2), binary=True), LogisticRegression(C=0.3, max_iter=200))

@@ -8,6 +8,8 @@ import hashlib
 import io
 import json
 import os
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def shard_path(config: str, split: str, shard: int, shards: int) -> str:
 
 
 def write_shards(
-    spec: str,
+    specs: str | Sequence[str],
     output: str | os.PathLike,
     rows: dict[str, int],
     seed: int = 0,
@@ -45,12 +47,12 @@ def write_shards(
     progress: bool = False,
 ) -> dict[str, Any]:
     """
-    Writes a cell as parquet shards; what a killed run has written is kept.
+    Writes cells as parquet shards; what a killed run has written is kept.
 
     Args:
-        spec (`str`): `visual-arrays:task/variant/domain`.
-        output (`str` or `os.PathLike`): a folder; several cells may go into one.
-        rows (`dict[str, int]`): rows of each split.
+        specs (`str` or `Sequence[str]`): `visual-arrays:task/variant/domain`, or several of them.
+        output (`str` or `os.PathLike`): a folder; cells may be added to it later.
+        rows (`dict[str, int]`): rows of each split of a cell.
         seed (`int`, *optional*, defaults to 0): of the drawing.
         shard_rows (`int`, *optional*, defaults to 4000): rows of a shard, the last one of a split excepted.
         num_workers (`int`, *optional*): processes; by default one for each core. More than one are started afresh
@@ -58,7 +60,7 @@ def write_shards(
         progress (`bool`, *optional*, defaults to `False`): whether to show a bar.
 
     Returns:
-        `dict`: `output, config, rows, shards, written` (shards that were not there yet) and `bytes` of all shards.
+        `dict`: `output, configs, rows, shards, written` (shards that were not there yet) and `bytes` of all shards.
 
     Raises:
         [`LeamlInputError`]: if the cell does not exist, a number is below 1, or the folder holds shards of the same
@@ -66,14 +68,15 @@ def write_shards(
     """
     from tqdm import tqdm
 
-    task, variant, _ = parse_cell(spec)
+    specs = [specs] if isinstance(specs, str) else list(specs)
+    cells = {config_name(spec): parse_cell(spec) for spec in specs}
     if shard_rows < 1 or not rows or min(rows.values()) < 1:
         raise LeamlInputError(f"Rows and rows of a shard must be at least 1, not {rows} and {shard_rows}.")
-    folder, config = Path(output), config_name(spec)
+    folder = Path(output)
     if folder.is_file():
         raise LeamlInputError(f"{folder} is a file; give a folder.")
     tasks = []
-    for split, count in rows.items():
+    for (config, (task, variant, _)), (split, count) in product(cells.items(), rows.items()):
         shards = -(-count // shard_rows)
         for shard in range(shards):
             stop = min(count, (shard + 1) * shard_rows)
@@ -81,24 +84,26 @@ def write_shards(
                 (shard_path(config, split, shard, shards), task, variant, split, shard * shard_rows, stop, seed)
             )
     listed = read_manifest(folder)
-    _check_arguments(folder, config, listed, tasks)
+    _check_arguments(folder, set(cells), listed, tasks)
     missing = [(folder, *task) for task in tasks if task[0] not in listed or not (folder / task[0]).is_file()]
-    with tqdm(total=sum(rows.values()), desc=config, unit="row", disable=not progress) as bar:
-        bar.update(sum(rows.values()) - sum(stop - start for *_, start, stop, _ in missing))
+    total = len(cells) * sum(rows.values())
+    with tqdm(total=total, desc=", ".join(cells)[:40], unit="row", disable=not progress) as bar:
+        bar.update(total - sum(stop - start for *_, start, stop, _ in missing))
         for _, entry in finished(_write_shard, missing, num_workers or os.cpu_count() or 1):
             with (folder / MANIFEST).open("a") as manifest:
                 manifest.write(json.dumps(entry) + "\n")
             bar.update(entry["rows"])
     size = sum((folder / task[0]).stat().st_size for task in tasks)
-    return {"output": str(folder), "config": config, "rows": sum(rows.values()), "shards": len(tasks),
+    return {"output": str(folder), "configs": list(cells), "rows": total, "shards": len(tasks),
             "written": len(missing), "bytes": size}  # fmt: skip
 
 
-def _check_arguments(folder: Path, config: str, listed: dict[str, dict[str, Any]], tasks: list[tuple]) -> None:
-    """Refuses to mix shards of one cell that were made with different arguments."""
+def _check_arguments(folder: Path, configs: set[str], listed: dict[str, dict[str, Any]], tasks: list[tuple]) -> None:
+    """Refuses to mix shards of a cell that were made with different arguments."""
     wanted = {name: [start, stop, seed] for name, *_, start, stop, seed in tasks}
     for name, entry in listed.items():
-        if name.split("/")[1] == config and wanted.get(name) != [entry["start"], entry["stop"], entry["seed"]]:
+        config = name.split("/")[1]
+        if config in configs and wanted.get(name) != [entry["start"], entry["stop"], entry["seed"]]:
             raise LeamlInputError(f"{folder} holds shards of {config} made with other arguments ({name}); give a new "
                                   "folder.")  # fmt: skip
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from ..data.shards import cell_of, read_manifest
+from ..data.visual_arrays.baselines import visual_arrays_baselines
 from ..data.visual_arrays.builder import draw_scene
 from ..data.visual_arrays.canvas import SIZE
 from ..data.visual_arrays.conventions import VARIANTS
@@ -45,6 +46,13 @@ rest on), `complexity` (objects that must be read and compared), `relevant_boxes
 of what decides the answer), `shift_factors` with `shift_strengths` (0 to 1), `seed`. Eight questions share a picture.
 
 Programs: {programs}.
+
+## What the questions give away
+
+Accuracy on the test split without a picture, in the variant `base`: of the commonest answer of each program, and of a
+logistic regression on the words of each question, trained on the training split.
+
+{baselines}
 
 ## Limits
 
@@ -106,10 +114,23 @@ def write_data_card(folder: str | os.PathLike, name: str = "org/visual-arrays") 
     ]  # fmt: skip
     programs = "; ".join(f"{task}: {', '.join(p.__name__ for p in PROGRAMS[task])}" for task in PROGRAMS)
     text = _TEXT.format(name=name, config=next(iter(rows)), sheet=SHEET, sizes="\n".join(lines),
-                        shifts="\n".join(shifts), programs=programs)  # fmt: skip
+                        shifts="\n".join(shifts), programs=programs,
+                        baselines=_baselines(sorted({cell_of(config)[0] for config in rows})))  # fmt: skip
     card = folder / "README.md"
     card.write_text(f"---\n{data.to_yaml()}\n---\n\n{text}")
     return card
+
+
+def _baselines(tasks: list[str]) -> str:
+    """A table of baselines that never see a picture, with the program that gives away most."""
+    lines = ["| task | questions | commonest answer | question alone | largest gap of a program |", "|---" * 5 + "|"]
+    for task in tasks:
+        figures = visual_arrays_baselines(task)
+        gaps = {name: part["question_only"] - part["prior"] for name, part in figures["programs"].items()}
+        widest = max(gaps, key=gaps.get)
+        lines.append(f"| {task} | {figures['n']:,} | {figures['prior']:.3f} | {figures['question_only']:.3f} | "
+                     f"{gaps[widest]:+.3f} ({widest}) |")  # fmt: skip
+    return "\n".join(lines)
 
 
 def _size_category(total: int) -> str:

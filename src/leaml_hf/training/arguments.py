@@ -37,6 +37,8 @@ class LeamlTrainingArguments(TrainingArguments):
             Steps between looks at the held-out labels; the best average so far is kept and handed over.
         patience (`int`, *optional*, defaults to 4):
             Looks without improvement after which training ends.
+        spelling_weight (`float`, *optional*, defaults to 1.0):
+            Weight of the loss on what the resampler of a shipped base spells; 0 for the decoder's answers alone.
         use_patterns (`bool`, *optional*, defaults to `True`):
             Whether unlabelled rows are also answered by asking the base in the words of its source, where the labels
             show which of its questions decide the new ones (needs source rows that are replayed).
@@ -69,6 +71,7 @@ class LeamlTrainingArguments(TrainingArguments):
     min_confidence: float = field(default=0.7, metadata={"help": "Confidence that a pseudo-answer needs."})
     evaluate_every: int = field(default=25, metadata={"help": "Steps between looks at held-out labels."})
     patience: int = field(default=4, metadata={"help": "Looks without improvement before the end."})
+    spelling_weight: float = field(default=1.0, metadata={"help": "Weight of the loss on spelt answers."})
     use_patterns: bool = field(default=True, metadata={"help": "Ask the base in the words of its source."})
     replay_share: float = field(default=1.0, metadata={"help": "Source rows per labelled row in a batch."})
     strong_views: bool = field(default=True, metadata={"help": "Strong views of labelled rows too."})
@@ -77,7 +80,7 @@ class LeamlTrainingArguments(TrainingArguments):
         for name in ("consistency_start", "keep_share", "min_confidence", "teacher_decay"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise LeamlInputError(f"{name} must be in [0, 1], but got {getattr(self, name)}.")
-        for name in ("consistency_weight", "replay_share"):
+        for name in ("consistency_weight", "replay_share", "spelling_weight"):
             if getattr(self, name) < 0:
                 raise LeamlInputError(f"{name} must be 0 or more, but got {getattr(self, name)}.")
         for name in ("refresh_steps", "refresh_rows", "evaluate_every", "patience"):

@@ -30,6 +30,33 @@ def answer_loss(logits: Tensor, labels: Tensor, weights: Tensor, smoothing: floa
     return (token_loss * scale).sum() / weights.sum().clamp_min(1e-6).to(token_loss)
 
 
+SPELLING_SCALE = 60.0  # of cosines; what `leaml pretrain` settles at
+
+
+def spelling_loss(spelled: Tensor, labels: Tensor, weights: Tensor, word_embeddings: Tensor) -> Tensor:
+    """
+    Weighted mean over rows of the mean cross-entropy of the answer tokens that a resampler spells.
+
+    It teaches the resampler what a question asks without the long way through the decoder.
+
+    Args:
+        spelled (`Tensor`): `[B, S, De]` unit vectors.
+        labels (`Tensor`): `[B, T]`, -100 outside the answer.
+        weights (`Tensor`): `[B]`, 0 or more.
+        word_embeddings (`Tensor`): `[V, De]` unit vectors.
+
+    Returns:
+        `Tensor`: scalar.
+    """
+    place = (labels != -100).cumsum(1) - 1  # which token of the answer
+    rows, columns = ((labels != -100) & (place < spelled.shape[1])).nonzero(as_tuple=True)
+    told = spelled[rows, place[rows, columns]].to(word_embeddings.dtype)  # [answer tokens, De]
+    logits = SPELLING_SCALE * (told @ word_embeddings.T).float()
+    token_loss = F.cross_entropy(logits, labels[rows, columns], reduction="none")
+    scale = weights.to(token_loss)[rows] / torch.bincount(rows, minlength=len(labels)).to(token_loss)[rows]
+    return (token_loss * scale).sum() / weights.sum().clamp_min(1e-6).to(token_loss)
+
+
 class AveragedAdapter:
     """
     Exponential moving average of the trainable parameters alone (mean teacher: Tarvainen & Valpola 2017).

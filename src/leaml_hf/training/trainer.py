@@ -4,10 +4,12 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import ConcatDataset
 from torch.utils.data import Dataset as TorchDataset
@@ -22,7 +24,7 @@ from ..processing_leaml import LeamlProcessor
 from ..reliability import Reliability
 from .arguments import LeamlTrainingArguments
 from .cache import FrozenCache
-from .objectives import AdaptiveThreshold, AveragedAdapter, answer_loss
+from .objectives import AdaptiveThreshold, AveragedAdapter, answer_loss, spelling_loss
 from .patterns import Ask, PatternTeacher
 from .rows import LeamlCollator, RowDataset
 
@@ -107,6 +109,11 @@ class LeamlTrainer(Trainer):
 
     # Losses
 
+    @cached_property
+    def words(self) -> Tensor:
+        """The decoder's word embeddings `[V, De]` as unit vectors."""
+        return F.normalize(self.model.get_input_embeddings().weight.detach().float(), dim=-1)
+
     def compute_loss(
         self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
     ) -> Any:
@@ -122,14 +129,17 @@ class LeamlTrainer(Trainer):
             )
         return (loss, {}) if return_outputs else loss
 
-    def _rows_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> Tensor:
+    def _rows_loss(self, model: torch.nn.Module, inputs: dict[str, Any], spelling: bool = True) -> Tensor:
         inputs = dict(inputs)
         labels, weights = inputs.pop("labels"), inputs.pop("weights")
         span = answer_span(labels)
         if inputs.get("lower_states") is not None:
             inputs.pop("input_ids")
-        logits = model(**inputs, logits_to_keep=span).logits
-        return answer_loss(logits, labels[:, -span:], weights, self.args.label_smoothing_factor)
+        output = model(**inputs, logits_to_keep=span)
+        loss = answer_loss(output.logits, labels[:, -span:], weights, self.args.label_smoothing_factor)
+        if spelling and output.spelled is not None and self.args.spelling_weight:
+            loss = loss + self.args.spelling_weight * spelling_loss(output.spelled, labels, weights, self.words)
+        return loss
 
     def _cycle(self, rows: "Dataset | TorchDataset | None", share: float = 1.0) -> Iterator[dict[str, Any]] | None:
         """Endless batches of rows, `share` of the labelled batch each."""
@@ -238,7 +248,9 @@ class LeamlTrainer(Trainer):
         size, total = self.args.per_device_train_batch_size, 0.0
         for start in range(0, len(rows), size):
             batch = [rows[i] for i in range(start, min(start + size, len(rows)))]
-            total += len(batch) * self._rows_loss(self.model, self._prepare_inputs(collate(batch))).item()
+            total += (
+                len(batch) * self._rows_loss(self.model, self._prepare_inputs(collate(batch)), spelling=False).item()
+            )
         return total / len(rows)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
