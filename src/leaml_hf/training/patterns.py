@@ -29,7 +29,8 @@ MIN_LABELS = 4  # of a group of questions
 GROUP_DISTANCE = 0.6  # cosine, between groups of questions
 ANSWER_KIND_WEIGHT = 0.5  # of the kind of answer beside the words of a question
 MIN_LIKENESS = 0.2  # cosine of a question with the nearest labelled one
-MIN_POSTERIOR = 0.6  # of a program
+MIN_POSTERIOR = 0.5  # of the programs that answer alike
+SAME_RULE = 0.8  # share of labels on which two programs that answer alike agree
 MIN_ACCURACY = 0.6  # of a rule on labels left out in turn
 GENERAL = 5  # times that a question is asked in the source without a word changed
 GENERAL_PATTERNS = 4  # of a program, for a group
@@ -52,7 +53,7 @@ class Rule:
         verbalizer (`dict[str, str]`): the pattern's answers, as far as the labels show them, and what they stand for.
         labels (`int`): labelled questions of the group.
         accuracy (`float`): share of these that the rule answers rightly when each is left out of it, in [0, 1].
-        posterior (`float`): of the program given the labels, in [0, 1].
+        posterior (`float`): of the programs that answer so, given the labels, in [0, 1].
     """
 
     program: str
@@ -102,11 +103,11 @@ class _Table:
         }
         return {word: value / sum(weight.values()) for word, value in weight.items()}
 
-    def leave_one_out(self) -> tuple[float, float]:
-        """Log likelihood of the labels, each by the others, and the share of them that would be right."""
+    def leave_one_out(self) -> tuple[float, list[str]]:
+        """Log likelihood of the labels, each by the others, and what they would be taken for."""
         found = [(self.probabilities(given, (given, label)), label) for given, label in self.pairs]
         likelihood = sum(float(np.log(p[label] + 1e-3)) for p, label in found)
-        return likelihood, float(np.mean([max(sorted(p), key=p.get) == label for p, label in found]))
+        return likelihood, [max(sorted(p), key=p.get) for p, _ in found]
 
 
 @dataclass
@@ -128,8 +129,8 @@ class PatternTeacher:
     the source with answers of that kind are hypotheses, each in several ways (the pattern nearest in wording to each
     question, or one of its general patterns for the whole group), and so are "the question as it stands" and "the
     labels alone". Their likelihoods, with each label left out in turn, and priors that favour the question as it
-    stands and near wordings give posterior probabilities. A program that wins clearly, and tells more than the base's
-    own answer, becomes a [`Rule`].
+    stands and near wordings give posterior probabilities. Where programs that answer alike win clearly, and tell more
+    than the base's own answer, the best of them becomes a [`Rule`].
 
     Args:
         source (`Dataset`): rows with `question`, `answer` and `program` that the base was trained on.
@@ -237,7 +238,11 @@ class PatternTeacher:
     def _group(self, questions: Sequence[str], answers: Sequence[str]) -> np.ndarray:
         if len(questions) < 2:
             return np.zeros(len(questions), int)
-        kinds = [answer_kind(a) + (a.lower() in q.lower()) for q, a in zip(questions, answers, strict=True)]
+        kinds = [answer_kind(answer) for answer in answers]
+        kinds = [  # a choice that the question gives is a kind of its own
+            kind + (kind == 2 and answer.lower() in question.lower())
+            for kind, question, answer in zip(kinds, questions, answers, strict=True)
+        ]
         features = np.concatenate([self._questions.toarray(), ANSWER_KIND_WEIGHT * np.eye(4)[kinds]], 1)
         clustering = AgglomerativeClustering(
             None, metric="cosine", linkage="average", distance_threshold=GROUP_DISTANCE
@@ -289,8 +294,10 @@ class PatternTeacher:
         scores = np.array([one.prior + likelihood for one, (likelihood, _) in zip(found, judged, strict=True)])
         posterior = np.exp(scores - np.logaddexp.reduce(scores))
         best = int(posterior.argmax())
-        one, accuracy = found[best], judged[best][1]
-        certainty = sum(p for p, other in zip(posterior.tolist(), found, strict=True) if other.program == one.program)
+        one, told = found[best], np.array([predictions for _, predictions in judged])  # [hypotheses, labels]
+        accuracy = float((told[best] == np.array(labels)).mean())
+        agree = (told == told[best]).mean(1) >= SAME_RULE  # several programs may ask for the same in other words
+        certainty = float(posterior[agree & np.array([other.program is not None for other in found])].sum())
         if one.program is None or certainty < MIN_POSTERIOR or accuracy < max(MIN_ACCURACY, plain + MIN_GAIN):
             return
         likely = {heard: one.table.probabilities(heard) for heard in sorted(one.table.heard)}
