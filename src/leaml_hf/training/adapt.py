@@ -21,7 +21,7 @@ RELIABILITY_ROWS = 600  # unlabelled rows that OOD scores are fitted on, at most
 MIN_RELIABILITY_ROWS = 8
 OOD_ROWS = 300
 EXAMPLES = 12  # pictures in the report
-SHIPPED_OPTIONS = {"adapt_bridge": True, "lora_alpha": 32}  # for bases whose questions read the picture themselves
+SHIPPED_OPTIONS = {"adapt_bridge": True, "lora_alpha": 80}  # for bases whose questions read the picture themselves
 
 
 def sample_rows(dataset: "Dataset", count: int | None, seed: int) -> "Dataset":
