@@ -231,7 +231,7 @@ class TestTrainer:
     def test_nan_loss_stops_with_a_sentence_and_the_best_adapter_kept(self, make_trainer, model) -> None:
         trainer = make_trainer()
         values = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}
-        trainer._rows_loss = lambda *args: torch.tensor(float("nan"), requires_grad=True)
+        trainer._rows_loss = lambda *args, **options: torch.tensor(float("nan"), requires_grad=True)
         with pytest.raises(LeamlError, match="lower learning_rate"):
             trainer.train()
         assert all(torch.equal(p, values[n]) for n, p in model.named_parameters() if n in values)
