@@ -18,7 +18,7 @@ from transformers import Trainer, TrainerCallback
 from ..data.budget import picture_keys, rows_with
 from ..errors import LeamlError, LeamlInputError
 from ..evaluation.answers import answers_match
-from ..evaluation.runner import predict
+from ..evaluation.runner import CHUNK, predict
 from ..modeling_leaml import LeamlForVisualQA, answer_span
 from ..processing_leaml import LeamlProcessor
 from ..reliability import Reliability
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)
+ASKED_AT_ONCE = 96  # questions a forward pass
 
 
 class LeamlTrainer(Trainer):
@@ -160,17 +161,20 @@ class LeamlTrainer(Trainer):
     # The two teachers
 
     def _asker(self, rows: "Dataset") -> Ask:
+        """Gives the model's answers to questions about `rows`; only the pictures of one chunk are open at a time."""
         keys = picture_keys(rows)
 
         def ask(chosen: Sequence[int], questions: Sequence[str]) -> list[str]:
             order = sorted(range(len(chosen)), key=lambda k: keys[chosen[k]])  # rows of one picture share its encoding
-            pictures: dict[str, Any] = {}
-            for i in chosen:
-                if keys[i] not in pictures:
-                    pictures[keys[i]] = rows[int(i)]["image"]
-            images = [pictures[keys[chosen[k]]] for k in order]
-            texts = self.model.collect(images, [questions[k] for k in order], self.processing_class, 96).texts
-            return [texts[k] for k in np.argsort(order)]
+            texts: dict[int, str] = {}
+            for start in range(0, len(order), CHUNK):
+                part = order[start : start + CHUNK]
+                spots = {keys[chosen[k]]: int(chosen[k]) for k in part}
+                pictures = {key: rows[i]["image"] for key, i in spots.items()}
+                told = self.model.collect([pictures[keys[chosen[k]]] for k in part], [questions[k] for k in part],
+                                          self.processing_class, ASKED_AT_ONCE).texts  # fmt: skip
+                texts.update(zip(part, told, strict=True))
+            return [texts[k] for k in range(len(chosen))]
 
         return ask
 
@@ -190,18 +194,16 @@ class LeamlTrainer(Trainer):
             if keep:
                 self.pattern_rows = RowDataset(rows.select(keep), answers, weights, True)
                 self.pseudo = self._cycle(self.pattern_rows)
-        held = (
-            []
-            if self.held_out is None
-            else self.patterns.answer(self._asker(self.held_out), self.held_out["question"])
-        )
-        right = [answers_match(answer[0], truth) for answer, truth in zip(held, self.held_out["answer"], strict=True)
-                 if answer] if held else []  # fmt: skip
+        right = []
+        if self.held_out is not None:
+            told = self.patterns.answer(self._asker(self.held_out), self.held_out["question"])
+            right = [answers_match(answer[0], truth)
+                     for answer, truth in zip(told, self.held_out["answer"], strict=True) if answer]  # fmt: skip
         self.history.append({
             "step": self.state.global_step,
             "patterns": [asdict(rule) for rule in self.patterns.rules.values()],
             "pattern_rows": 0 if self.pattern_rows is None else len(self.pattern_rows),
-            "pattern_heldout": [int(sum(right)), len(right)],
+            "pattern_heldout": [sum(right), len(right)],
         })  # fmt: skip
 
     def refresh_pseudo_answers(self) -> None:
