@@ -107,7 +107,7 @@ class _Table:
         """Log likelihood of the labels, each by the others, and what they would be taken for."""
         found = [(self.probabilities(given, (given, label)), label) for given, label in self.pairs]
         likelihood = sum(float(np.log(p[label] + 1e-3)) for p, label in found)
-        return likelihood, [max(sorted(p), key=p.get) for p, _ in found]
+        return likelihood, [_likeliest(p) for p, _ in found]
 
 
 @dataclass
@@ -211,7 +211,7 @@ class PatternTeacher:
         for i, heard in zip(rows, ask(rows, texts), strict=True):
             table = self._found[groups[i]].table
             likely = table.probabilities(heard)
-            best = max(sorted(likely), key=likely.get)
+            best = _likeliest(likely)
             if likely[best] >= MIN_PROBABILITY and (table.is_identity or heard in table.heard):
                 found[i] = (best, likely[best])
         return found
@@ -277,8 +277,6 @@ class PatternTeacher:
 
     def _wording(self, hypothesis: "_Hypothesis", questions: Sequence[str]) -> list[str]:
         """What a hypothesis asks in place of each question."""
-        if hypothesis.program is None:
-            return list(questions)
         if hypothesis.pattern is not None:
             return [hypothesis.pattern] * len(questions)
         likeness = (self._both.transform(questions) @ self._patterns[hypothesis.program].T).toarray()
@@ -301,10 +299,15 @@ class PatternTeacher:
         if one.program is None or certainty < MIN_POSTERIOR or accuracy < max(MIN_ACCURACY, plain + MIN_GAIN):
             return
         likely = {heard: one.table.probabilities(heard) for heard in sorted(one.table.heard)}
-        verbalizer = {heard: max(sorted(given), key=given.get) for heard, given in likely.items()}
+        verbalizer = {heard: _likeliest(given) for heard, given in likely.items()}
         self._found[group] = one
         self.rules[group] = Rule(one.program[0], example, one.asked[0], verbalizer, len(labels), accuracy, certainty)
         logger.info("%s", self.rules[group])
+
+
+def _likeliest(probabilities: dict[str, float]) -> str:
+    """The answer of the highest probability, of several the first in order."""
+    return max(sorted(probabilities), key=probabilities.get)
 
 
 def _vectorizer(texts: int) -> TfidfVectorizer:

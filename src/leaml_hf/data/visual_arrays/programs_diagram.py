@@ -4,11 +4,10 @@ from collections import deque
 
 import numpy as np
 
-from .scenes import COMPONENTS, Scene
+from .scenes import LOADS, Scene
 from .wording import Question, all_marks, pick, plural, yes_or_no
 
 NODE = {"flow": "step", "tree": "box", "states": "state", "food_web": "living thing", "circuit": "part"}
-COUNTED_PARTS = tuple(kind for kind in COMPONENTS if kind != "battery")  # of which there is always one
 LINK = {"flow": "arrow", "tree": "line", "states": "arrow", "food_web": "arrow"}
 
 
@@ -301,7 +300,7 @@ def final_state(rng: np.random.Generator, scene: Scene) -> Question | None:
 def count_component(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "circuit":
         return None
-    kind = COUNTED_PARTS[rng.integers(len(COUNTED_PARTS))]
+    kind = LOADS[rng.integers(len(LOADS))]
     found = tuple(i for i, mark in enumerate(scene.marks) if mark.shape == kind)
     nouns = plural(kind)
     text = pick(rng, f"How many {nouns} are there?", f"Count the {nouns}.", f"What is the number of {nouns}?",

@@ -12,6 +12,7 @@ STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 2000, 5000
 DIAGRAM_KINDS = ("flow", "tree", "states", "food_web", "circuit")
 NODE_SHAPES = ("box", "oval", "rhombus")
 COMPONENTS = ("resistor", "lamp", "capacitor", "motor", "battery", "switch")
+LOADS = tuple(kind for kind in COMPONENTS if kind != "battery")  # of a battery there is always one
 TASKS = ("chart", "layout", "diagram")
 SPLITS = ("train", "validation", "test")
 QUESTIONS_PER_SCENE = 8

@@ -5,7 +5,7 @@ Positions are content, not look: which boxes stand side by side is the same in e
 
 import numpy as np
 
-from .scenes import COMPONENTS, DIAGRAM_KINDS, Link, Mark, Scene, draw_colors
+from .scenes import DIAGRAM_KINDS, LOADS, Link, Mark, Scene, draw_colors
 from .words import ORDERED_WORDS, sample_words
 
 Point = tuple[float, float]
@@ -237,7 +237,7 @@ def _food_web(rng: np.random.Generator) -> Scene:
 def _circuit(rng: np.random.Generator) -> Scene:
     """A loop with a battery at the left and parts on the other sides, two of them side by side now and then."""
     count = int(rng.integers(2, 5))
-    kinds = rng.choice([kind for kind in COMPONENTS if kind != "battery"], count).tolist()
+    kinds = rng.choice(LOADS, count).tolist()
     parallel = bool(rng.random() < 0.52)  # loops alone offer fewer questions, and are asked about branches more often
     middle, two = (0.38, (0.28, 0.46)) if parallel else (0.5, (0.36, 0.66))  # all between battery and branch
     tops = [(x, 0.14) for x in (two if count == 4 else (middle,))]
