@@ -4,6 +4,8 @@ import datasets
 import numpy as np
 import pytest
 
+from leaml_hf.errors import LeamlInputError
+from leaml_hf.phrasebook import Phrasebook, Rule
 from leaml_hf.training.patterns import PatternTeacher, answer_kind
 
 KNOWN = {
@@ -64,6 +66,10 @@ def labelled(world: World, kinds=tuple(NEW), labels: int = 8) -> tuple[list[str]
     return questions, [world.truth(i, question) for i, question in enumerate(questions)]
 
 
+def found_rules(world: World, questions: list[str], answers: list[str]) -> list[Rule]:
+    return list(PatternTeacher(source()).fit(world.ask, questions, answers).rules.values())
+
+
 class TestPatternTeacher:
     def test_eight_labels_tell_which_known_question_decides_a_new_one(self):
         world = World(200)
@@ -74,39 +80,29 @@ class TestPatternTeacher:
         assert rules["direction"].verbalizer == {"upwards": "vertical", "sideways": "horizontal"}
         assert rules["direction"].pattern in KNOWN["direction"] and rules["direction"].accuracy == 1.0
         fresh = [NEW[kind][i % 2] for i in range(60) for kind in NEW]
-        found = teacher.answer(world.ask, fresh)
-        right = [answer[0] == world.truth(i, fresh[i]) for i, answer in enumerate(found) if answer]
+        found = teacher.phrasebook([]).find(fresh)
+        heard = world.ask(range(len(fresh)), [asked for asked, _ in found])
+        right = [rule.said(answer) == world.truth(i, fresh[i])
+                 for i, (answer, (_, rule)) in enumerate(zip(heard, found, strict=True)) if rule]  # fmt: skip
         assert len(right) > 150 and np.mean(right) > 0.98
-        assert all(0.5 <= answer[1] <= 1 for answer in found if answer)
+        assert np.nanmin(teacher.trust) > 0.9
 
     def test_a_number_that_no_label_showed_stands_for_itself(self):
         world = World(200)
-        world.count[:] = 3
-        questions, answers = labelled(world, ("number",))
-        teacher = PatternTeacher(source()).fit(world.ask, questions, answers)
-        world.count[:] = 5
-        assert {answer and answer[0] for answer in teacher.answer(world.ask, [NEW["number"][0]] * 9)} <= {"5", None}
+        world.count[:] = 3 + np.arange(200) // 2 % 2
+        (rule, *_) = found_rules(world, *labelled(world, ("number",)))
+        assert rule.said("5") == "5"
 
-    def test_an_unknown_word_is_not_taken_for_an_answer(self):
-        world = World(200)
-        questions, answers = labelled(world, ("orientation",))
-        teacher = PatternTeacher(source()).fit(world.ask, questions, answers)
-        assert teacher.rules
-        world.sees = 0.0
-        assert teacher.answer(world.ask, [NEW["orientation"][0]] * 5) == [None] * 5
-
-    def test_a_question_of_another_kind_has_no_rule(self):
+    def test_a_question_of_another_kind_is_asked_as_it_stands(self):
         world = World(200)
         teacher = PatternTeacher(source()).fit(world.ask, *labelled(world))
-        assert teacher.groups(["Name Kenya's fruit."]) == [None]
+        assert teacher.phrasebook([]).find(["Name Kenya's fruit."]) == [("Name Kenya's fruit.", None)]
+        assert teacher.nearest(["Name Kenya's fruit."]) == [None]
 
     def test_what_the_base_answers_rightly_itself_needs_no_rule(self):
         world = World(200)
         questions = [KNOWN["key"][i % 2] for i in range(10)]
-        teacher = PatternTeacher(source()).fit(
-            world.ask, questions, [world.truth(i, q) for i, q in enumerate(questions)]
-        )
-        assert teacher.rules == {} and teacher.answer(world.ask, questions) == [None] * 10
+        assert found_rules(world, questions, [world.truth(i, q) for i, q in enumerate(questions)]) == []
 
     def test_chance_rarely_makes_a_rule(self):
         made = 0
@@ -114,23 +110,87 @@ class TestPatternTeacher:
             world = World(200, seed)
             questions, _ = labelled(world, ("orientation",))
             answers = world.rng.choice(["vertical", "horizontal"], len(questions)).tolist()
-            made += bool(PatternTeacher(source()).fit(world.ask, questions, answers).rules)
+            made += bool(found_rules(world, questions, answers))
         assert made <= 4
 
-    @pytest.mark.parametrize("count", [0, 1, 3])
-    def test_too_few_labels_make_no_rule(self, count):
+    def test_yes_and_no_may_be_the_other_way_round(self):
+        world = World(200)
+        questions = [f"Is the picture without {'a' if i % 2 else 'any'} legend?" for i in range(12)]
+        answers = ["no" if world.key[i] else "yes" for i in range(12)]
+        rules = found_rules(world, questions, answers)
+        assert {rule.program for rule in rules} == {"key"}
+        assert rules[0].verbalizer == {"yes": "no", "no": "yes"} and rules[0].unsaid("yes") == "no"
+
+    def test_the_number_of_a_question_is_put_in_and_shifted(self):
+        rng = np.random.default_rng(0)
+        counts = rng.integers(2, 9, 200)
+        rows = [
+            {"question": f"Are at least {n} bars drawn?", "answer": ("yes", "no")[n > 4], "program": "at_least"}
+            for n in range(2, 9)
+            for _ in range(3)
+        ]
+        limits = counts[:16] - np.arange(16) % 2  # so that one more or less decides
+        questions = [f"Can you count more than {limit} bars?" for limit in limits]
+        answers = ["yes" if count > limit else "no" for count, limit in zip(counts, limits, strict=False)]
+
+        def ask(chosen, asked):
+            numbers = [int(text.split("least ")[1].split()[0]) if "least" in text else 0 for text in asked]
+            return ["yes" if counts[i] >= number else "no" for i, number in zip(chosen, numbers, strict=True)]
+
+        teacher = PatternTeacher(datasets.Dataset.from_list(rows)).fit(ask, questions, answers)
+        asked, rule = teacher.phrasebook([]).find(["Can you count more than 11 bars?"])[0]
+        assert asked == "Are at least 12 bars drawn?" and rule.verbalizer == {}
+
+    def test_one_label_tells_nothing(self):
         world = World(200)
         questions, answers = labelled(world, ("orientation",))
-        teacher = PatternTeacher(source())
-        if count:
-            teacher.fit(world.ask, questions[:count], answers[:count])
-        assert teacher.answer(world.ask, questions) == [None] * len(questions)
+        teacher = PatternTeacher(source()).fit(world.ask, questions[:1], answers[:1], questions)
+        assert teacher.rules == {} and np.isnan(teacher.trust).all()
+
+    def test_two_labels_make_no_rule(self):
+        world = World(200)
+        questions, answers = labelled(world, ("orientation",))
+        assert found_rules(world, questions[:2], answers[:2]) == []
 
     def test_programs_with_open_answers_are_left_out(self):
         rows = [
             {"question": f"What is item {i}?", "answer": f"name {chr(97 + i)}", "program": "name"} for i in range(20)
         ]
         assert PatternTeacher(datasets.Dataset.from_list(rows)).patterns == {}
+
+
+class TestPhrasebook:
+    rule = Rule("at_least", "More than 4?", "At least # bars?", 1, {"yes": "no", "no": "yes"}, 8.0, 1.0, 0.9)
+
+    def book(self) -> Phrasebook:
+        return Phrasebook([self.rule], {"Are there more than # bars?": (0, "At least # bars?"), "Which color?": None})
+
+    def test_it_asks_trains_and_reads_in_the_models_words(self):
+        book = self.book()
+        assert book.find(["Are there more than 7 bars?"]) == [("At least 8 bars?", self.rule)]
+        assert book.teach(["Are there more than 7 bars?", "Which color?"], ["yes", "red"]) == (
+            ["At least 8 bars?", "Which color?"],
+            ["no", "red"],
+        )
+        assert book.find([]) == [] and Phrasebook([], {}).find(["x"]) == [("x", None)]
+
+    @pytest.mark.parametrize("question", ["Are there more than many bars?", "Which color?", "Zzz"])
+    def test_without_a_number_or_a_rule_a_question_stays(self, question):
+        assert self.book().find([question]) == [(question, None)]
+
+    def test_round_trip(self, tmp_path):
+        self.book().save(tmp_path)
+        read = Phrasebook.load(tmp_path)
+        assert read.rules == [self.rule] and read.questions == self.book().questions
+
+    @pytest.mark.parametrize(
+        "text", ["", "[]", "{", '{"format": 1, "rules": [{}], "questions": {}}', '{"format": 2}',
+                 '{"format": 1, "rules": [], "questions": {"a": [3, "b"]}}']
+    )  # fmt: skip
+    def test_a_damaged_file_gets_a_sentence(self, tmp_path, text):
+        (tmp_path / "leaml_phrasebook.json").write_text(text)
+        with pytest.raises(LeamlInputError, match="again"):
+            Phrasebook.load(tmp_path)
 
 
 def test_kinds_of_answers():

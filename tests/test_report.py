@@ -196,14 +196,9 @@ def test_what_the_base_is_asked_instead_is_shown(tmp_path, results):
     assert "What the base knew already" not in page(tmp_path, results, [], []).text
     rule = {"program": "key", "example": EVIL, "pattern": "Is there a key?", "verbalizer": {"yes": "yes", "no": EVIL},
             "labels": 8, "accuracy": 0.875, "posterior": 0.9}  # fmt: skip
-    results["history"].append({"step": 0, "patterns": [rule], "pattern_rows": 1234})
+    results["history"].append({"step": 0, "patterns": [rule]})
     text = page(tmp_path, results, [], []).text
-    assert (
-        "Is there a key?" in text
-        and "87.5% of 8" in text
-        and "1,234 unlabelled rows" in text
-        and f"no → {EVIL}" in text
-    )
+    assert "Is there a key?" in text and "87.5% of 8" in text and f"no → {EVIL}" in text
 
 
 def test_overlapping_intervals_are_said(tmp_path, results):

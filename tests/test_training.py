@@ -20,7 +20,6 @@ from leaml_hf import (
     LeamlTrainer,
     LeamlTrainingArguments,
 )
-from leaml_hf.data.budget import picture_keys
 from leaml_hf.training.cache import FrozenCache
 from leaml_hf.training.objectives import SPELLING_SCALE, AdaptiveThreshold, AveragedAdapter, answer_loss, spelling_loss
 from leaml_hf.training.rows import LeamlCollator, RowDataset
@@ -236,7 +235,7 @@ class TestTrainer:
             trainer.train()
         assert all(torch.equal(p, values[n]) for n, p in model.named_parameters() if n in values)
 
-    def test_what_the_base_knows_in_other_words_answers_unlabelled_rows(self, make_trainer, monkeypatch) -> None:
+    def test_what_the_base_knows_is_asked_in_its_own_words(self, make_trainer, monkeypatch) -> None:
         known = "in what hue is it ?"
         source = rows(24, 3).remove_columns("question").add_column("question", [known] * 24)
         source = source.add_column("program", ["hue"] * 24)
@@ -250,20 +249,19 @@ class TestTrainer:
             return SimpleNamespace(texts=texts)
 
         monkeypatch.setattr(type(trainer.model), "collect", collect)
-        trainer.ask_patterns()
+        trainer.find_words()
         entry = trainer.history[-1]
-        assert [rule["program"] for rule in entry["patterns"]] == ["hue"]
-        assert entry["pattern_rows"] == 12 and entry["pattern_heldout"] == [16, 16]
-        assert len(trainer.pattern_rows) == 12 and trainer.pseudo is not None
-        truth = dict(zip(picture_keys(trainer.unlabeled), rows(24, 1)["answer"], strict=True))
-        assert [truth[key] for key in trainer.pattern_rows.keys] == trainer.pattern_rows.answers
+        asked = [rule for rule in entry["patterns"] if rule["program"] == "hue"]
+        assert asked and entry["trusted"] > 0
+        question = asked[0]["example"]
+        assert trainer.model.phrasebook.find([question])[0][0] == known
+        assert known in trainer.train_dataset.questions and set(trainer.train_dataset.answers) <= COLORS.keys()
 
-    @pytest.mark.parametrize("options", [{"use_patterns": False}, {"consistency_weight": 0.0}])
-    def test_patterns_are_switched_off_by_one_argument(self, make_trainer, options) -> None:
+    def test_patterns_are_switched_off_by_one_argument(self, make_trainer) -> None:
         source = rows(24, 3).add_column("program", ["hue"] * 24)
-        trainer = make_trainer(replay_dataset=source, replay_share=1.0, max_steps=1, **options)
+        trainer = make_trainer(replay_dataset=source, replay_share=1.0, max_steps=1, use_patterns=False)
         trainer.train()
-        assert trainer.patterns is None and not any("patterns" in entry for entry in trainer.history)
+        assert trainer.model.phrasebook is None and not any("patterns" in entry for entry in trainer.history)
 
     def test_reliability_is_fitted_saved_and_loaded(self, make_trainer, processor, tmp_path) -> None:
         trainer = make_trainer(unlabeled_dataset=rows(40, 1, answered=False))

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 ADAPTER_FILE = "leaml_adapter.safetensors"
 BASE_FILE = "leaml_base.safetensors"
+PHRASEBOOK_FILE = "leaml_phrasebook.json"
 RELIABILITY_FILES = ("leaml_reliability.safetensors", "leaml_reliability.json")
 BASE_PARTS = ("vision_tower.", "connector.", "resampler.", "bridge.")
 HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "subfolder", "force_download", "proxies")
@@ -93,6 +94,10 @@ def save_model(model: "LeamlForVisualQA", folder: str, state_dict: dict[str, tor
     (Path(folder) / name).chmod(0o644)  # safetensors keeps it to the owner
     if model.reliability is not None:
         model.reliability.save(folder)
+    if model.phrasebook is None:
+        (Path(folder) / PHRASEBOOK_FILE).unlink(missing_ok=True)  # of an earlier model there
+    else:
+        model.phrasebook.save(folder)
 
 
 def load_model(
@@ -153,6 +158,7 @@ def load_model(
     load_tensors({key: tensor.data for key, tensor in own.items()}, _read(file), ADAPTER_FILE)
     model.config._name_or_path = name_or_path
     _load_reliability(model, path, hub)
+    _load_phrasebook(model, path, hub)
     return _finish(model, options)
 
 
@@ -266,6 +272,16 @@ def _load_reliability(model: "LeamlForVisualQA", path: str, hub: dict[str, Any])
         return
     folder = next(file for file in files if file is not None).parent
     model.reliability = importlib.import_module("leaml_hf.reliability").Reliability.load(folder)
+
+
+def _load_phrasebook(model: "LeamlForVisualQA", path: str, hub: dict[str, Any]) -> None:
+    file = _find_file(path, PHRASEBOOK_FILE, hub, required=False)
+    if file is None:
+        return
+    if importlib.util.find_spec("leaml_hf") is None:
+        logger.warning("Install leaml-hf for questions in the base's own words: its phrasebook is not read here.")
+        return
+    model.phrasebook = importlib.import_module("leaml_hf.phrasebook").Phrasebook.load(file.parent)
 
 
 def _find_file(path: str, name: str, hub: dict[str, Any], required: bool = True) -> Path | None:

@@ -150,6 +150,7 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
             self.bridge["copy"] = AnswerCopy(width, config.resampler_answer_tokens)
         self.fusion = nn.ModuleDict()
         self.reliability = None
+        self.phrasebook = None
         self._call: VisionCall | None = None
         self._grid: tuple[int, int] | None = None
         self._lower_states_checked = False

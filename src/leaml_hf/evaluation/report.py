@@ -96,14 +96,14 @@ pictures taken for familiar when 95% of the familiar ones are accepted; lower is
 {% endfor %}</div>{% endif %}
 {% if patterns %}<h2>What the base knew already</h2>
 <p class="muted small">Questions whose answers the labels found in questions that the base was trained on;
-{{ pattern_rows | count }} unlabelled rows were answered so.</p>
+the model is asked those in their place, so that it need not learn new words for what it knows.</p>
 <div class="scroll"><table class="words"><thead><tr>
 <th scope="col">Asked here</th><th scope="col">Asked in its place</th><th scope="col">Its answers stand for</th>
 <th scope="col">Right on labels left out</th></tr></thead><tbody>
 {% for rule in patterns %}<tr><td>{{ rule.example }}</td><td>{{ rule.pattern }}</td>
 <td>{% for heard, meant in rule.verbalizer.items() %}
 {{ heard }} → {{ meant }}{{ ", " if not loop.last }}{% endfor %}</td>
-<td>{{ rule.accuracy | percent }} of {{ rule.labels }}</td></tr>
+<td>{{ rule.accuracy | percent }} of {{ "%.0f" | format(rule.labels) }}</td></tr>
 {% endfor %}</tbody></table></div>{% endif %}
 {% if examples %}<h2>Examples</h2>
 <p class="muted small">Left the picture, right where the model looked for its answer.</p><div class="examples">
@@ -331,7 +331,7 @@ def write_report(
             `ece` and so on as from `evaluate`, and under `ood` the `auroc`, `auprc` and `fpr95` of each set by its
             name), `labels_used`, `unlabeled_used`, `seconds`, `base`, `data`, `seed`, `command`, `handed_over`
             (`"adapter"` or `"base"`), and optionally `history` (entries with `step` and any of `loss`,
-            `heldout_accuracy`, and `patterns` with `pattern_rows`: rules as of `training.patterns`) and `per_program`
+            `heldout_accuracy`, and `patterns`: rules as of `phrasebook`) and `per_program`
             (`before` and `after`, each by program with `n` and `accuracy`).
             Figures that are missing are left out or shown as "n/a".
         predictions (`Sequence[Mapping]`): one for each row, of what was handed over: `id`, `program`, `prediction`,
@@ -372,7 +372,6 @@ def write_report(
         ood=_ood_table(results["before"], results["after"]),
         ood_labels=[label for _, label, _ in _OOD_FIGURES],
         patterns=asked.get("patterns", []),
-        pattern_rows=asked.get("pattern_rows", 0),
         figures=_draw(folder / "report", results, predictions),
         examples=[_example(example) for example in examples[:MOST_EXAMPLES]],
         mistakes=sorted(wrong, key=lambda row: -row["confidence"])[:10],

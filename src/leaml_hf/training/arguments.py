@@ -19,7 +19,7 @@ class LeamlTrainingArguments(TrainingArguments):
     Args:
         consistency_weight (`float`, *optional*, defaults to 1.0):
             Weight of the loss on pseudo-answers under strong views; 0 switches the unlabelled pictures off.
-        consistency_start (`float`, *optional*, defaults to 0.25):
+        consistency_start (`float`, *optional*, defaults to 0.0):
             Share of the steps before unlabelled pictures enter, in [0, 1].
         refresh_steps (`int`, *optional*, defaults to 50):
             Steps after which the averaged teacher answers a new draw of unlabelled rows.
@@ -33,6 +33,9 @@ class LeamlTrainingArguments(TrainingArguments):
             candidates.
         min_confidence (`float`, *optional*, defaults to 0.7):
             Pseudo-answers of a lower confidence are never kept, in [0, 1].
+        min_trust (`float`, *optional*, defaults to 0.6):
+            Questions are pseudo-answered only if the base answers this share of the labelled ones like them rightly,
+            in [0, 1]; without `use_patterns` all are.
         evaluate_every (`int`, *optional*, defaults to 25):
             Steps between looks at the held-out labels; the best average so far is kept and handed over.
         patience (`int`, *optional*, defaults to 4):
@@ -40,8 +43,8 @@ class LeamlTrainingArguments(TrainingArguments):
         spelling_weight (`float`, *optional*, defaults to 1.0):
             Weight of the loss on what the resampler of a shipped base spells; 0 for the decoder's answers alone.
         use_patterns (`bool`, *optional*, defaults to `True`):
-            Whether unlabelled rows are also answered by asking the base in the words of its source, where the labels
-            show which of its questions decide the new ones (needs source rows that are replayed).
+            Whether questions are put into words of the base's source, where the labels show which of its questions
+            decide the new ones (needs source rows with a program).
         replay_share (`float`, *optional*, defaults to 1.0):
             Rows of the source data in a batch, as a share of the labelled ones, so that the source is not forgotten.
         strong_views (`bool`, *optional*, defaults to `True`):
@@ -63,12 +66,13 @@ class LeamlTrainingArguments(TrainingArguments):
     report_to: str | list[str] | None = field(default="none")
     save_strategy: str = field(default="no")
     consistency_weight: float = field(default=1.0, metadata={"help": "Weight of the loss on unlabelled pictures."})
-    consistency_start: float = field(default=0.25, metadata={"help": "Share of steps before it enters."})
+    consistency_start: float = field(default=0.0, metadata={"help": "Share of steps before it enters."})
     refresh_steps: int = field(default=50, metadata={"help": "Steps between new pseudo-answers."})
     refresh_rows: int = field(default=400, metadata={"help": "Unlabelled rows answered at a refresh."})
     teacher_decay: float = field(default=0.98, metadata={"help": "Decay of the averaged adapter."})
     keep_share: float = field(default=0.5, metadata={"help": "Share of pseudo-answers kept at most."})
     min_confidence: float = field(default=0.7, metadata={"help": "Confidence that a pseudo-answer needs."})
+    min_trust: float = field(default=0.6, metadata={"help": "Accuracy on labels like it that a question needs."})
     evaluate_every: int = field(default=25, metadata={"help": "Steps between looks at held-out labels."})
     patience: int = field(default=4, metadata={"help": "Looks without improvement before the end."})
     spelling_weight: float = field(default=1.0, metadata={"help": "Weight of the loss on spelt answers."})
@@ -77,7 +81,7 @@ class LeamlTrainingArguments(TrainingArguments):
     strong_views: bool = field(default=True, metadata={"help": "Strong views of labelled rows too."})
 
     def __post_init__(self) -> None:
-        for name in ("consistency_start", "keep_share", "min_confidence", "teacher_decay"):
+        for name in ("consistency_start", "keep_share", "min_confidence", "min_trust", "teacher_decay"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise LeamlInputError(f"{name} must be in [0, 1], but got {getattr(self, name)}.")
         for name in ("consistency_weight", "replay_share", "spelling_weight"):

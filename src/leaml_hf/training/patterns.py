@@ -9,12 +9,12 @@ the verbalizer off, where ten labels cannot teach a new wording by gradients.
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from sklearn.cluster import AgglomerativeClustering
-from sklearn.feature_extraction.text import TfidfVectorizer
+
+from ..phrasebook import Phrasebook, Rule, character_ngrams, fill, number_of, template
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -23,132 +23,141 @@ logger = logging.getLogger(__name__)
 
 Program = tuple[str, int]  # of the source, and the kind of answers
 Ask = Callable[[Sequence[int], Sequence[str]], list[str]]  # (row, question) pairs to the base's answers
+Encode = Callable[[Sequence[str]], np.ndarray]  # n texts to their meaning [n, D]
+Reading = dict[str, str]  # what answers are expected to stand for; those left out stand for themselves
 
 MAX_ANSWERS = 16  # of a program whose answers can be read by a table
-MIN_LABELS = 4  # of a group of questions
-GROUP_DISTANCE = 0.6  # cosine, between groups of questions
-ANSWER_KIND_WEIGHT = 0.5  # of the kind of answer beside the words of a question
-MIN_LIKENESS = 0.2  # cosine of a question with the nearest labelled one
-MIN_POSTERIOR = 0.5  # of the programs that answer alike
-SAME_RULE = 0.8  # share of labels on which two programs that answer alike agree
+MIN_LABELS = 2.0  # labels that are like a question, each weighed by its likeness
+LIKENESS = (0.35, 0.55)  # cosines from which a label counts for a question, and from which it counts in full
+MIN_LIKENESS = 0.25  # cosine of a question with the nearest labelled one
+MIN_POSTERIOR = 0.5  # of the hypotheses that answer alike
+SAME_RULE = 0.8  # share of labels on which two hypotheses that answer alike agree
 MIN_ACCURACY = 0.75  # of a rule on labels left out in turn
+MIN_GAIN = 0.1  # of a rule's accuracy over that of the base's own answers, and of the commonest label
+STRANGE_WORDS = 0.2  # accuracy of the base's own answers up to which its words alone may be at fault
 GENERAL = 5  # times that a question is asked in the source without a word changed
-GENERAL_PATTERNS = 4  # of a program, for a group
-MIN_GAIN = 0.1  # of a rule's accuracy over that of the base's own answers
+GENERAL_PATTERNS = 4  # of a program
 WORDING_WEIGHT = 10.0  # of the cosine between question and pattern in a program's log prior
-MIN_PROBABILITY = 0.5  # of an answer that a rule gives
-SAME_ANSWER = 1.0  # labels that "the same word means the same" is worth
+EXPECTED_ANSWER = 1.0  # labels that what an answer is expected to stand for is worth
 ANY_ANSWER = 0.5  # labels that "it tells nothing" is worth
+OPPOSITE: Reading = {"yes": "no", "no": "yes"}
+AS_IT_STANDS, ITS_OPPOSITE, PATTERNS, LABELS_ALONE = 0.5, 0.05, 0.4, 0.1  # prior probabilities
+READINGS = ((({}, 0.7), (OPPOSITE, 0.3)), (({}, 1.0),), (({}, 1.0),))  # by kind of answer, with their priors
+SHIFTS = {0: 0.8, 1: 0.1, -1: 0.1}  # of a question's number, with their priors
 
 
 @dataclass(frozen=True)
-class Rule:
-    """
-    How a group of questions is answered.
+class _Way:
+    """A way to ask: `pattern` for all questions, or for each the nearest in wording of a program's."""
 
-    Args:
-        program (`str`): of the source whose questions are asked instead.
-        example (`str`): a question of the group.
-        pattern (`str`): what is asked in its place.
-        verbalizer (`dict[str, str]`): the pattern's answers, as far as the labels show them, and what they stand for.
-        labels (`int`): labelled questions of the group.
-        accuracy (`float`): share of these that the rule answers rightly when each is left out of it, in [0, 1].
-        posterior (`float`): of the programs that answer so, given the labels, in [0, 1].
-    """
-
-    program: str
-    example: str
-    pattern: str
-    verbalizer: dict[str, str]
-    labels: int
-    accuracy: float
-    posterior: float
-
-
-@dataclass
-class _Table:
-    """Counts of (the pattern's answer, the label) and what they make likely, as a Dirichlet-multinomial."""
-
-    pairs: list[tuple[str, str]]
-    identity: bool = True
-    _both: Counter = field(init=False)
-    _label: Counter = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._both, self._label = Counter(self.pairs), Counter(label for _, label in self.pairs)
-
-    @property
-    def heard(self) -> set[str]:
-        """The pattern's answers that the labels show."""
-        return {heard for heard, _ in self.pairs}
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether most answers stand for themselves, so that new ones may be taken as they are."""
-        return 2 * sum(heard == label for heard, label in self.pairs) >= len(self.pairs)
-
-    def probabilities(self, given: str, left_out: tuple[str, str] | None = None) -> dict[str, float]:
-        """Probability of each label where the pattern is answered by `given`; `left_out` is taken out before."""
-        both, label, total = Counter(self._both), Counter(self._label), len(self.pairs)
-        if left_out is not None:
-            both[left_out] -= 1
-            label[left_out[1]] -= 1
-            total -= 1
-        words = {*self._label, given} if self.identity else {*self._label}
-        weight = {
-            word: both[given, word]
-            + SAME_ANSWER * (self.identity and word == given)
-            + ANY_ANSWER * (label[word] + 0.5 / len(words)) / (total + 0.5)
-            for word in words
-        }
-        return {word: value / sum(weight.values()) for word, value in weight.items()}
-
-    def leave_one_out(self) -> tuple[float, list[str]]:
-        """Log likelihood of the labels, each by the others, and what they would be taken for."""
-        found = [(self.probabilities(given, (given, label)), label) for given, label in self.pairs]
-        likelihood = sum(float(np.log(p[label] + 1e-3)) for p, label in found)
-        return likelihood, [_likeliest(p) for p, _ in found]
+    program: Program | None = None  # None for the question as it stands
+    pattern: str | None = None
+    shift: int = 0
 
 
 @dataclass
 class _Hypothesis:
-    """That a program's questions decide those of a group: `pattern` for all, or for each the nearest in wording."""
+    """That what a way of asking is answered by, read so, decides the questions like one."""
 
-    program: Program | None
-    pattern: str | None
-    asked: list[str]
+    way: _Way | None  # None for the labels alone
+    reading: Reading | None
     prior: float  # log
-    table: _Table | None = None
+    heard: list[str]
+
+
+class _Table:
+    """
+    Counts of (the base's answer, the label), weighed, and what they make likely, as a Dirichlet-multinomial.
+
+    Args:
+        heard (`Sequence[str]`): n answers.
+        labels (`Sequence[str]`): n labels.
+        weights (`np.ndarray`): `[n]`.
+        reading (`Reading`, *optional*): what answers are expected to stand for; `None` if they tell nothing.
+    """
+
+    def __init__(self, heard: Sequence[str], labels: Sequence[str], weights: np.ndarray, reading: Reading | None):
+        self.rows, self.reading = list(zip(heard, labels, weights.tolist(), strict=True)), reading
+        self.both: dict[tuple[str, str], float] = defaultdict(float)
+        self.label: dict[str, float] = defaultdict(float)
+        for given, label, weight in self.rows:
+            self.both[given, label] += weight
+            self.label[label] += weight
+
+    def expected(self, given: str) -> str | None:
+        """What an answer stands for before any label is seen."""
+        return None if self.reading is None else self.reading.get(given, given)
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether most answers stand for what was expected."""
+        as_expected = sum(weight for given, label, weight in self.rows if self.expected(given) == label)
+        return 2 * as_expected >= sum(self.label.values())
+
+    @property
+    def verbalizer(self) -> dict[str, str]:
+        """What the answers stand for: as expected where most do, else as the labels say."""
+        if self.is_expected:
+            return dict(self.reading)
+        often: dict[str, float] = defaultdict(float)
+        for given, _, weight in self.rows:
+            often[given] += weight
+        return {given: _likeliest(self.probabilities(given)) for given in sorted(often, key=lambda g: (-often[g], g))}
+
+    def probabilities(self, given: str, left_out: tuple[str, float] = ("", 0.0)) -> dict[str, float]:
+        """Probability of each label where the answer is `given`; (label, weight) `left_out` is taken out before."""
+        total = sum(self.label.values()) - left_out[1]
+        expected = self.expected(given)
+        words = {*self.label} if expected is None else {*self.label, expected}
+        weight = {}
+        for word in words:
+            out = left_out[1] if word == left_out[0] else 0.0
+            weight[word] = (
+                self.both.get((given, word), 0.0) - out
+                + EXPECTED_ANSWER * (word == expected)
+                + ANY_ANSWER * (self.label.get(word, 0.0) - out + 0.5 / len(words)) / (total + 0.5)
+            )  # fmt: skip
+        scale = sum(weight.values())
+        return {word: value / scale for word, value in weight.items()}
+
+    def leave_one_out(self) -> tuple[float, list[str]]:
+        """Weighed log likelihood of the labels, each by the others, and what they would be taken for."""
+        found = [self.probabilities(given, (label, weight)) for given, label, weight in self.rows]
+        likelihood = sum(w * float(np.log(p[label] + 1e-3)) for p, (_, label, w) in zip(found, self.rows, strict=True))
+        return likelihood, [_likeliest(p) for p in found]
 
 
 class PatternTeacher:
     """
-    Answers questions of a new domain by asking the base in words that it knows.
+    Finds out in which of its own words a base answers the questions of a new domain.
 
-    Labelled questions are put into groups by their words and the kind of their answer. For each group the programs of
-    the source with answers of that kind are hypotheses, each in several ways (the pattern nearest in wording to each
-    question, or one of its general patterns for the whole group), and so are "the question as it stands" and "the
-    labels alone". Their likelihoods, with each label left out in turn, and priors that favour the question as it
-    stands and near wordings give posterior probabilities. Where programs that answer alike win clearly, and tell more
-    than the base's own answer, the best of them becomes a [`Rule`].
+    For each labelled question, the labels of questions like it, weighed by their likeness, are evidence. The programs
+    of the source with answers of that kind are hypotheses, each in several ways (the pattern nearest in wording to
+    each question, or one of its general patterns; a question's number put in, or one more or less; yes and no as they
+    are, or the other way round), and so are "the question as it stands" and "the labels alone". Their likelihoods,
+    with each label left out in turn, and priors that favour the question as it stands and near wordings give posterior
+    probabilities. Where hypotheses that answer alike win clearly, and tell more than the base's own answer, the best
+    of them becomes a [`Rule`].
 
     Args:
         source (`Dataset`): rows with `question`, `answer` and `program` that the base was trained on.
+        encode (`Callable`, *optional*): gives the meaning `[n, D]` of n texts, for likeness beside that of characters.
     """
 
-    def __init__(self, source: "Dataset") -> None:
+    def __init__(self, source: "Dataset", encode: Encode | None = None) -> None:
         answers: dict[Program, set[str]] = defaultdict(set)
         questions: dict[Program, Counter] = defaultdict(Counter)
         for question, answer, program in zip(source["question"], source["answer"], source["program"], strict=True):
             answers[program, answer_kind(answer)].add(answer)
-            questions[program, answer_kind(answer)][question] += 1
+            questions[program, answer_kind(answer)][template(question)] += 1
         self.patterns = {p: list(questions[p]) for p in sorted(questions) if len(answers[p]) <= MAX_ANSWERS}
         self._general = {  # those that name nothing of their own picture, so that they fit any
             p: np.array([questions[p][text] >= GENERAL for text in self.patterns[p]]) for p in self.patterns
         }
-        self.known = {answer for p in self.patterns for answer in answers[p]}
+        self._known = {answer for p in self.patterns for answer in answers[p]}
+        self.encode = encode
         self.rules: dict[int, Rule] = {}
-        self._found: dict[int, _Hypothesis] = {}
+        self._ways: dict[int, _Way] = {}
 
     def fit(
         self, ask: Ask, questions: Sequence[str], answers: Sequence[str], unlabeled: Sequence[str] = ()
@@ -163,156 +172,219 @@ class PatternTeacher:
             unlabeled (`Sequence[str]`, *optional*): further questions of the domain, for the weights of words.
 
         Returns:
-            [`PatternTeacher`]: itself.
+            [`PatternTeacher`]: itself, with `rules` by labelled question and `trust` `[n]`: how often the base answers
+            questions like each labelled one rightly, with its rule where there is one; NaN where too few are like it.
         """
-        texts = sorted({*questions, *unlabeled})
-        self._own = _vectorizer(len(texts)).fit(texts)  # tells the domain's questions apart
-        texts += [pattern for group in self.patterns.values() for pattern in group]
-        self._both = _vectorizer(len(texts)).fit(texts)
-        self._patterns = {p: self._both.transform(group) for p, group in self.patterns.items()}
-        self._questions = self._own.transform(questions)
-        self._groups = self._group(questions, answers)
-        members = {int(group): np.flatnonzero(self._groups == group).tolist() for group in np.unique(self._groups)}
-        members = {g: rows for g, rows in members.items() if self._is_hopeful([answers[i] for i in rows])}
-        hypotheses = {
-            group: self._hypotheses([questions[i] for i in rows], [answers[i] for i in rows])
-            for group, rows in members.items()
-        }
-        pairs = list(dict.fromkeys(
-            pair for group, rows in members.items() for one in hypotheses[group]
-            for pair in zip(rows, one.asked, strict=True)
-        ))  # fmt: skip
+        self.labelled, self.answers = list(questions), list(answers)
+        domain = sorted({*questions, *unlabeled})
+        patterns = [pattern for group in self.patterns.values() for pattern in group]
+        self._own = _Likeness(domain, domain, self.encode)  # tells the domain's questions apart
+        self._vectors = self._own.vectors(self.labelled)
+        self._both = _Likeness([*domain, *patterns], patterns, self.encode)
+        self._pattern_vectors = {p: self._both.vectors(group) for p, group in self.patterns.items()}
+        self._asked_vectors = self._own.vectors(self.labelled, self._both)
+        kinds = np.array([answer_kind(answer) for answer in answers])
+        named = [answer.lower() in question.lower() for question, answer in zip(questions, answers, strict=True)]
+        own_kind = kinds + (kinds == 2) * np.array(named, int)  # a choice that the question gives is a kind of its own
+        low, high = LIKENESS
+        weights = ((self._own.cosines(self._vectors, self._vectors) - low) / (high - low)).clip(0, 1)
+        weights *= own_kind[:, None] == own_kind[None]
+        centres = [c for c in range(len(answers)) if weights[c].sum() >= MIN_LABELS and self._is_hopeful(weights[c])]
+        needed = np.flatnonzero(weights[centres].sum(0)) if centres else np.array([], int)
+        asked = self._ways_to_ask(needed, kinds)
+        asked.update({(int(i), _Way()): questions[i] for i in range(len(questions))})
+        pairs = list(dict.fromkeys((row, text) for (row, _), text in asked.items()))
         given = dict(zip(pairs, ask(*map(list, zip(*pairs, strict=True))), strict=True)) if pairs else {}
-        for group, found in hypotheses.items():
-            labels = [answers[i] for i in members[group]]
-            for one in found:
-                heard = [given[pair] for pair in zip(members[group], one.asked, strict=True)]
-                one.table = _Table(list(zip(heard, labels, strict=True)))
-            self._choose(group, found, questions[members[group][0]])
+        heard = {(row, way): given[row, text] for (row, way), text in asked.items()}
+        plain = np.array([heard[i, _Way()] == answer for i, answer in enumerate(answers)], float)
+        self.trust = np.full(len(answers), np.nan)
+        for centre in range(len(answers)):
+            members = np.flatnonzero(weights[centre])
+            if weights[centre].sum() < MIN_LABELS:
+                continue
+            self.trust[centre] = np.average(plain[members], weights=weights[centre, members])
+            if centre in centres:
+                self._choose(centre, members, weights[centre, members], heard, int(kinds[centre]))
         return self
 
-    def answer(self, ask: Ask, questions: Sequence[str]) -> list[tuple[str, float] | None]:
+    def nearest(self, questions: Sequence[str]) -> list[int | None]:
         """
-        Answers the questions that a rule is for.
-
-        Args:
-            ask (`Callable`): gives the base's answers to (row, question) pairs.
-            questions (`Sequence[str]`): n questions, of rows 0 to n - 1.
-
-        Returns:
-            `list`: n of (answer, probability), or `None` where there is no rule or its answer is not clear.
-        """
-        groups = self.groups(questions)
-        rows = [i for i, group in enumerate(groups) if group is not None]
-        if not rows:
-            return [None] * len(questions)
-        texts = [self._wording(self._found[groups[i]], [questions[i]])[0] for i in rows]
-        found: list[tuple[str, float] | None] = [None] * len(questions)
-        for i, heard in zip(rows, ask(rows, texts), strict=True):
-            table = self._found[groups[i]].table
-            likely = table.probabilities(heard)
-            best = _likeliest(likely)
-            if likely[best] >= MIN_PROBABILITY and (table.is_identity or heard in table.heard):
-                found[i] = (best, likely[best])
-        return found
-
-    def groups(self, questions: Sequence[str]) -> list[int | None]:
-        """
-        The group of each question.
+        The labelled question that each question is most like.
 
         Args:
             questions (`Sequence[str]`): n questions.
 
         Returns:
-            `list`: n keys of `rules`, or `None` where no rule is for a question.
+            `list`: n places, or `None` where none is near.
         """
-        if not self.rules:
-            return [None] * len(questions)
-        likeness = (self._own.transform(questions) @ self._questions.T).toarray()  # [n, labelled]
-        nearest = likeness.argmax(1)
-        return [
-            int(self._groups[k]) if row[k] >= MIN_LIKENESS and self._groups[k] in self.rules else None
-            for row, k in zip(likeness, nearest, strict=True)
-        ]
+        likeness = self._own.cosines(self._own.vectors(questions), self._vectors)
+        return [int(row.argmax()) if row.max() >= MIN_LIKENESS else None for row in likeness]
 
-    def _group(self, questions: Sequence[str], answers: Sequence[str]) -> np.ndarray:
-        if len(questions) < 2:
-            return np.zeros(len(questions), int)
-        kinds = [answer_kind(answer) for answer in answers]
-        kinds = [  # a choice that the question gives is a kind of its own
-            kind + (kind == 2 and answer.lower() in question.lower())
-            for kind, question, answer in zip(kinds, questions, answers, strict=True)
-        ]
-        features = np.concatenate([self._questions.toarray(), ANSWER_KIND_WEIGHT * np.eye(4)[kinds]], 1)
-        clustering = AgglomerativeClustering(
-            None, metric="cosine", linkage="average", distance_threshold=GROUP_DISTANCE
-        )
-        return clustering.fit_predict(features)
+    def phrasebook(self, questions: Sequence[str]) -> Phrasebook:
+        """
+        What is asked in place of the labelled questions and of others.
 
-    def _is_hopeful(self, answers: Sequence[str]) -> bool:
-        """Whether a group has enough labels, and labels that come again or that the source knows."""
-        counts = Counter(answers)
-        learnable = sum(counts[answer] > 1 or answer in self.known for answer in answers)
-        return len(answers) >= MIN_LABELS and 2 * learnable >= len(answers)
+        Args:
+            questions (`Sequence[str]`): others of the domain.
 
-    def _hypotheses(self, questions: Sequence[str], answers: Sequence[str]) -> "list[_Hypothesis]":
-        kind = Counter(map(answer_kind, answers)).most_common(1)[0][0]
-        found = [_Hypothesis(None, None, list(questions), np.log(0.5))]
-        for program in self.patterns:
-            if program[1] != kind:
+        Returns:
+            [`Phrasebook`].
+        """
+        best: dict[tuple, Rule] = {}  # of rules that do the same, the one with most labels speaks for all
+        for centre, rule in self.rules.items():
+            key = self._key(centre)
+            if key not in best or rule.labels > best[key].labels:
+                best[key] = rule
+        place = {key: number for number, key in enumerate(best)}
+        texts = list(dict.fromkeys([*self.labelled, *questions]))
+        entries: dict[str, tuple[int, str] | None] = {}
+        for text, centre in zip(texts, self.nearest(texts), strict=True):
+            entry = None
+            if centre in self.rules:
+                asked = self._wording(self._ways[centre], [text])[0]
+                entry = (place[self._key(centre)], asked)
+            entries.setdefault(template(text), entry)
+        return Phrasebook(list(best.values()), entries)
+
+    def _key(self, centre: int) -> tuple:
+        way = self._ways[centre]
+        return way.program, way.shift, tuple(sorted(self.rules[centre].verbalizer.items()))
+
+    def _is_hopeful(self, weights: np.ndarray) -> bool:
+        """Whether the labels come again or are answers that the source knows."""
+        labels = [self.answers[i] for i in np.flatnonzero(weights)]
+        counts = Counter(labels)
+        return 2 * sum(counts[label] > 1 or label in self._known for label in labels) >= len(labels)
+
+    def _ways_to_ask(self, rows: np.ndarray, kinds: np.ndarray) -> dict[tuple[int, _Way], str]:
+        """What each row is asked in each way."""
+        asked: dict[tuple[int, _Way], str] = {}
+        self._scores: dict[tuple[int, _Way], float] = {}
+        self._by_row: dict[int, list[_Way]] = defaultdict(list)
+        for program, patterns in self.patterns.items():
+            chosen = rows[kinds[rows] == program[1]]
+            if not len(chosen):
                 continue
-            likeness = (self._both.transform(questions) @ self._patterns[program].T).toarray()  # [n, patterns]
-            ways = [(None, likeness.max(1).mean())]
-            general = np.where(self._general[program], likeness.mean(0), -1.0)
-            ways += [(self.patterns[program][k], general[k]) for k in np.argsort(-general)[:GENERAL_PATTERNS]]
-            for pattern, score in ways:
-                if score >= 0:
-                    one = _Hypothesis(program, pattern, [], WORDING_WEIGHT * score)
-                    one.asked = self._wording(one, questions)
-                    found.append(one)
-        others = np.logaddexp.reduce([one.prior for one in found[1:]]) if found[1:] else 0.0
-        for one in found[1:]:
-            one.prior += np.log(0.45) - others
+            likeness = self._both.cosines(self._asked_vectors[chosen], self._pattern_vectors[program])
+            general = np.where(self._general[program], likeness.mean(0), -np.inf)
+            fixed = [k for k in np.argsort(-general)[:GENERAL_PATTERNS] if np.isfinite(general[k])]
+            for place in (None, *fixed):
+                for cosines, row in zip(likeness, chosen, strict=True):
+                    spot = int(cosines.argmax()) if place is None else place
+                    for shift in SHIFTS if "#" in patterns[spot] else (0,):
+                        way = _Way(program, None if place is None else patterns[place], shift)
+                        text = fill(patterns[spot], self.labelled[row], shift)
+                        if text is not None:
+                            asked[int(row), way], self._scores[int(row), way] = text, float(cosines[spot])
+                            self._by_row[int(row)].append(way)
+        return asked
+
+    def _wording(self, way: _Way, questions: Sequence[str]) -> list[str]:
+        """The pattern for each question, its number not yet put in."""
+        if way.program is None:
+            return [template(question) for question in questions]
+        if way.pattern is not None:
+            return [way.pattern] * len(questions)
+        vectors = self._own.vectors(questions, self._both)
+        nearest = self._both.cosines(vectors, self._pattern_vectors[way.program]).argmax(1)
+        return [self.patterns[way.program][k] for k in nearest]
+
+    def _hypotheses(
+        self, centre: int, members: np.ndarray, weights: np.ndarray, heard: dict[tuple[int, _Way], str], kind: int
+    ) -> list[_Hypothesis]:
+        def told(way: _Way) -> list[str]:
+            return [heard[int(i), way] for i in members]
+
+        found = [_Hypothesis(_Way(), {}, np.log(AS_IT_STANDS), told(_Way()))]
+        if kind == 0:
+            found.append(_Hypothesis(_Way(), OPPOSITE, np.log(ITS_OPPOSITE), told(_Way())))
+        found.append(_Hypothesis(None, None, np.log(LABELS_ALONE), [""] * len(members)))
+        asked = Counter(way for i in members for way in self._by_row[int(i)])
+        ways = [way for way, count in asked.items() if count == len(members)]
+        numbered = number_of(self.labelled[centre]) is not None
+        priors = np.array([
+            WORDING_WEIGHT * np.average([self._scores[int(i), way] for i in members], weights=weights)
+            + np.log(SHIFTS[way.shift] if numbered else 1.0)
+            for way in ways
+        ])  # fmt: skip
+        others = np.logaddexp.reduce(priors) if ways else 0.0
+        for way, prior in zip(ways, priors, strict=True):
+            for reading, share in READINGS[kind]:
+                found.append(_Hypothesis(way, reading, np.log(PATTERNS * share) + prior - others, told(way)))
         return found
 
-    def _wording(self, hypothesis: "_Hypothesis", questions: Sequence[str]) -> list[str]:
-        """What a hypothesis asks in place of each question."""
-        if hypothesis.pattern is not None:
-            return [hypothesis.pattern] * len(questions)
-        likeness = (self._both.transform(questions) @ self._patterns[hypothesis.program].T).toarray()
-        return [self.patterns[hypothesis.program][k] for k in likeness.argmax(1)]
-
-    def _choose(self, group: int, found: "list[_Hypothesis]", example: str) -> None:
-        """Keeps the hypothesis that wins clearly, if one does, as the rule of a group."""
-        labels = [label for _, label in found[0].table.pairs]
-        plain = float(np.mean([heard == label for heard, label in found[0].table.pairs]))
-        alone = _Hypothesis(None, None, [], np.log(0.05), _Table([("", label) for label in labels], identity=False))
-        found = [*found, alone]
-        judged = [one.table.leave_one_out() for one in found]
+    def _choose(
+        self, centre: int, members: np.ndarray, weights: np.ndarray, heard: dict[tuple[int, _Way], str], kind: int
+    ) -> None:
+        """Keeps the hypothesis that wins clearly, if one does, as the rule of questions like `centre`."""
+        labels = [self.answers[i] for i in members]
+        found = self._hypotheses(centre, members, weights, heard, kind)
+        tables = [_Table(one.heard, labels, weights, one.reading) for one in found]
+        judged = [table.leave_one_out() for table in tables]
         scores = np.array([one.prior + likelihood for one, (likelihood, _) in zip(found, judged, strict=True)])
         posterior = np.exp(scores - np.logaddexp.reduce(scores))
         best = int(posterior.argmax())
         one, told = found[best], np.array([predictions for _, predictions in judged])  # [hypotheses, labels]
-        accuracy = float((told[best] == np.array(labels)).mean())
-        agree = (told == told[best]).mean(1) >= SAME_RULE  # several programs may ask for the same in other words
-        certainty = float(posterior[agree & np.array([other.program is not None for other in found])].sum())
-        if one.program is None or certainty < MIN_POSTERIOR or accuracy < max(MIN_ACCURACY, plain + MIN_GAIN):
+        accuracy = float(np.average(told[best] == np.array(labels), weights=weights))
+        agree = np.average(told == told[best], axis=1, weights=weights) >= SAME_RULE  # the same in other words
+        certainty = float(posterior[agree].sum())
+        plain = self.trust[centre]
+        alone = told[[other.way is None for other in found].index(True)]
+        commonest = float(np.average(alone == np.array(labels), weights=weights))  # without the base
+        if (
+            one.way is None
+            or (one.way.program is None and not one.reading and plain > STRANGE_WORDS)
+            or certainty < MIN_POSTERIOR
+            or accuracy < max(MIN_ACCURACY, plain + MIN_GAIN, commonest + MIN_GAIN)
+        ):
             return
-        likely = {heard: one.table.probabilities(heard) for heard in sorted(one.table.heard)}
-        verbalizer = {heard: _likeliest(given) for heard, given in likely.items()}
-        self._found[group] = one
-        self.rules[group] = Rule(one.program[0], example, one.asked[0], verbalizer, len(labels), accuracy, certainty)
-        logger.info("%s", self.rules[group])
+        self._ways[centre] = one.way
+        self.trust[centre] = accuracy
+        self.rules[centre] = Rule(
+            program=None if one.way.program is None else one.way.program[0],
+            example=self.labelled[centre],
+            pattern=self._wording(one.way, [self.labelled[centre]])[0],
+            shift=one.way.shift,
+            verbalizer=tables[best].verbalizer,
+            labels=round(float(weights.sum()), 2),
+            accuracy=accuracy,
+            posterior=certainty,
+        )
+        logger.debug("%s", self.rules[centre])
+
+
+class _Likeness:
+    """
+    Cosines between texts: by characters, and with `encode` the mean of that and of meanings around their own centre.
+
+    Args:
+        texts (`Sequence[str]`): for the weights of characters.
+        centre (`Sequence[str]`): whose meaning is the centre.
+        encode (`Callable`, *optional*): gives meanings.
+    """
+
+    def __init__(self, texts: Sequence[str], centre: Sequence[str], encode: Encode | None) -> None:
+        self.characters = character_ngrams(len(texts)).fit(texts)
+        self.encode, self.centre = encode, None if encode is None else encode(list(centre)).mean(0)
+
+    def vectors(self, texts: Sequence[str], characters: "_Likeness | None" = None) -> np.ndarray:
+        """`[n, features]` of length 1; characters weighed as in another, whose patterns these are compared to."""
+        letters = (characters or self).characters.transform(texts).toarray().astype(np.float32)
+        if self.encode is None:
+            return letters
+        meaning = self.encode(texts) - self.centre
+        meaning /= np.linalg.norm(meaning, axis=1, keepdims=True).clip(1e-6)
+        return np.concatenate([letters, meaning], 1) / np.sqrt(2)
+
+    @staticmethod
+    def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        """`[n, m]` of vectors."""
+        return left @ right.T
 
 
 def _likeliest(probabilities: dict[str, float]) -> str:
     """The answer of the highest probability, of several the first in order."""
     return max(sorted(probabilities), key=probabilities.get)
-
-
-def _vectorizer(texts: int) -> TfidfVectorizer:
-    """Parts of words, so that "colour" and "color" are alike; those in two questions or more."""
-    return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, min_df=min(2, texts))
 
 
 def answer_kind(answer: str) -> int:

@@ -17,6 +17,8 @@ from .views import WEAK, view_of
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from ..phrasebook import Phrasebook
+
 STRONG_VIEWS = 4  # different strong views of a picture
 
 
@@ -28,13 +30,16 @@ class RowDataset(torch.utils.data.Dataset):
         answers (`Sequence[str]`, *optional*): stand-ins for the rows' own answers (pseudo-answers).
         weights (`Sequence[float]`, *optional*): of each row's loss; defaults to 1.
         always_strong (`bool`, *optional*, defaults to `False`): whether each view is a strong one.
+        phrasebook ([`Phrasebook`], *optional*): puts questions and answers into the model's words.
     """
 
     def __init__(self, rows: "Dataset", answers: Sequence[str] | None = None, weights: Sequence[float] | None = None,
-                 always_strong: bool = False) -> None:  # fmt: skip
+                 always_strong: bool = False, phrasebook: "Phrasebook | None" = None) -> None:  # fmt: skip
         self.pictures, self.always_strong = rows.select_columns("image"), always_strong
         self.questions = list(rows["question"])
         self.answers = list(rows["answer"]) if answers is None else answers
+        if phrasebook is not None:
+            self.questions, self.answers = phrasebook.teach(self.questions, self.answers)
         self.weights = [1.0] * len(rows) if weights is None else weights
         self.keys = picture_keys(rows)
 

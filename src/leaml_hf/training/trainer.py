@@ -11,19 +11,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils.data import ConcatDataset
 from torch.utils.data import Dataset as TorchDataset
 from transformers import Trainer, TrainerCallback
 
 from ..data.budget import picture_keys, rows_with
 from ..errors import LeamlError, LeamlInputError
-from ..evaluation.answers import answers_match
 from ..evaluation.runner import CHUNK, predict
 from ..modeling_leaml import LeamlForVisualQA, answer_span
 from ..processing_leaml import LeamlProcessor
 from ..reliability import Reliability
 from .arguments import LeamlTrainingArguments
 from .cache import FrozenCache
+from .meaning import QuestionMeaning
 from .objectives import AdaptiveThreshold, AveragedAdapter, answer_loss, spelling_loss
 from .patterns import Ask, PatternTeacher
 from .rows import LeamlCollator, RowDataset
@@ -33,18 +32,20 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 ASKED_AT_ONCE = 96  # questions a forward pass
+DRAWS = 4  # of unlabelled rows, that are looked at for the phrasebook
 
 
 class LeamlTrainer(Trainer):
     """
     Trains a LEAML adapter with few labels and the unlabelled rest.
 
-    Each step adds up three losses: on labelled rows (weak and strong views); on unlabelled rows under strong views,
-    whose answers a [`~training.patterns.PatternTeacher`] found by asking the base in the source's words, or an
-    exponential average of the adapter gave to the plain view with enough confidence; and on source rows that are
-    replayed. Every `evaluate_every` steps the averaged adapter is judged on `eval_dataset`: of those
-    that answer no fewer rows rightly than the start, the one with the lowest loss of the right answers is kept
-    (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what remains.
+    First a [`~training.patterns.PatternTeacher`] finds out in which words the base is to be asked. Each step then adds
+    up three losses: on labelled rows (weak and strong views); on unlabelled rows under strong views, whose answers an
+    exponential average of the adapter gave to the plain view with enough confidence, for questions whose like it
+    answers rightly; and on source rows that are replayed. Every `evaluate_every` steps the averaged adapter is judged
+    on `eval_dataset`: of those that answer no fewer rows rightly than the start, the one with the lowest loss of the
+    right answers is kept (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what
+    remains.
 
     Args:
         model ([`LeamlForVisualQA`]): with an adapter.
@@ -91,7 +92,7 @@ class LeamlTrainer(Trainer):
             model=model,
             args=args,
             data_collator=self.rows_collator,
-            train_dataset=RowDataset(train_dataset),
+            train_dataset=RowDataset(train_dataset, phrasebook=model.phrasebook),
             processing_class=processing_class,
             **kwargs,
         )
@@ -99,8 +100,7 @@ class LeamlTrainer(Trainer):
         self.source = replay_dataset
         self.replay = self._cycle(replay_dataset, args.replay_share) if args.replay_share else None
         self.pseudo: Iterator[dict[str, Any]] | None = None
-        self.patterns: PatternTeacher | None = None
-        self.pattern_rows: RowDataset | None = None
+        self.trusted = self.unlabeled  # rows whose pseudo-answers are worth training on
         self.threshold = AdaptiveThreshold(args.keep_share, args.min_confidence)
         self.average = AveragedAdapter(model, args.teacher_decay)
         self.best: dict[str, Any] | None = None
@@ -158,7 +158,7 @@ class LeamlTrainer(Trainer):
 
         return batches()
 
-    # The two teachers
+    # The teachers
 
     def _asker(self, rows: "Dataset") -> Ask:
         """Gives the model's answers to questions about `rows`; only the pictures of one chunk are open at a time."""
@@ -178,51 +178,42 @@ class LeamlTrainer(Trainer):
 
         return ask
 
-    def ask_patterns(self) -> None:
-        """Finds out which of the source's questions decide the new ones, and answers a draw of unlabelled rows so."""
-        labelled = self.labelled
-        self.patterns = PatternTeacher(self.source).fit(
-            self._asker(labelled), labelled["question"], labelled["answer"], self.unlabeled["question"]
+    def find_words(self) -> None:
+        """Finds out in which of its own words the base answers the new questions, and which answers can be trusted.
+
+        From then on the model's `phrasebook` puts questions into those words, in training and in answering; only
+        unlabelled rows whose like the base answers rightly are pseudo-answered.
+        """
+        labelled, rows = self.labelled, self.unlabeled
+        if rows is not None:
+            drawn = self._rng.permutation(len(rows))[: DRAWS * self.args.refresh_rows]
+            rows = rows.select(np.sort(drawn))
+        questions = [] if rows is None else rows["question"]
+        teacher = PatternTeacher(self.source, QuestionMeaning(self.model, self.processing_class.tokenizer)).fit(
+            self._asker(labelled), labelled["question"], labelled["answer"], questions
         )
-        spots = [i for i, group in enumerate(self.patterns.groups(self.unlabeled["question"])) if group is not None]
-        chosen = self._rng.permutation(spots)[: self.args.refresh_rows]
-        if len(chosen):
-            rows = self.unlabeled.select(np.sort(chosen))
-            found = self.patterns.answer(self._asker(rows), rows["question"])
-            keep = [i for i, answer in enumerate(found) if answer is not None]
-            answers, weights = ([found[i][part] for i in keep] for part in (0, 1))
-            if keep:
-                self.pattern_rows = RowDataset(rows.select(keep), answers, weights, True)
-                self.pseudo = self._cycle(self.pattern_rows)
-        right = []
-        if self.held_out is not None:
-            told = self.patterns.answer(self._asker(self.held_out), self.held_out["question"])
-            right = [answers_match(answer[0], truth)
-                     for answer, truth in zip(told, self.held_out["answer"], strict=True) if answer]  # fmt: skip
-        self.history.append({
-            "step": self.state.global_step,
-            "patterns": [asdict(rule) for rule in self.patterns.rules.values()],
-            "pattern_rows": 0 if self.pattern_rows is None else len(self.pattern_rows),
-            "pattern_heldout": [sum(right), len(right)],
-        })  # fmt: skip
+        self.model.phrasebook = teacher.phrasebook(questions)
+        self.train_dataset = RowDataset(labelled, phrasebook=self.model.phrasebook)
+        entry = {"step": 0, "patterns": [asdict(rule) for rule in self.model.phrasebook.rules]}
+        if rows is not None:
+            trust = [0.0 if place is None else teacher.trust[place] for place in teacher.nearest(questions)]
+            self.trusted = rows.select(np.flatnonzero(np.array(trust) >= self.args.min_trust))
+            entry["trusted"] = len(self.trusted) / len(rows)
+        self.history.append(entry)
 
     def refresh_pseudo_answers(self) -> None:
         """The averaged adapter answers a draw of unlabelled rows; the confident answers become rows to train on."""
-        count = min(self.args.refresh_rows, len(self.unlabeled))
-        rows = self.unlabeled.select(np.sort(self._rng.permutation(len(self.unlabeled))[:count]))
+        count = min(self.args.refresh_rows, len(self.trusted))
+        rows = self.trusted.select(np.sort(self._rng.permutation(len(self.trusted))[:count]))
         with self.average:
             predictions = predict(self.model, self.processing_class, rows)
         self.model.train()
         confidence = predictions.raw_confidence
-        keep = self.threshold.keep(confidence) & np.array([bool(t) for t in predictions.texts])
-        if self.patterns is not None:
-            keep &= np.array([group is None for group in self.patterns.groups(rows["question"])])
-        keep = np.flatnonzero(keep)
+        keep = np.flatnonzero(self.threshold.keep(confidence) & np.array([bool(t) for t in predictions.texts]))
         self.history.append({"step": self.state.global_step, "pseudo_kept": len(keep) / count,
                              "pseudo_threshold": float(max(self.threshold.value, self.threshold.floor))})  # fmt: skip
-        chosen = RowDataset(rows.select(keep), [predictions.texts[i] for i in keep], confidence[keep].tolist(), True)
-        pools = [pool for pool in (chosen, self.pattern_rows) if pool is not None and len(pool)]
-        self.pseudo = self._cycle(ConcatDataset(pools)) if pools else None
+        self.pseudo = self._cycle(RowDataset(rows.select(keep), [predictions.texts[i] for i in keep],
+                                             confidence[keep].tolist(), True, self.model.phrasebook))  # fmt: skip
 
     def judge(self) -> None:
         """Judges the averaged adapter on the held-out labels and keeps it if it is the best so far."""
@@ -245,7 +236,7 @@ class LeamlTrainer(Trainer):
     def _heldout_loss(self) -> float:
         """Mean loss of the right answers of the held-out rows, as they are."""
         self.model.eval()
-        rows = RowDataset(self.held_out)
+        rows = RowDataset(self.held_out, phrasebook=self.model.phrasebook)
         collate = LeamlCollator(self.processing_class, self.cache, strong_views=False)
         size, total = self.args.per_device_train_batch_size, 0.0
         for start in range(0, len(rows), size):
@@ -257,6 +248,8 @@ class LeamlTrainer(Trainer):
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Trains, then leaves the best adapter (by held-out labels; without them the average) in the model."""
+        if self.args.use_patterns and self.source is not None and "program" in self.source.column_names:
+            self.find_words()
         try:
             return super().train(*args, **kwargs)
         finally:
@@ -312,17 +305,18 @@ class _Guards(TrainerCallback):
         self.trainer = trainer
 
     def on_train_begin(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        source = self.trainer.source
-        if (args.use_patterns and self.trainer.unlabeled is not None and source is not None
-                and "program" in source.column_names):  # fmt: skip
-            self.trainer.ask_patterns()
         if self.trainer.held_out is not None:
             self.trainer.judge()
 
     def on_step_begin(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         start = math.ceil(args.consistency_start * state.max_steps)
         since = state.global_step - start
-        if self.trainer.unlabeled is not None and since >= 0 and since % args.refresh_steps == 0:
+        if (
+            self.trainer.trusted is not None
+            and len(self.trainer.trusted)
+            and since >= 0
+            and since % args.refresh_steps == 0
+        ):
             self.trainer.refresh_pseudo_answers()
 
     def on_step_end(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> Any:

@@ -1,0 +1,185 @@
+"""How a domain's questions are put to a model in words that it knows, and what its answers then stand for."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from .errors import LeamlInputError
+
+FILE_NAME = "leaml_phrasebook.json"
+FORMAT = 1
+MIN_LIKENESS = 0.2  # cosine of a question with the nearest one of the phrasebook
+_NUMBER = re.compile(r"(?<![\w.,-])\d+(?![\w-]|[.,]\d)")  # a whole number that stands alone
+
+
+@dataclass(frozen=True)
+class Rule:
+    """
+    How a group of questions is asked.
+
+    Args:
+        program (`str` or `None`): of the source whose questions are asked instead; `None` if they are asked as they
+            stand, and only the answers stand for something else.
+        example (`str`): a question of the group.
+        pattern (`str`): what is asked in its place; "#" is the question's number.
+        shift (`int`): added to that number ("more than 4" is "at least 5").
+        verbalizer (`dict[str, str]`): the model's answers and what they stand for; others stand for themselves.
+        labels (`float`): labelled questions that spoke for it, each weighed by its likeness to the group.
+        accuracy (`float`): share of these that it answers rightly when each is left out of it, in [0, 1].
+        posterior (`float`): of the hypotheses that answer so, given the labels, in [0, 1].
+    """
+
+    program: str | None
+    example: str
+    pattern: str
+    shift: int
+    verbalizer: dict[str, str]
+    labels: float
+    accuracy: float
+    posterior: float
+
+    def said(self, answer: str) -> str:
+        """What one of the model's answers stands for."""
+        return self.verbalizer.get(answer, answer)
+
+    def unsaid(self, label: str) -> str:
+        """The model's answer that stands for a label; of several the first."""
+        return next((answer for answer, meant in self.verbalizer.items() if meant == label), label)
+
+
+class Phrasebook:
+    """
+    Questions of a domain, and for those that have a [`Rule`] what is asked in their place.
+
+    A new question is treated as the nearest one of the phrasebook (cosine of character n-grams); where none is near,
+    it is asked as it stands.
+
+    Args:
+        rules (`Sequence[Rule]`): the rules.
+        questions (`dict[str, tuple[int, str] | None]`): a question of the domain to its rule's place in `rules` and
+            what is asked, numbers as "#"; `None` if it is asked as it stands.
+    """
+
+    def __init__(self, rules: Sequence[Rule], questions: dict[str, tuple[int, str] | None]) -> None:
+        self.rules, self.questions = list(rules), dict(questions)
+
+    @cached_property
+    def _index(self):
+        known = list(self.questions)
+        vectorizer = character_ngrams(len(known)).fit(known)
+        return known, vectorizer, vectorizer.transform(known)
+
+    def find(self, questions: Sequence[str]) -> list[tuple[str, Rule | None]]:
+        """
+        What is asked in place of each question.
+
+        Args:
+            questions (`Sequence[str]`): n questions.
+
+        Returns:
+            `list[tuple]`: n of (what is asked, its rule); (the question itself, `None`) where there is no rule.
+        """
+        found: list[tuple[str, Rule | None]] = [(question, None) for question in questions]
+        if not self.rules or not found:
+            return found
+        known, vectorizer, vectors = self._index
+        likeness = (vectorizer.transform(map(template, questions)) @ vectors.T).toarray()  # [n, known]
+        for row, question in enumerate(questions):
+            nearest = likeness[row].argmax()
+            entry = self.questions[known[nearest]] if likeness[row, nearest] >= MIN_LIKENESS else None
+            asked = None if entry is None else fill(entry[1], question, self.rules[entry[0]].shift)
+            if asked is not None:
+                found[row] = (asked, self.rules[entry[0]])
+        return found
+
+    def teach(self, questions: Sequence[str], answers: Sequence[str]) -> tuple[list[str], list[str]]:
+        """
+        Rows to train on: what is asked, and the model's own words for the answers.
+
+        Args:
+            questions (`Sequence[str]`): n questions of the domain.
+            answers (`Sequence[str]`): n answers in the domain's words.
+
+        Returns:
+            `tuple[list[str], list[str]]`: n questions and n answers as the model is to see them.
+        """
+        found = self.find(questions)
+        told = [answer if rule is None else rule.unsaid(answer) for (_, rule), answer in zip(found, answers,
+                                                                                            strict=True)]  # fmt: skip
+        return [asked for asked, _ in found], told
+
+    def save(self, folder: str | Path) -> None:
+        """
+        Writes `leaml_phrasebook.json`.
+
+        Args:
+            folder (`str` or `Path`): is there.
+        """
+        content = {"format": FORMAT, "rules": [asdict(rule) for rule in self.rules], "questions": self.questions}
+        text = json.dumps(content, indent=1, ensure_ascii=False)
+        (Path(folder) / FILE_NAME).write_text(text + "\n", encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Phrasebook":
+        """
+        Reads what `save` wrote.
+
+        Args:
+            folder (`str` or `Path`): holds the file.
+
+        Returns:
+            [`Phrasebook`].
+
+        Raises:
+            [`LeamlInputError`]: if the file is damaged, or of a format that this version can't read.
+        """
+        file = Path(folder) / FILE_NAME
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            if content["format"] != FORMAT:
+                raise LeamlInputError(
+                    f"Update leaml_hf or save the adapter again: {file} has format {content['format']}, but this "
+                    f"version reads format {FORMAT}."
+                )
+            rules = [Rule(**rule) for rule in content["rules"]]
+            questions = {text: None if entry is None else (int(entry[0]), str(entry[1]))
+                         for text, entry in content["questions"].items()}  # fmt: skip
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+            raise LeamlInputError(f"Fetch or save {file} again: it is damaged.") from error
+        if any(entry is not None and not 0 <= entry[0] < len(rules) for entry in questions.values()):
+            raise LeamlInputError(f"Fetch or save {file} again: it is damaged.")
+        return cls(rules, questions)
+
+
+def character_ngrams(texts: int) -> TfidfVectorizer:
+    """
+    Parts of words, so that "colour" and "color" are alike; those in two of `texts` texts or more.
+
+    Args:
+        texts (`int`): how many texts it will be fitted on.
+    """
+    return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, min_df=min(2, max(1, texts - 1)))
+
+
+def number_of(question: str) -> int | None:
+    """The whole number that a question names; `None` where there is none or more than one."""
+    found = _NUMBER.findall(question)
+    return int(found[0]) if len(found) == 1 else None
+
+
+def template(question: str) -> str:
+    """A question with "#" in place of the one number that it names."""
+    return question if number_of(question) is None else _NUMBER.sub("#", question)
+
+
+def fill(pattern: str, question: str, shift: int) -> str | None:
+    """A pattern with the question's number, `shift` added, in place of "#"; `None` where the question lacks one."""
+    if "#" not in pattern:
+        return pattern
+    number = number_of(question)
+    return None if number is None else pattern.replace("#", str(number + shift))
