@@ -166,6 +166,15 @@ class TestResampler:
         early = ids.shape[1] - 6  # nothing is copied within the question
         assert torch.equal(closed[:, :early], plain[:, :early]) and not torch.equal(closed, plain)
 
+    def test_spelt_answers_end_where_the_resampler_ends_them(self, base, processor, pictures):
+        assert base.can_spell
+        word = processor.tokenizer.convert_tokens_to_ids
+        words = base.get_input_embeddings().weight.detach()
+        torch.nn.init.zeros_(base.resampler.spell.weight)
+        base.resampler.spell.bias.data.copy_(words[[word("two"), word("<eos>"), word("red")]].flatten())
+        processor.max_question_tokens = base.resampler.max_tokens
+        assert base.spell([pictures[0]] * 2 + [pictures[1]], ["how many?"] * 3, processor, batch_size=2) == ["two"] * 3
+
     def test_padding_and_shared_pictures_change_nothing(self, base, batch):
         inputs = batch | questions() | {"vision_index": torch.tensor([1, 0, 1])}
         together = logits(base, inputs)

@@ -3,9 +3,13 @@
 import datasets
 import numpy as np
 import pytest
+from conftest import SMALL_ADAPTER
+from transformers import AutoModel
 
+from leaml_hf import LeamlForVisualQA
 from leaml_hf.errors import LeamlInputError
 from leaml_hf.phrasebook import Phrasebook, Rule
+from leaml_hf.training.meaning import QuestionMeaning
 from leaml_hf.training.patterns import PatternTeacher, answer_kind
 
 KNOWN = {
@@ -191,6 +195,56 @@ class TestPhrasebook:
         (tmp_path / "leaml_phrasebook.json").write_text(text)
         with pytest.raises(LeamlInputError, match="again"):
             Phrasebook.load(tmp_path)
+
+
+class TestQuestionMeaning:
+    def test_a_question_means_the_same_in_any_company(self, composed, tokenizer):
+        composed.eval()
+        questions = ["how many?", "what colour is the circle on the left?", "how many?"]
+        together = QuestionMeaning(composed, tokenizer)(questions)
+        assert together.shape == (3, 32) and np.array_equal(together[0], together[2])
+        for row, question in enumerate(questions):  # neither padding nor neighbours matter
+            assert np.allclose(QuestionMeaning(composed, tokenizer)([question])[0], together[row], atol=2e-2)
+        assert np.abs(together[0] - together[1]).max() > 0.1
+
+    def test_each_text_is_read_once(self, composed, tokenizer):
+        meaning = QuestionMeaning(composed, tokenizer)
+        first = meaning(["how many?"])
+        meaning.model = None  # reading would fail now
+        assert np.array_equal(meaning(["how many?"]), first)
+
+
+class TestSavedWithTheModel:
+    def asked(self, model, processor, pictures, monkeypatch) -> tuple[list[str], str]:
+        """What the processor is given for one question, and the answer read from a model that says "no"."""
+        seen = []
+        plain = type(processor).__call__
+
+        def call(self, *args, **options):
+            seen.extend(options.get("questions") or ())
+            return plain(self, *args, **options)
+
+        monkeypatch.setattr(type(processor), "__call__", call)
+        monkeypatch.setattr(type(processor), "decode_answers", lambda self, tokens: ["no"] * len(tokens))
+        return seen, model.answer(pictures[:1], ["Are there more than 7 bars?"], processor)[0].text
+
+    def test_a_loaded_model_asks_and_reads_in_its_own_words(self, composed, backbone_folders, processor, pictures,
+                                                            tmp_path, monkeypatch):  # fmt: skip
+        model = LeamlForVisualQA.from_backbones(*map(str, backbone_folders), **SMALL_ADAPTER)
+        model.phrasebook = TestPhrasebook().book()
+        model.save_pretrained(tmp_path)
+        loaded = AutoModel.from_pretrained(tmp_path)
+        assert loaded.phrasebook.questions == model.phrasebook.questions
+        asked, answer = self.asked(loaded, processor, pictures, monkeypatch)
+        assert asked == ["At least 8 bars?"] and answer == "yes"
+
+    def test_saving_without_one_removes_an_older_one(self, backbone_folders, tmp_path):
+        model = LeamlForVisualQA.from_backbones(*map(str, backbone_folders), **SMALL_ADAPTER)
+        model.phrasebook = TestPhrasebook().book()
+        model.save_pretrained(tmp_path)
+        model.phrasebook = None
+        model.save_pretrained(tmp_path)
+        assert AutoModel.from_pretrained(tmp_path).phrasebook is None
 
 
 def test_kinds_of_answers():

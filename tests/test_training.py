@@ -20,8 +20,10 @@ from leaml_hf import (
     LeamlTrainer,
     LeamlTrainingArguments,
 )
+from leaml_hf.phrasebook import Phrasebook, Rule
 from leaml_hf.training.cache import FrozenCache
 from leaml_hf.training.objectives import SPELLING_SCALE, AdaptiveThreshold, AveragedAdapter, answer_loss, spelling_loss
+from leaml_hf.training.patterns import PatternTeacher
 from leaml_hf.training.rows import LeamlCollator, RowDataset
 from leaml_hf.training.views import WEAK, strong_view, view_of
 
@@ -239,7 +241,7 @@ class TestTrainer:
         known = "in what hue is it ?"
         source = rows(24, 3).remove_columns("question").add_column("question", [known] * 24)
         source = source.add_column("program", ["hue"] * 24)
-        trainer = make_trainer(replay_dataset=source, replay_share=1.0, max_steps=1)
+        trainer = make_trainer(replay_dataset=source, replay_share=1.0, max_steps=1, eval_dataset=None)
         pictures = {name: np.array(color) for name, color in COLORS.items()}
 
         def collect(self, images, questions, processor, batch_size):
@@ -256,6 +258,24 @@ class TestTrainer:
         question = asked[0]["example"]
         assert trainer.model.phrasebook.find([question])[0][0] == known
         assert known in trainer.train_dataset.questions and set(trainer.train_dataset.answers) <= COLORS.keys()
+
+    @pytest.mark.parametrize("helps", [True, False])
+    def test_words_that_cost_held_out_answers_are_dropped(self, make_trainer, monkeypatch, helps) -> None:
+        rule = Rule("hue", "what colour is the circle ?", "in what hue is it ?", 0, {}, 8.0, 1.0, 1.0)
+        book = Phrasebook([rule], {rule.example: (0, rule.pattern)})
+        monkeypatch.setattr(PatternTeacher, "phrasebook", lambda self, questions: book)
+        source = rows(24, 3).add_column("program", ["hue"] * 24)
+        trainer = make_trainer(replay_dataset=source, replay_share=1.0, consistency_weight=0.0)
+
+        def judged(model, processor, dataset):
+            right = (model.phrasebook is book) == helps
+            return SimpleNamespace(correct=np.full(len(dataset), right))
+
+        monkeypatch.setattr("leaml_hf.training.trainer.predict", judged)
+        trainer.find_words()
+        assert trainer.model.phrasebook is (book if helps else None)
+        assert (rule.pattern in trainer.train_dataset.questions) is helps
+        assert trainer.history[-1]["patterns_found"] == 1 and len(trainer.history[-1]["patterns"]) == helps
 
     def test_patterns_are_switched_off_by_one_argument(self, make_trainer) -> None:
         source = rows(24, 3).add_column("program", ["hue"] * 24)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 
 from .errors import LeamlInputError
 from .fusion import VisionCall
@@ -221,6 +222,36 @@ def iterate(
         model.train(was_training)
 
 
+@torch.no_grad()
+def spell(
+    model: "LeamlForVisualQA", images: Sequence[Any], questions: Sequence[str], processor: Any, batch_size: int = 96
+) -> list[str]:
+    """
+    Answers as the resampler spells them: without the decoder, some four times faster, and without a confidence.
+
+    Args:
+        model ([`LeamlForVisualQA`]): whose `can_spell` is true; questions are asked as they stand.
+        images (`Sequence`): n pictures or files.
+        questions (`Sequence[str]`): n questions.
+        processor ([`LeamlProcessor`]): the model's.
+        batch_size (`int`, *optional*, defaults to 96): rows at a time.
+
+    Returns:
+        `list[str]`: n answers, cut off after the resampler's `answer_tokens`.
+    """
+    words = F.normalize(model.get_input_embeddings().weight.float(), dim=-1)  # [V, De]
+    end, texts = processor.tokenizer.eos_token_id, []
+    for start in range(0, len(questions), batch_size):
+        part = slice(start, start + batch_size)
+        inputs = _composed_inputs(list(images[part]), list(questions[part]), processor)
+        given = {name: inputs[name].to(model.device) for name in CALL_INPUTS if name in inputs}
+        call = model._new_call(**dict.fromkeys(CALL_INPUTS) | given)
+        tokens = (call.spelled @ words.T).argmax(-1)  # [B, S]
+        ended = (tokens == end).cumsum(1) > 0
+        texts += processor.decode_answers(tokens.masked_fill(ended, end))
+    return texts
+
+
 def answer_batch(
     model: "LeamlForVisualQA",
     inputs: dict[str, torch.Tensor],
@@ -294,14 +325,21 @@ def compact_logits(logits: torch.Tensor, keep: int = KEPT_LOGITS) -> torch.Tenso
 def _answer_batch(
     model: "LeamlForVisualQA", pictures: list[Any], questions: list[str], processor: Any, max_new_tokens: int
 ) -> AnswerRecords:
-    if not model.config.is_composed:
-        return answer_batch(model, dict(processor(images=pictures, questions=questions)), processor, max_new_tokens)
+    if model.config.is_composed:
+        inputs = _composed_inputs(pictures, questions, processor)
+    else:
+        inputs = dict(processor(images=pictures, questions=questions))
+    return answer_batch(model, inputs, processor, max_new_tokens)
+
+
+def _composed_inputs(pictures: list[Any], questions: list[str], processor: Any) -> dict[str, torch.Tensor]:
+    """Inputs in which rows that share a picture object share its pixels."""
     unique = list({id(picture): picture for picture in pictures}.values())
     place = {id(picture): position for position, picture in enumerate(unique)}
     inputs = dict(processor(questions=questions))
     inputs["pixel_values"] = processor.encode_images(unique)
     inputs["vision_index"] = torch.tensor([place[id(picture)] for picture in pictures])  # [B]
-    return answer_batch(model, inputs, processor, max_new_tokens)
+    return inputs
 
 
 def _sequence_probability(tokens: torch.Tensor, logits: tuple[torch.Tensor, ...], eos: int) -> np.ndarray:
@@ -410,3 +448,23 @@ class AnsweringMixin:
             [`AnswerRecords`].
         """
         return collect(self, images, questions, processor, batch_size, max_new_tokens)
+
+    @property
+    def can_spell(self) -> bool:
+        """`bool`: whether a resampler spells answers before the decoder tells them."""
+        return self.resampler is not None and self.resampler.spell is not None
+
+    def spell(self, images: list[Any], questions: list[str], processor: Any, batch_size: int = 96) -> list[str]:
+        """
+        Answers as the resampler spells them, without the decoder; where `can_spell`.
+
+        Args:
+            images (`list`): n pictures or paths; rows that share a picture object share its encoding.
+            questions (`list[str]`): n questions, asked as they stand.
+            processor ([`LeamlProcessor`]): as in `answer`.
+            batch_size (`int`, *optional*, defaults to 96): rows at a time.
+
+        Returns:
+            `list[str]`: n answers.
+        """
+        return spell(self, images, questions, processor, batch_size)

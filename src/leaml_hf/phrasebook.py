@@ -14,7 +14,10 @@ from .errors import LeamlInputError
 FILE_NAME = "leaml_phrasebook.json"
 FORMAT = 1
 MIN_LIKENESS = 0.2  # cosine of a question with the nearest one of the phrasebook
-_NUMBER = re.compile(r"(?<![\w.,-])\d+(?![\w-]|[.,]\d)")  # a whole number that stands alone
+NUMBER_WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+_NUMBER = re.compile(  # a whole number that stands alone
+    rf"(?<![\w.,-])(?:\d+|(?i:{'|'.join(NUMBER_WORDS)}))(?![\w-]|[.,]\d)"
+)
 
 
 @dataclass(frozen=True)
@@ -169,7 +172,10 @@ def character_ngrams(texts: int) -> TfidfVectorizer:
 def number_of(question: str) -> int | None:
     """The whole number that a question names; `None` where there is none or more than one."""
     found = _NUMBER.findall(question)
-    return int(found[0]) if len(found) == 1 else None
+    if len(found) != 1:
+        return None
+    word = found[0].lower()
+    return NUMBER_WORDS.index(word) + 2 if word in NUMBER_WORDS else int(word)
 
 
 def template(question: str) -> str:

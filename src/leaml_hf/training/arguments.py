@@ -18,7 +18,7 @@ class LeamlTrainingArguments(TrainingArguments):
 
     Args:
         consistency_weight (`float`, *optional*, defaults to 1.0):
-            Weight of the loss on pseudo-answers under strong views; 0 switches the unlabelled pictures off.
+            Weight of the loss on pseudo-answers; 0 switches the unlabelled pictures off.
         consistency_start (`float`, *optional*, defaults to 0.0):
             Share of the steps before unlabelled pictures enter, in [0, 1].
         refresh_steps (`int`, *optional*, defaults to 50):
@@ -48,7 +48,8 @@ class LeamlTrainingArguments(TrainingArguments):
         replay_share (`float`, *optional*, defaults to 1.0):
             Rows of the source data in a batch, as a share of the labelled ones, so that the source is not forgotten.
         strong_views (`bool`, *optional*, defaults to `True`):
-            Whether labelled rows are seen under strong views too.
+            Whether half of the rows are seen under strong views: pseudo-answers, given to the plain view, are to hold
+            there too.
 
     Raises:
         [`LeamlInputError`]: if an option is out of range; the message names it.
@@ -78,7 +79,7 @@ class LeamlTrainingArguments(TrainingArguments):
     spelling_weight: float = field(default=1.0, metadata={"help": "Weight of the loss on spelt answers."})
     use_patterns: bool = field(default=True, metadata={"help": "Ask the base in the words of its source."})
     replay_share: float = field(default=1.0, metadata={"help": "Source rows per labelled row in a batch."})
-    strong_views: bool = field(default=True, metadata={"help": "Strong views of labelled rows too."})
+    strong_views: bool = field(default=True, metadata={"help": "Strong views of half of the rows."})
 
     def __post_init__(self) -> None:
         for name in ("consistency_start", "keep_share", "min_confidence", "min_trust", "teacher_decay"):

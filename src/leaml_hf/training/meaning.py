@@ -41,13 +41,16 @@ class QuestionMeaning:
         Returns:
             `np.ndarray`: `[n, D]` float32.
         """
-        decoder = find_decoder(self.model.backbone)
-        layer = int(DEPTH * len(decoder.layers))
         missing = sorted({text for text in texts if text not in self._known}, key=lambda text: (len(text), text))
         for start in range(0, len(missing), BATCH):
             part = missing[start : start + BATCH]
-            inputs = self.tokenizer([PROMPT.format(text) for text in part], return_tensors="pt", padding=True,
-                                    padding_side="left").to(self.model.device)  # fmt: skip
-            states = lower_hidden_states(decoder, layer, inputs["input_ids"], inputs["attention_mask"])
-            self._known.update(zip(part, states[:, -1].float().cpu().numpy(), strict=True))
+            self._known.update(zip(part, self._read(part), strict=True))
         return np.stack([self._known[text] for text in texts])
+
+    def _read(self, texts: list[str]) -> np.ndarray:
+        decoder = find_decoder(self.model.backbone)
+        prompts = [PROMPT.format(text) for text in texts]
+        inputs = self.tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left").to(self.model.device)
+        layer = int(DEPTH * len(decoder.layers))
+        states = lower_hidden_states(decoder, layer, inputs["input_ids"], inputs["attention_mask"])
+        return states[:, -1].float().cpu().numpy()

@@ -35,15 +35,17 @@ SAME_RULE = 0.8  # share of labels on which two hypotheses that answer alike agr
 MIN_ACCURACY = 0.75  # of a rule on labels left out in turn
 MIN_GAIN = 0.1  # of a rule's accuracy over that of the base's own answers, and of the commonest label
 STRANGE_WORDS = 0.2  # accuracy of the base's own answers up to which its words alone may be at fault
-GENERAL = 5  # times that a question is asked in the source without a word changed
+GENERAL = 3  # times that a question is asked in the source with no more than one word changed
 GENERAL_PATTERNS = 4  # of a program
+SLOT = "*"  # the word of a general pattern that changes
 WORDING_WEIGHT = 10.0  # of the cosine between question and pattern in a program's log prior
 EXPECTED_ANSWER = 1.0  # labels that what an answer is expected to stand for is worth
 ANY_ANSWER = 0.5  # labels that "it tells nothing" is worth
 OPPOSITE: Reading = {"yes": "no", "no": "yes"}
 AS_IT_STANDS, ITS_OPPOSITE, PATTERNS, LABELS_ALONE = 0.5, 0.05, 0.4, 0.1  # prior probabilities
 READINGS = ((({}, 0.7), (OPPOSITE, 0.3)), (({}, 1.0),), (({}, 1.0),))  # by kind of answer, with their priors
-SHIFTS = {0: 0.8, 1: 0.1, -1: 0.1}  # of a question's number, with their priors
+SHIFTS = {0: 0.7, 1: 0.15, -1: 0.15}  # of a question's number, with their priors
+NUMBER_IGNORED = 0.05  # prior of a pattern that leaves out the number of a question
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class _Way:
     """A way to ask: `pattern` for all questions, or for each the nearest in wording of a program's."""
 
     program: Program | None = None  # None for the question as it stands
-    pattern: str | None = None
+    pattern: str | None = None  # with `SLOT` in place of the word that follows each question
     shift: int = 0
 
 
@@ -151,9 +153,7 @@ class PatternTeacher:
             answers[program, answer_kind(answer)].add(answer)
             questions[program, answer_kind(answer)][template(question)] += 1
         self.patterns = {p: list(questions[p]) for p in sorted(questions) if len(answers[p]) <= MAX_ANSWERS}
-        self._general = {  # those that name nothing of their own picture, so that they fit any
-            p: np.array([questions[p][text] >= GENERAL for text in self.patterns[p]]) for p in self.patterns
-        }
+        self._general = {p: _general_patterns(questions[p], self.patterns[p]) for p in self.patterns}
         self._known = {answer for p in self.patterns for answer in answers[p]}
         self.encode = encode
         self.rules: dict[int, Rule] = {}
@@ -174,6 +174,7 @@ class PatternTeacher:
         Returns:
             [`PatternTeacher`]: itself, with `rules` by labelled question and `trust` `[n]`: how often the base answers
             questions like each labelled one rightly, with its rule where there is one; NaN where too few are like it.
+            `plain_trust` `[n]` is the same without rules.
         """
         self.labelled, self.answers = list(questions), list(answers)
         domain = sorted({*questions, *unlabeled})
@@ -185,11 +186,14 @@ class PatternTeacher:
         self._asked_vectors = self._own.vectors(self.labelled, self._both)
         kinds = np.array([answer_kind(answer) for answer in answers])
         named = [answer.lower() in question.lower() for question, answer in zip(questions, answers, strict=True)]
-        own_kind = kinds + (kinds == 2) * np.array(named, int)  # a choice that the question gives is a kind of its own
+        numbered = [number_of(question) is not None for question in questions]
+        # a choice that the question gives is a kind of its own, and so are questions that name a number
+        own_kind = kinds + 3 * ((kinds == 2) & np.array(named)) + 6 * np.array(numbered)
         low, high = LIKENESS
         weights = ((self._own.cosines(self._vectors, self._vectors) - low) / (high - low)).clip(0, 1)
         weights *= own_kind[:, None] == own_kind[None]
-        centres = [c for c in range(len(answers)) if weights[c].sum() >= MIN_LABELS and self._is_hopeful(weights[c])]
+        totals = weights.sum(1)
+        centres = [int(c) for c in np.flatnonzero(totals >= MIN_LABELS) if self._is_hopeful(weights[c])]
         needed = np.flatnonzero(weights[centres].sum(0)) if centres else np.array([], int)
         asked = self._ways_to_ask(needed, kinds)
         asked.update({(int(i), _Way()): questions[i] for i in range(len(questions))})
@@ -197,14 +201,11 @@ class PatternTeacher:
         given = dict(zip(pairs, ask(*map(list, zip(*pairs, strict=True))), strict=True)) if pairs else {}
         heard = {(row, way): given[row, text] for (row, way), text in asked.items()}
         plain = np.array([heard[i, _Way()] == answer for i, answer in enumerate(answers)], float)
-        self.trust = np.full(len(answers), np.nan)
-        for centre in range(len(answers)):
+        self.plain_trust = np.where(totals >= MIN_LABELS, weights @ plain / totals.clip(1e-9), np.nan)
+        self.trust = self.plain_trust.copy()
+        for centre in centres:
             members = np.flatnonzero(weights[centre])
-            if weights[centre].sum() < MIN_LABELS:
-                continue
-            self.trust[centre] = np.average(plain[members], weights=weights[centre, members])
-            if centre in centres:
-                self._choose(centre, members, weights[centre, members], heard, int(kinds[centre]))
+            self._choose(centre, members, weights[centre, members], heard, int(kinds[centre]))
         return self
 
     def nearest(self, questions: Sequence[str]) -> list[int | None]:
@@ -261,33 +262,39 @@ class PatternTeacher:
         asked: dict[tuple[int, _Way], str] = {}
         self._scores: dict[tuple[int, _Way], float] = {}
         self._by_row: dict[int, list[_Way]] = defaultdict(list)
+        self._numbered: set[tuple[int, _Way]] = set()  # where a question's number is put in
         for program, patterns in self.patterns.items():
             chosen = rows[kinds[rows] == program[1]]
             if not len(chosen):
                 continue
             likeness = self._both.cosines(self._asked_vectors[chosen], self._pattern_vectors[program])
-            general = np.where(self._general[program], likeness.mean(0), -np.inf)
-            fixed = [k for k in np.argsort(-general)[:GENERAL_PATTERNS] if np.isfinite(general[k])]
-            for place in (None, *fixed):
-                for cosines, row in zip(likeness, chosen, strict=True):
-                    spot = int(cosines.argmax()) if place is None else place
-                    for shift in SHIFTS if "#" in patterns[spot] else (0,):
-                        way = _Way(program, None if place is None else patterns[place], shift)
-                        text = fill(patterns[spot], self.labelled[row], shift)
-                        if text is not None:
-                            asked[int(row), way], self._scores[int(row), way] = text, float(cosines[spot])
+            fitting = {pattern: (spots, likeness[:, spots].max(1).mean())
+                       for pattern, spots in self._general[program].items()}  # fmt: skip
+            fixed = sorted(fitting, key=lambda pattern: -fitting[pattern][1])[:GENERAL_PATTERNS]
+            every = np.arange(len(patterns))
+            for pattern in (None, *fixed):
+                spots = every if pattern is None else fitting[pattern][0]
+                for cosines, row in zip(likeness[:, spots], chosen, strict=True):
+                    text, nearness = patterns[spots[cosines.argmax()]], float(cosines.max())
+                    for shift in SHIFTS if "#" in text else (0,):
+                        way = _Way(program, pattern, shift)
+                        filled = fill(text, self.labelled[row], shift)
+                        if filled is not None:
+                            asked[int(row), way], self._scores[int(row), way] = filled, nearness
                             self._by_row[int(row)].append(way)
+                            if "#" in text:
+                                self._numbered.add((int(row), way))
         return asked
 
     def _wording(self, way: _Way, questions: Sequence[str]) -> list[str]:
         """The pattern for each question, its number not yet put in."""
         if way.program is None:
             return [template(question) for question in questions]
-        if way.pattern is not None:
-            return [way.pattern] * len(questions)
+        patterns = self.patterns[way.program]
+        spots = np.arange(len(patterns)) if way.pattern is None else self._general[way.program][way.pattern]
         vectors = self._own.vectors(questions, self._both)
-        nearest = self._both.cosines(vectors, self._pattern_vectors[way.program]).argmax(1)
-        return [self.patterns[way.program][k] for k in nearest]
+        nearest = self._both.cosines(vectors, self._pattern_vectors[way.program][spots]).argmax(1)
+        return [patterns[spots[k]] for k in nearest]
 
     def _hypotheses(
         self, centre: int, members: np.ndarray, weights: np.ndarray, heard: dict[tuple[int, _Way], str], kind: int
@@ -302,9 +309,15 @@ class PatternTeacher:
         asked = Counter(way for i in members for way in self._by_row[int(i)])
         ways = [way for way, count in asked.items() if count == len(members)]
         numbered = number_of(self.labelled[centre]) is not None
+
+        def number_prior(way: _Way) -> float:
+            if not numbered:
+                return 1.0
+            return SHIFTS[way.shift] if all((int(i), way) in self._numbered for i in members) else NUMBER_IGNORED
+
         priors = np.array([
             WORDING_WEIGHT * np.average([self._scores[int(i), way] for i in members], weights=weights)
-            + np.log(SHIFTS[way.shift] if numbered else 1.0)
+            + np.log(number_prior(way))
             for way in ways
         ])  # fmt: skip
         others = np.logaddexp.reduce(priors) if ways else 0.0
@@ -323,19 +336,24 @@ class PatternTeacher:
         judged = [table.leave_one_out() for table in tables]
         scores = np.array([one.prior + likelihood for one, (likelihood, _) in zip(found, judged, strict=True)])
         posterior = np.exp(scores - np.logaddexp.reduce(scores))
-        best = int(posterior.argmax())
-        one, told = found[best], np.array([predictions for _, predictions in judged])  # [hypotheses, labels]
+        told = np.array([predictions for _, predictions in judged])  # [hypotheses, labels]
+        alike = np.array([np.average(told == row, axis=1, weights=weights) >= SAME_RULE for row in told])
+        programs = np.array([str(one.way and one.way.program) for one in found])
+        ways_of_one = alike & (programs[:, None] == programs[None])  # the same in other words of one program
+        real = np.array([one.way is not None for one in found])
+        best = int(np.lexsort((posterior, ways_of_one @ posterior * real))[-1])
+        one, certainty = found[best], float(posterior[alike[best]].sum())
         accuracy = float(np.average(told[best] == np.array(labels), weights=weights))
-        agree = np.average(told == told[best], axis=1, weights=weights) >= SAME_RULE  # the same in other words
-        certainty = float(posterior[agree].sum())
         plain = self.trust[centre]
         alone = told[[other.way is None for other in found].index(True)]
         commonest = float(np.average(alone == np.array(labels), weights=weights))  # without the base
+        if not tables[best].is_expected:  # a reading that the labels gave can say the commonest one to all
+            commonest += MIN_GAIN
         if (
             one.way is None
             or (one.way.program is None and not one.reading and plain > STRANGE_WORDS)
             or certainty < MIN_POSTERIOR
-            or accuracy < max(MIN_ACCURACY, plain + MIN_GAIN, commonest + MIN_GAIN)
+            or accuracy < max(MIN_ACCURACY, plain + MIN_GAIN, commonest)
         ):
             return
         self._ways[centre] = one.way
@@ -380,6 +398,22 @@ class _Likeness:
     def cosines(left: np.ndarray, right: np.ndarray) -> np.ndarray:
         """`[n, m]` of vectors."""
         return left @ right.T
+
+
+def _general_patterns(asked: Counter, patterns: list[str]) -> dict[str, np.ndarray]:
+    """Questions that come often but for a word ("Count the *."), by their places in `patterns`; any picture fits."""
+    alike: dict[str, list[int]] = defaultdict(list)
+    for place, pattern in enumerate(patterns):
+        words = pattern.split()
+        if asked[pattern] >= GENERAL:
+            alike[pattern].append(place)
+        for spot in range(len(words)):
+            alike[" ".join([*words[:spot], SLOT, *words[spot + 1 :]])].append(place)
+    return {
+        text: np.array(places)
+        for text, places in alike.items()
+        if sum(asked[patterns[k]] for k in places) >= GENERAL and (SLOT not in text or len(places) > 1)
+    }
 
 
 def _likeliest(probabilities: dict[str, float]) -> str:

@@ -29,13 +29,12 @@ class RowDataset(torch.utils.data.Dataset):
         rows (`Dataset`): with `image`, `question`, `answer`.
         answers (`Sequence[str]`, *optional*): stand-ins for the rows' own answers (pseudo-answers).
         weights (`Sequence[float]`, *optional*): of each row's loss; defaults to 1.
-        always_strong (`bool`, *optional*, defaults to `False`): whether each view is a strong one.
         phrasebook ([`Phrasebook`], *optional*): puts questions and answers into the model's words.
     """
 
     def __init__(self, rows: "Dataset", answers: Sequence[str] | None = None, weights: Sequence[float] | None = None,
-                 always_strong: bool = False, phrasebook: "Phrasebook | None" = None) -> None:  # fmt: skip
-        self.pictures, self.always_strong = rows.select_columns("image"), always_strong
+                 phrasebook: "Phrasebook | None" = None) -> None:  # fmt: skip
+        self.pictures = rows.select_columns("image")
         self.questions = list(rows["question"])
         self.answers = list(rows["answer"]) if answers is None else answers
         if phrasebook is not None:
@@ -57,7 +56,6 @@ class RowDataset(torch.utils.data.Dataset):
             "answer": self.answers[index],
             "weight": self.weights[index],
             "key": self.keys[index],
-            "strong": self.always_strong,
         }
 
 
@@ -69,7 +67,7 @@ class LeamlCollator:
     Args:
         processor ([`LeamlProcessor`]): of the model.
         cache ([`FrozenCache`], *optional*): without it the whole model runs.
-        strong_views (`bool`): whether half of the labelled rows are seen under a strong view.
+        strong_views (`bool`): whether half of the rows are seen under a strong view.
         seed (`int`): of the views drawn.
     """
 
@@ -82,7 +80,7 @@ class LeamlCollator:
         self._rng = np.random.default_rng([self.seed, 77])
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        strong = [row["strong"] or (self.strong_views and self._rng.random() < 0.5) for row in rows]
+        strong = [self.strong_views and self._rng.random() < 0.5 for _ in rows]
         views = [int(self._rng.integers(STRONG_VIEWS)) if s else WEAK for s in strong]
         questions, answers = [r["question"] for r in rows], [r["answer"] for r in rows]
         keys, images = [r["key"] for r in rows], [r["load_image"] for r in rows]

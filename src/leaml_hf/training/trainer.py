@@ -18,6 +18,7 @@ from ..data.budget import picture_keys, rows_with
 from ..errors import LeamlError, LeamlInputError
 from ..evaluation.runner import CHUNK, predict
 from ..modeling_leaml import LeamlForVisualQA, answer_span
+from ..phrasebook import Phrasebook
 from ..processing_leaml import LeamlProcessor
 from ..reliability import Reliability
 from .arguments import LeamlTrainingArguments
@@ -40,9 +41,9 @@ class LeamlTrainer(Trainer):
     Trains a LEAML adapter with few labels and the unlabelled rest.
 
     First a [`~training.patterns.PatternTeacher`] finds out in which words the base is to be asked. Each step then adds
-    up three losses: on labelled rows (weak and strong views); on unlabelled rows under strong views, whose answers an
-    exponential average of the adapter gave to the plain view with enough confidence, for questions whose like it
-    answers rightly; and on source rows that are replayed. Every `evaluate_every` steps the averaged adapter is judged
+    up three losses: on labelled rows; on unlabelled rows, whose answers an exponential average of the adapter gave to
+    the plain view with enough confidence, for questions whose like it answers rightly; and on source rows that are
+    replayed. Half of all rows are seen under strong views. Every `evaluate_every` steps the averaged adapter is judged
     on `eval_dataset`: of those that answer no fewer rows rightly than the start, the one with the lowest loss of the
     right answers is kept (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what
     remains.
@@ -162,7 +163,12 @@ class LeamlTrainer(Trainer):
 
     def _asker(self, rows: "Dataset") -> Ask:
         """Gives the model's answers to questions about `rows`; only the pictures of one chunk are open at a time."""
-        keys = picture_keys(rows)
+        keys, model, processor = picture_keys(rows), self.model, self.processing_class
+
+        def told(images: list[Any], questions: list[str]) -> list[str]:
+            if model.can_spell:
+                return model.spell(images, questions, processor, ASKED_AT_ONCE)
+            return model.collect(images, questions, processor, ASKED_AT_ONCE).texts
 
         def ask(chosen: Sequence[int], questions: Sequence[str]) -> list[str]:
             order = sorted(range(len(chosen)), key=lambda k: keys[chosen[k]])  # rows of one picture share its encoding
@@ -171,9 +177,8 @@ class LeamlTrainer(Trainer):
                 part = order[start : start + CHUNK]
                 spots = {keys[chosen[k]]: int(chosen[k]) for k in part}
                 pictures = {key: rows[i]["image"] for key, i in spots.items()}
-                told = self.model.collect([pictures[keys[chosen[k]]] for k in part], [questions[k] for k in part],
-                                          self.processing_class, ASKED_AT_ONCE).texts  # fmt: skip
-                texts.update(zip(part, told, strict=True))
+                answers = told([pictures[keys[chosen[k]]] for k in part], [questions[k] for k in part])
+                texts.update(zip(part, answers, strict=True))
             return [texts[k] for k in range(len(chosen))]
 
         return ask
@@ -189,17 +194,31 @@ class LeamlTrainer(Trainer):
             drawn = self._rng.permutation(len(rows))[: DRAWS * self.args.refresh_rows]
             rows = rows.select(np.sort(drawn))
         questions = [] if rows is None else rows["question"]
+        self.model.eval()
         teacher = PatternTeacher(self.source, QuestionMeaning(self.model, self.processing_class.tokenizer)).fit(
             self._asker(labelled), labelled["question"], labelled["answer"], questions
         )
-        self.model.phrasebook = teacher.phrasebook(questions)
+        book = teacher.phrasebook(questions)
+        kept = self._helps(book)
+        self.model.phrasebook = book if kept else None
         self.train_dataset = RowDataset(labelled, phrasebook=self.model.phrasebook)
-        entry = {"step": 0, "patterns": [asdict(rule) for rule in self.model.phrasebook.rules]}
+        rules = [asdict(rule) for rule in book.rules]
+        entry = {"step": 0, "patterns": rules if kept else [], "patterns_found": len(rules)}
         if rows is not None:
-            trust = [0.0 if place is None else teacher.trust[place] for place in teacher.nearest(questions)]
-            self.trusted = rows.select(np.flatnonzero(np.array(trust) >= self.args.min_trust))
+            trust = teacher.trust if kept else teacher.plain_trust
+            asked = [0.0 if place is None else trust[place] for place in teacher.nearest(questions)]
+            self.trusted = rows.select(np.flatnonzero(np.array(asked) >= self.args.min_trust))
             entry["trusted"] = len(self.trusted) / len(rows)
         self.history.append(entry)
+
+    def _helps(self, book: Phrasebook) -> bool:
+        """Whether it has rules, and with them no fewer held-out rows are answered rightly than without."""
+        if self.held_out is None or not book.rules:
+            return bool(book.rules)
+        right = []
+        for self.model.phrasebook in (None, book):
+            right.append(predict(self.model, self.processing_class, self.held_out).correct.sum())
+        return bool(right[1] >= right[0])
 
     def refresh_pseudo_answers(self) -> None:
         """The averaged adapter answers a draw of unlabelled rows; the confident answers become rows to train on."""
@@ -213,7 +232,7 @@ class LeamlTrainer(Trainer):
         self.history.append({"step": self.state.global_step, "pseudo_kept": len(keep) / count,
                              "pseudo_threshold": float(max(self.threshold.value, self.threshold.floor))})  # fmt: skip
         self.pseudo = self._cycle(RowDataset(rows.select(keep), [predictions.texts[i] for i in keep],
-                                             confidence[keep].tolist(), True, self.model.phrasebook))  # fmt: skip
+                                             confidence[keep].tolist(), self.model.phrasebook))  # fmt: skip
 
     def judge(self) -> None:
         """Judges the averaged adapter on the held-out labels and keeps it if it is the best so far."""
@@ -258,8 +277,8 @@ class LeamlTrainer(Trainer):
 
     @property
     def better_than_base(self) -> bool:
-        """Whether some step was better on the held-out labels than the untrained adapter (the base)."""
-        return self.best is None or self.best["step"] > 0
+        """Whether the base in its own words, or some step, was better on the held-out labels than the base alone."""
+        return self.best is None or self.best["step"] > 0 or self.model.phrasebook is not None
 
     # Reliability
 
