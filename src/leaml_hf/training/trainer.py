@@ -44,8 +44,8 @@ class LeamlTrainer(Trainer):
     up three losses: on labelled rows; on unlabelled rows, whose answers an exponential average of the adapter gave to
     the plain view with enough confidence, for questions whose like it answers rightly; and on source rows that are
     replayed. Half of all rows are seen under strong views. Every `evaluate_every` steps the averaged adapter is judged
-    on `eval_dataset`: of those that answer no fewer rows rightly than the start, the one with the lowest loss of the
-    right answers is kept (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what
+    on `eval_dataset`: of those that answer no fewer rows rightly than the base alone, the one with the lowest loss of
+    the right answers is kept (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what
     remains.
 
     Args:
@@ -105,6 +105,7 @@ class LeamlTrainer(Trainer):
         self.threshold = AdaptiveThreshold(args.keep_share, args.min_confidence)
         self.average = AveragedAdapter(model, args.teacher_decay)
         self.best: dict[str, Any] | None = None
+        self.base_accuracy: float | None = None  # of the base alone, on the held-out labels
         self.history: list[dict[str, float]] = []
         self._rng = np.random.default_rng([args.seed, 5])
         self.add_callback(_Guards(self))
@@ -217,8 +218,9 @@ class LeamlTrainer(Trainer):
             return bool(book.rules)
         right = []
         for self.model.phrasebook in (None, book):
-            right.append(predict(self.model, self.processing_class, self.held_out).correct.sum())
-        return bool(right[1] >= right[0])
+            right.append(float(predict(self.model, self.processing_class, self.held_out).correct.mean()))
+        self.base_accuracy = right[0]
+        return right[1] >= right[0]
 
     def refresh_pseudo_answers(self) -> None:
         """The averaged adapter answers a draw of unlabelled rows; the confident answers become rows to train on."""
@@ -245,9 +247,9 @@ class LeamlTrainer(Trainer):
                              "heldout_nll": predictions.nll, "heldout_loss": loss})  # fmt: skip
         logger.info("step %d: held-out accuracy %.3f, loss %.3f", self.state.global_step, accuracy, loss)
         start = self.best is None
-        if start:
-            self.start_accuracy = accuracy
-        if start or (accuracy >= self.start_accuracy and loss < self.best["loss"]):
+        if start and self.base_accuracy is None:
+            self.base_accuracy = accuracy
+        if start or (accuracy >= self.base_accuracy and loss < self.best["loss"]):
             values = {n: v.clone() for n, v in self.average.average.items()}
             self.best = {"loss": loss, "step": self.state.global_step, "values": values}
 
