@@ -45,8 +45,8 @@ class LeamlTrainer(Trainer):
     the plain view with enough confidence, for questions whose like it answers rightly; and on source rows that are
     replayed. Half of all rows are seen under strong views. Every `evaluate_every` steps the averaged adapter is judged
     on `eval_dataset`: of those that answer no fewer rows rightly than the base alone, the one with the lowest loss of
-    the right answers is kept (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what
-    remains.
+    the right answers is kept (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is
+    what remains.
 
     Args:
         model ([`LeamlForVisualQA`]): with an adapter.
