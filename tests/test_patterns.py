@@ -86,7 +86,7 @@ class TestPatternTeacher:
         fresh = [NEW[kind][i % 2] for i in range(60) for kind in NEW]
         found = teacher.phrasebook([]).find(fresh)
         heard = world.ask(range(len(fresh)), [asked for asked, _ in found])
-        right = [rule.said(answer) == world.truth(i, fresh[i])
+        right = [rule.said(answer, fresh[i]) == world.truth(i, fresh[i])
                  for i, (answer, (_, rule)) in enumerate(zip(heard, found, strict=True)) if rule]  # fmt: skip
         assert len(right) > 150 and np.mean(right) > 0.98
         assert np.nanmin(teacher.trust) > 0.9
@@ -95,7 +95,7 @@ class TestPatternTeacher:
         world = World(200)
         world.count[:] = 3 + np.arange(200) // 2 % 2
         (rule, *_) = found_rules(world, *labelled(world, ("number",)))
-        assert rule.said("5") == "5"
+        assert rule.said("5", "") == "5"
 
     def test_a_question_of_another_kind_is_asked_as_it_stands(self):
         world = World(200)

@@ -211,12 +211,13 @@ def iterate(
         for start in range(0, rows, batch_size):
             chosen = range(start, min(start + batch_size, rows))
             pictures = [images[row if len(images) > 1 else 0] for row in chosen]
-            asked, rules = [questions[row] for row in chosen], [None] * len(chosen)
+            posed = [questions[row] for row in chosen]
+            asked, rules = posed, [None] * len(chosen)
             if model.phrasebook is not None:
-                asked, rules = zip(*model.phrasebook.find(asked), strict=True)
+                asked, rules = zip(*model.phrasebook.find(posed), strict=True)
             records = _answer_batch(model, pictures, list(asked), processor, max_new_tokens)
-            records.texts = [text if rule is None else rule.said(text)
-                             for text, rule in zip(records.texts, rules, strict=True)]  # fmt: skip
+            records.texts = [text if rule is None else rule.said(text, question)
+                             for text, rule, question in zip(records.texts, rules, posed, strict=True)]  # fmt: skip
             yield records
     finally:
         model.train(was_training)

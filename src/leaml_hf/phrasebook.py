@@ -1,6 +1,7 @@
 """How a domain's questions are put to a model in words that it knows, and what its answers then stand for."""
 
 import json
+import operator
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +16,13 @@ FILE_NAME = "leaml_phrasebook.json"
 FORMAT = 1
 MIN_LIKENESS = 0.2  # cosine of a question with the nearest one of the phrasebook
 NUMBER_WORDS = ("two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
+RELATIONS = {
+    "more": operator.gt,
+    "at least": operator.ge,
+    "equal": operator.eq,
+    "at most": operator.le,
+    "fewer": operator.lt,
+}
 _NUMBER = re.compile(  # a whole number that stands alone
     rf"(?<![\w.,-])(?:\d+|(?i:{'|'.join(NUMBER_WORDS)}))(?![\w-]|[.,]\d)"
 )
@@ -32,6 +40,8 @@ class Rule:
         pattern (`str`): what is asked in its place; "#" is the question's number.
         shift (`int`): added to that number ("more than 4" is "at least 5").
         verbalizer (`dict[str, str]`): the model's answers and what they stand for; others stand for themselves.
+        relation (`str`, *optional*): a key of `RELATIONS`, where the model is asked for a number instead, and whether
+            it is so related to the number of the question ("more than 4" by "how many") says yes or no.
         labels (`float`): labelled questions that spoke for it, each weighed by its likeness to the group.
         accuracy (`float`): share of these that it answers rightly when each is left out of it, in [0, 1].
         posterior (`float`): of the hypotheses that answer so, given the labels, in [0, 1].
@@ -45,13 +55,17 @@ class Rule:
     labels: float
     accuracy: float
     posterior: float
+    relation: str | None = None
 
-    def said(self, answer: str) -> str:
-        """What one of the model's answers stands for."""
-        return self.verbalizer.get(answer, answer)
+    def said(self, answer: str, question: str) -> str:
+        """What the model's answer stands for as one to `question`, which names a number if the rule has a relation."""
+        told = answer if self.relation is None else compare(answer, self.relation, question)
+        return self.verbalizer.get(told, told)
 
-    def unsaid(self, label: str) -> str:
-        """The model's answer that stands for a label; of several the first."""
+    def unsaid(self, label: str) -> str | None:
+        """The model's answer that stands for a label; of several the first; `None` if the label doesn't tell it."""
+        if self.relation is not None:
+            return None
         return next((answer for answer, meant in self.verbalizer.items() if meant == label), label)
 
 
@@ -102,7 +116,8 @@ class Phrasebook:
 
     def teach(self, questions: Sequence[str], answers: Sequence[str]) -> tuple[list[str], list[str]]:
         """
-        Rows to train on: what is asked, and the model's own words for the answers.
+        Rows to train on: what is asked, and the model's own words for the answers; as they stand where an answer does
+        not tell what the model would have to say.
 
         Args:
             questions (`Sequence[str]`): n questions of the domain.
@@ -111,10 +126,11 @@ class Phrasebook:
         Returns:
             `tuple[list[str], list[str]]`: n questions and n answers as the model is to see them.
         """
-        found = self.find(questions)
-        told = [answer if rule is None else rule.unsaid(answer) for (_, rule), answer in zip(found, answers,
-                                                                                            strict=True)]  # fmt: skip
-        return [asked for asked, _ in found], told
+        rows = []
+        for question, answer, (asked, rule) in zip(questions, answers, self.find(questions), strict=True):
+            told = answer if rule is None else rule.unsaid(answer)
+            rows.append((question, answer) if told is None else (asked, told))
+        return [asked for asked, _ in rows], [told for _, told in rows]
 
     def save(self, folder: str | Path) -> None:
         """
@@ -189,3 +205,11 @@ def fill(pattern: str, question: str, shift: int) -> str | None:
         return pattern
     number = number_of(question)
     return None if number is None else pattern.replace("#", str(number + shift))
+
+
+def compare(answer: str, relation: str, question: str) -> str:
+    """Whether the number that is an answer has a relation to that of a question: "yes", "no", or the answer if none."""
+    told, limit = number_of(answer), number_of(question)
+    if told is None or limit is None:
+        return answer
+    return "yes" if RELATIONS[relation](told, limit) else "no"

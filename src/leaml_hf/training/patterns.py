@@ -10,11 +10,12 @@ import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..phrasebook import Phrasebook, Rule, character_ngrams, fill, number_of, template
+from ..phrasebook import RELATIONS, Phrasebook, Rule, character_ngrams, compare, fill, number_of, template
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -44,6 +45,7 @@ ANY_ANSWER = 0.5  # labels that "it tells nothing" is worth
 OPPOSITE: Reading = {"yes": "no", "no": "yes"}
 AS_IT_STANDS, ITS_OPPOSITE, PATTERNS, LABELS_ALONE = 0.5, 0.05, 0.4, 0.1  # prior probabilities
 READINGS = ((({}, 0.7), (OPPOSITE, 0.3)), (({}, 1.0),), (({}, 1.0),))  # by kind of answer, with their priors
+AS_HEARD = (({}, 1.0),)  # of a number that was compared: each relation has its opposite
 SHIFTS = {0: 0.7, 1: 0.15, -1: 0.15}  # of a question's number, with their priors
 NUMBER_IGNORED = 0.05  # prior of a pattern that leaves out the number of a question
 
@@ -55,6 +57,7 @@ class _Way:
     program: Program | None = None  # None for the question as it stands
     pattern: str | None = None  # with `SLOT` in place of the word that follows each question
     shift: int = 0
+    relation: str | None = None  # of the number that is heard to that of the question
 
 
 @dataclass
@@ -199,7 +202,9 @@ class PatternTeacher:
         asked.update({(int(i), _Way()): questions[i] for i in range(len(questions))})
         pairs = list(dict.fromkeys((row, text) for (row, _), text in asked.items()))
         given = dict(zip(pairs, ask(*map(list, zip(*pairs, strict=True))), strict=True)) if pairs else {}
-        heard = {(row, way): given[row, text] for (row, way), text in asked.items()}
+        heard = {(row, way): given[row, text] if way.relation is None
+                 else compare(given[row, text], way.relation, questions[row])
+                 for (row, way), text in asked.items()}  # fmt: skip
         plain = np.array([heard[i, _Way()] == answer for i, answer in enumerate(answers)], float)
         self.plain_trust = np.where(totals >= MIN_LABELS, weights @ plain / totals.clip(1e-9), np.nan)
         self.trust = self.plain_trust.copy()
@@ -249,7 +254,7 @@ class PatternTeacher:
 
     def _key(self, centre: int) -> tuple:
         way = self._ways[centre]
-        return way.program, way.shift, tuple(sorted(self.rules[centre].verbalizer.items()))
+        return way.program, way.shift, way.relation, tuple(sorted(self.rules[centre].verbalizer.items()))
 
     def _is_hopeful(self, weights: np.ndarray) -> bool:
         """Whether the labels come again or are answers that the source knows."""
@@ -263,8 +268,10 @@ class PatternTeacher:
         self._scores: dict[tuple[int, _Way], float] = {}
         self._by_row: dict[int, list[_Way]] = defaultdict(list)
         self._numbered: set[tuple[int, _Way]] = set()  # where a question's number is put in
+        limited = np.array([number_of(question) is not None for question in self.labelled]) & (kinds == 0)
         for program, patterns in self.patterns.items():
-            chosen = rows[kinds[rows] == program[1]]
+            related = limited[rows] & (program[1] == 1)  # a number that is heard can be compared with theirs
+            chosen = rows[(kinds[rows] == program[1]) | related]
             if not len(chosen):
                 continue
             likeness = self._both.cosines(self._asked_vectors[chosen], self._pattern_vectors[program])
@@ -276,8 +283,10 @@ class PatternTeacher:
                 spots = every if pattern is None else fitting[pattern][0]
                 for cosines, row in zip(likeness[:, spots], chosen, strict=True):
                     text, nearness = patterns[spots[cosines.argmax()]], float(cosines.max())
-                    for shift in SHIFTS if "#" in text else (0,):
-                        way = _Way(program, pattern, shift)
+                    compared = kinds[row] != program[1]
+                    shifts = SHIFTS if "#" in text and not compared else (0,)
+                    for shift, relation in product(shifts, RELATIONS if compared else (None,)):
+                        way = _Way(program, pattern, shift, relation)
                         filled = fill(text, self.labelled[row], shift)
                         if filled is not None:
                             asked[int(row), way], self._scores[int(row), way] = filled, nearness
@@ -313,6 +322,8 @@ class PatternTeacher:
         def number_prior(way: _Way) -> float:
             if not numbered:
                 return 1.0
+            if way.relation is not None:
+                return 1 / len(RELATIONS)
             return SHIFTS[way.shift] if all((int(i), way) in self._numbered for i in members) else NUMBER_IGNORED
 
         priors = np.array([
@@ -322,7 +333,7 @@ class PatternTeacher:
         ])  # fmt: skip
         others = np.logaddexp.reduce(priors) if ways else 0.0
         for way, prior in zip(ways, priors, strict=True):
-            for reading, share in READINGS[kind]:
+            for reading, share in READINGS[kind] if way.relation is None else AS_HEARD:
                 found.append(_Hypothesis(way, reading, np.log(PATTERNS * share) + prior - others, told(way)))
         return found
 
@@ -367,6 +378,7 @@ class PatternTeacher:
             labels=round(float(weights.sum()), 2),
             accuracy=accuracy,
             posterior=certainty,
+            relation=one.way.relation,
         )
         logger.debug("%s", self.rules[centre])
 
