@@ -1,5 +1,8 @@
 """The teacher that asks a base in words it knows: rules from a few labels, on a world whose facts are known."""
 
+from contextlib import nullcontext
+from dataclasses import replace
+
 import datasets
 import numpy as np
 import pytest
@@ -145,6 +148,31 @@ class TestPatternTeacher:
         asked, rule = teacher.phrasebook([]).find(["Can you count more than 11 bars?"])[0]
         assert asked == "Are at least 12 bars drawn?" and rule.verbalizer == {}
 
+    def test_a_number_that_is_heard_is_compared_with_that_of_the_question(self):
+        world = World(200)
+        limits = world.count[:16] - np.arange(16) % 2
+        questions = [f"Can you count more than {limit} bars?" for limit in limits]
+        answers = ["yes" if world.count[i] > limit else "no" for i, limit in enumerate(limits)]
+        teacher = PatternTeacher(source()).fit(world.ask, questions, answers)
+        question = "Can you count more than 11 bars?"
+        asked, rule = teacher.phrasebook([]).find([question])[0]
+        assert asked in KNOWN["count"] and rule.relation == "more"
+        assert [rule.said(told, question) for told in ("12", "11", "twelve", "blue")] == ["yes", "no", "yes", "blue"]
+
+    def test_labels_left_out_have_no_part_in_what_is_found_without_them(self):
+        world = World(200)
+        questions, answers = labelled(world)
+        left_out = range(0, len(questions), 3)  # all of the first kind
+        wrong = [{"vertical": "horizontal", "horizontal": "vertical"}.get(answer, answer) for answer in answers]
+        whole, other = (PatternTeacher(source()).fit(world.ask, questions, given) for given in (answers, wrong))
+        found = [teacher.without(left_out) for teacher in (whole, other)]
+        assert found[0].rules == found[1].rules and {rule.program for rule in found[0].rules.values()} == {
+            "key",
+            "count",
+        }
+        assert {rule.program for rule in whole.rules.values()} == {"direction", "key", "count"}
+        assert found[0].nearest(questions[:1]) != [0] and np.isnan(found[0].trust[0])
+
     def test_one_label_tells_nothing(self):
         world = World(200)
         questions, answers = labelled(world, ("orientation",))
@@ -177,6 +205,21 @@ class TestPhrasebook:
             ["no", "red"],
         )
         assert book.find([]) == [] and Phrasebook([], {}).find(["x"]) == [("x", None)]
+
+    def test_a_compared_number_is_read_but_cannot_be_taught(self):
+        rule = Rule("count", "More than 4?", "How many bars?", 0, {}, 8.0, 1.0, 0.9, "at least")
+        book = Phrasebook([rule], {"Are there more than # bars?": (0, "How many bars?")})
+        question = "Are there more than 7 bars?"
+        assert book.find([question]) == [("How many bars?", rule)]
+        assert [rule.said(told, question) for told in ("7", "6", "many")] == ["yes", "no", "many"]
+        assert book.teach([question], ["yes"]) == ([question], ["yes"])
+
+    @pytest.mark.parametrize("relation", [None, "at most", "beyond"])
+    def test_a_relation_is_read_again_if_there_is_such_a_one(self, tmp_path, relation):
+        rule = replace(self.rule, relation=relation)
+        Phrasebook([rule], {}).save(tmp_path)
+        with nullcontext() if relation != "beyond" else pytest.raises(LeamlInputError, match="again"):
+            assert Phrasebook.load(tmp_path).rules == [rule]
 
     @pytest.mark.parametrize("question", ["Are there more than many bars?", "Which color?", "Zzz"])
     def test_without_a_number_or_a_rule_a_question_stays(self, question):

@@ -20,6 +20,7 @@ from leaml_hf import (
     LeamlTrainer,
     LeamlTrainingArguments,
 )
+from leaml_hf.evaluation.runner import Predictions
 from leaml_hf.phrasebook import Phrasebook, Rule
 from leaml_hf.training.cache import FrozenCache
 from leaml_hf.training.objectives import SPELLING_SCALE, AdaptiveThreshold, AveragedAdapter, answer_loss, spelling_loss
@@ -268,8 +269,8 @@ class TestTrainer:
         trainer = make_trainer(replay_dataset=source, replay_share=1.0, consistency_weight=0.0)
 
         def judged(model, processor, dataset):
-            right = (model.phrasebook is book) == helps
-            return SimpleNamespace(correct=np.full(len(dataset), right))
+            n, right = len(dataset), (model.phrasebook is book) == helps
+            return Predictions([""] * n, np.full(n, 0.5), np.full(n, right), {}, 0.0, 0.0)
 
         monkeypatch.setattr("leaml_hf.training.trainer.predict", judged)
         trainer.find_words()

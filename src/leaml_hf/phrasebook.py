@@ -170,7 +170,9 @@ class Phrasebook:
                          for text, entry in content["questions"].items()}  # fmt: skip
         except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
             raise LeamlInputError(f"Fetch or save {file} again: it is damaged.") from error
-        if any(entry is not None and not 0 <= entry[0] < len(rules) for entry in questions.values()):
+        if any(entry is not None and not 0 <= entry[0] < len(rules) for entry in questions.values()) or any(
+            rule.relation not in (None, *RELATIONS) for rule in rules
+        ):
             raise LeamlInputError(f"Fetch or save {file} again: it is damaged.")
         return cls(rules, questions)
 
@@ -208,7 +210,7 @@ def fill(pattern: str, question: str, shift: int) -> str | None:
 
 
 def compare(answer: str, relation: str, question: str) -> str:
-    """Whether the number that is an answer has a relation to that of a question: "yes", "no", or the answer if none."""
+    """Whether an answer's number has a relation to that of a question: "yes", "no", or the answer if there is none."""
     told, limit = number_of(answer), number_of(question)
     if told is None or limit is None:
         return answer

@@ -42,6 +42,15 @@ class Predictions:
     nll: float
     seconds: float
 
+    @classmethod
+    def join(cls, parts: "list[Predictions]") -> "Predictions":
+        """Those of the rows of all parts, one after the other."""
+        confidence, correct = (np.concatenate([getattr(part, name) for part in parts])
+                               for name in ("raw_confidence", "correct"))  # fmt: skip
+        states = {name: np.concatenate([part.states[name] for part in parts]) for name in parts[0].states}
+        texts, seconds = [text for part in parts for text in part.texts], sum(part.seconds for part in parts)
+        return cls(texts, confidence, correct, states, _nll(confidence, correct), seconds)
+
 
 def predict(
     model: "LeamlForVisualQA",
@@ -93,8 +102,12 @@ def predict(
     correct = np.array(
         [answers_match(t, a, tolerance) for t, a in zip(texts, answers, strict=True)] if all(answers) else []
     )
-    nll = metrics.nll(confidence, correct) if len(correct) else float("nan")
+    nll = _nll(confidence, correct)
     return Predictions(texts, confidence, correct.astype(bool), states, nll, time.perf_counter() - start)
+
+
+def _nll(confidence: np.ndarray, correct: np.ndarray) -> float:
+    return metrics.nll(confidence, correct) if len(correct) else float("nan")
 
 
 def judge_predictions(predictions: Predictions, judged: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -9,6 +9,7 @@ the verbalizer off, where ten labels cannot teach a new wording by gradients.
 import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING
@@ -29,7 +30,7 @@ Reading = dict[str, str]  # what answers are expected to stand for; those left o
 
 MAX_ANSWERS = 16  # of a program whose answers can be read by a table
 MIN_LABELS = 2.0  # labels that are like a question, each weighed by its likeness
-LIKENESS = (0.35, 0.55)  # cosines from which a label counts for a question, and from which it counts in full
+WIDTHS = ((0.1, 0.3), (0.35, 0.55))  # cosines from which a label counts for a question, and counts in full
 MIN_LIKENESS = 0.25  # cosine of a question with the nearest labelled one
 MIN_POSTERIOR = 0.5  # of the hypotheses that answer alike
 SAME_RULE = 0.8  # share of labels on which two hypotheses that answer alike agree
@@ -159,8 +160,6 @@ class PatternTeacher:
         self._general = {p: _general_patterns(questions[p], self.patterns[p]) for p in self.patterns}
         self._known = {answer for p in self.patterns for answer in answers[p]}
         self.encode = encode
-        self.rules: dict[int, Rule] = {}
-        self._ways: dict[int, _Way] = {}
 
     def fit(
         self, ask: Ask, questions: Sequence[str], answers: Sequence[str], unlabeled: Sequence[str] = ()
@@ -187,31 +186,62 @@ class PatternTeacher:
         self._both = _Likeness([*domain, *patterns], patterns, self.encode)
         self._pattern_vectors = {p: self._both.vectors(group) for p, group in self.patterns.items()}
         self._asked_vectors = self._own.vectors(self.labelled, self._both)
-        kinds = np.array([answer_kind(answer) for answer in answers])
+        self._kinds = np.array([answer_kind(answer) for answer in answers])
         named = [answer.lower() in question.lower() for question, answer in zip(questions, answers, strict=True)]
         numbered = [number_of(question) is not None for question in questions]
         # a choice that the question gives is a kind of its own, and so are questions that name a number
-        own_kind = kinds + 3 * ((kinds == 2) & np.array(named)) + 6 * np.array(numbered)
-        low, high = LIKENESS
-        weights = ((self._own.cosines(self._vectors, self._vectors) - low) / (high - low)).clip(0, 1)
-        weights *= own_kind[:, None] == own_kind[None]
-        totals = weights.sum(1)
-        centres = [int(c) for c in np.flatnonzero(totals >= MIN_LABELS) if self._is_hopeful(weights[c])]
-        needed = np.flatnonzero(weights[centres].sum(0)) if centres else np.array([], int)
-        asked = self._ways_to_ask(needed, kinds)
+        own_kind = self._kinds + 3 * ((self._kinds == 2) & np.array(named)) + 6 * np.array(numbered)
+        cosines = self._own.cosines(self._vectors, self._vectors)
+        alike = own_kind[:, None] == own_kind[None]
+        self._widths = [((cosines - low) / (high - low)).clip(0, 1) * alike for low, high in WIDTHS]  # of [n, n]
+        self._kept = np.ones(len(questions), bool)
+        centres = self._centres()
+        needed = np.flatnonzero(self._widths[0][centres].sum(0)) if centres else np.array([], int)
+        asked = self._ways_to_ask(needed)
         asked.update({(int(i), _Way()): questions[i] for i in range(len(questions))})
         pairs = list(dict.fromkeys((row, text) for (row, _), text in asked.items()))
         given = dict(zip(pairs, ask(*map(list, zip(*pairs, strict=True))), strict=True)) if pairs else {}
-        heard = {(row, way): given[row, text] if way.relation is None
-                 else compare(given[row, text], way.relation, questions[row])
-                 for (row, way), text in asked.items()}  # fmt: skip
-        plain = np.array([heard[i, _Way()] == answer for i, answer in enumerate(answers)], float)
-        self.plain_trust = np.where(totals >= MIN_LABELS, weights @ plain / totals.clip(1e-9), np.nan)
-        self.trust = self.plain_trust.copy()
-        for centre in centres:
-            members = np.flatnonzero(weights[centre])
-            self._choose(centre, members, weights[centre, members], heard, int(kinds[centre]))
+        self._heard = {(row, way): given[row, text] if way.relation is None
+                       else compare(given[row, text], way.relation, questions[row])
+                       for (row, way), text in asked.items()}  # fmt: skip
+        self._find_rules()
         return self
+
+    def without(self, rows: Sequence[int]) -> "PatternTeacher":
+        """
+        What would have been found without some of the labels; the base is not asked again.
+
+        Args:
+            rows (`Sequence[int]`): places of labels that are left out.
+
+        Returns:
+            [`PatternTeacher`]: another one.
+        """
+        other = copy(self)
+        other._kept = self._kept.copy()
+        other._kept[list(rows)] = False
+        other._find_rules()
+        return other
+
+    def _centres(self) -> list[int]:
+        """Labelled questions with labels enough around them for a rule."""
+        enough = self._kept & (self._widths[0] @ self._kept >= MIN_LABELS)
+        return [int(c) for c in np.flatnonzero(enough) if self._is_hopeful(self._widths[-1][c] * self._kept)]
+
+    def _find_rules(self) -> None:
+        """A rule for each labelled question that has one: that of the widest group of labels that one rule fits."""
+        self.rules: dict[int, Rule] = {}
+        self._ways: dict[int, _Way] = {}
+        near = self._widths[-1] * self._kept
+        totals = near.sum(1)
+        plain = np.array([self._heard[i, _Way()] == answer for i, answer in enumerate(self.answers)], float)
+        self.plain_trust = np.where(totals >= MIN_LABELS, near @ plain / totals.clip(1e-9), np.nan)
+        self.trust = self.plain_trust.copy()
+        for centre in self._centres():
+            for width in self._widths:
+                weights = width[centre] * self._kept
+                if weights.sum() >= MIN_LABELS and self._choose(centre, weights, near[centre]):
+                    break
 
     def nearest(self, questions: Sequence[str]) -> list[int | None]:
         """
@@ -223,7 +253,7 @@ class PatternTeacher:
         Returns:
             `list`: n places, or `None` where none is near.
         """
-        likeness = self._own.cosines(self._own.vectors(questions), self._vectors)
+        likeness = np.where(self._kept, self._own.cosines(self._own.vectors(questions), self._vectors), -1.0)
         return [int(row.argmax()) if row.max() >= MIN_LIKENESS else None for row in likeness]
 
     def phrasebook(self, questions: Sequence[str]) -> Phrasebook:
@@ -262,8 +292,9 @@ class PatternTeacher:
         counts = Counter(labels)
         return 2 * sum(counts[label] > 1 or label in self._known for label in labels) >= len(labels)
 
-    def _ways_to_ask(self, rows: np.ndarray, kinds: np.ndarray) -> dict[tuple[int, _Way], str]:
+    def _ways_to_ask(self, rows: np.ndarray) -> dict[tuple[int, _Way], str]:
         """What each row is asked in each way."""
+        kinds = self._kinds
         asked: dict[tuple[int, _Way], str] = {}
         self._scores: dict[tuple[int, _Way], float] = {}
         self._by_row: dict[int, list[_Way]] = defaultdict(list)
@@ -305,12 +336,11 @@ class PatternTeacher:
         nearest = self._both.cosines(vectors, self._pattern_vectors[way.program][spots]).argmax(1)
         return [patterns[spots[k]] for k in nearest]
 
-    def _hypotheses(
-        self, centre: int, members: np.ndarray, weights: np.ndarray, heard: dict[tuple[int, _Way], str], kind: int
-    ) -> list[_Hypothesis]:
+    def _hypotheses(self, centre: int, members: np.ndarray, weights: np.ndarray) -> list[_Hypothesis]:
         def told(way: _Way) -> list[str]:
-            return [heard[int(i), way] for i in members]
+            return [self._heard[int(i), way] for i in members]
 
+        kind = int(self._kinds[centre])
         found = [_Hypothesis(_Way(), {}, np.log(AS_IT_STANDS), told(_Way()))]
         if kind == 0:
             found.append(_Hypothesis(_Way(), OPPOSITE, np.log(ITS_OPPOSITE), told(_Way())))
@@ -337,13 +367,22 @@ class PatternTeacher:
                 found.append(_Hypothesis(way, reading, np.log(PATTERNS * share) + prior - others, told(way)))
         return found
 
-    def _choose(
-        self, centre: int, members: np.ndarray, weights: np.ndarray, heard: dict[tuple[int, _Way], str], kind: int
-    ) -> None:
-        """Keeps the hypothesis that wins clearly, if one does, as the rule of questions like `centre`."""
-        labels = [self.answers[i] for i in members]
-        found = self._hypotheses(centre, members, weights, heard, kind)
-        tables = [_Table(one.heard, labels, weights, one.reading) for one in found]
+    def _choose(self, centre: int, weights: np.ndarray, near: np.ndarray) -> bool:
+        """
+        Keeps the hypothesis that wins clearly, if one does, as the rule of questions like `centre`.
+
+        Args:
+            weights (`np.ndarray`): `[n]`, of the labels that are evidence.
+            near (`np.ndarray`): `[n]`, of those of the questions most like it, for which the rule is to hold as well.
+
+        Returns:
+            `bool`: whether there is a rule.
+        """
+        members = np.flatnonzero(weights)
+        weights, near = weights[members], near[members]
+        labels = np.array([self.answers[i] for i in members])
+        found = self._hypotheses(centre, members, weights)
+        tables = [_Table(one.heard, labels.tolist(), weights, one.reading) for one in found]
         judged = [table.leave_one_out() for table in tables]
         scores = np.array([one.prior + likelihood for one, (likelihood, _) in zip(found, judged, strict=True)])
         posterior = np.exp(scores - np.logaddexp.reduce(scores))
@@ -354,19 +393,21 @@ class PatternTeacher:
         real = np.array([one.way is not None for one in found])
         best = int(np.lexsort((posterior, ways_of_one @ posterior * real))[-1])
         one, certainty = found[best], float(posterior[alike[best]].sum())
-        accuracy = float(np.average(told[best] == np.array(labels), weights=weights))
-        plain = self.trust[centre]
+        right, plain = told[best] == labels, np.array(found[0].heard) == labels
+        accuracy, near_accuracy = (float(np.average(right, weights=w)) for w in (weights, near))
+        plain_accuracy, near_plain = (float(np.average(plain, weights=w)) for w in (weights, near))
         alone = told[[other.way is None for other in found].index(True)]
-        commonest = float(np.average(alone == np.array(labels), weights=weights))  # without the base
+        commonest = float(np.average(alone == labels, weights=weights))  # without the base
         if not tables[best].is_expected:  # a reading that the labels gave can say the commonest one to all
             commonest += MIN_GAIN
         if (
             one.way is None
-            or (one.way.program is None and not one.reading and plain > STRANGE_WORDS)
+            or (one.way.program is None and not one.reading and plain_accuracy > STRANGE_WORDS)
             or certainty < MIN_POSTERIOR
-            or accuracy < max(MIN_ACCURACY, plain + MIN_GAIN, commonest)
+            or accuracy < max(MIN_ACCURACY, plain_accuracy + MIN_GAIN, commonest)
+            or near_accuracy < max(MIN_ACCURACY, near_plain + MIN_GAIN)
         ):
-            return
+            return False
         self._ways[centre] = one.way
         self.trust[centre] = accuracy
         self.rules[centre] = Rule(
@@ -381,6 +422,7 @@ class PatternTeacher:
             relation=one.way.relation,
         )
         logger.debug("%s", self.rules[centre])
+        return True
 
 
 class _Likeness:

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from datasets import concatenate_datasets
 from torch import Tensor
+from torch.utils.data import ConcatDataset
 from torch.utils.data import Dataset as TorchDataset
 from transformers import Trainer, TrainerCallback
 
 from ..data.budget import picture_keys, rows_with
 from ..errors import LeamlError, LeamlInputError
-from ..evaluation.runner import CHUNK, predict
+from ..evaluation.runner import CHUNK, Predictions, predict
 from ..modeling_leaml import LeamlForVisualQA, answer_span
 from ..phrasebook import Phrasebook
 from ..processing_leaml import LeamlProcessor
@@ -34,19 +36,20 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 ASKED_AT_ONCE = 96  # questions a forward pass
 DRAWS = 4  # of unlabelled rows, that are looked at for the phrasebook
+FOLDS = 3  # of held-out rows: each is judged with a phrasebook that its own labels had no part in
 
 
 class LeamlTrainer(Trainer):
     """
     Trains a LEAML adapter with few labels and the unlabelled rest.
 
-    First a [`~training.patterns.PatternTeacher`] finds out in which words the base is to be asked. Each step then adds
-    up three losses: on labelled rows; on unlabelled rows, whose answers an exponential average of the adapter gave to
-    the plain view with enough confidence, for questions whose like it answers rightly; and on source rows that are
-    replayed. Half of all rows are seen under strong views. Every `evaluate_every` steps the averaged adapter is judged
-    on `eval_dataset`: of those that answer no fewer rows rightly than the base alone, the one with the lowest loss of
-    the right answers is kept (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is
-    what remains.
+    First a [`~training.patterns.PatternTeacher`] finds out from all labels in which words the base is to be asked
+    (held-out rows are judged with what was found without their labels). Each step then adds up three losses: on
+    labelled rows; on unlabelled rows, whose answers an exponential average of the adapter gave to the plain view with
+    enough confidence, for questions whose like it answers rightly; and on source rows that are replayed. Half of all
+    rows are seen under strong views. Every `evaluate_every` steps the averaged adapter is judged on `eval_dataset`: of
+    those that answer no fewer rows rightly than the base alone, the one with the lowest loss of the right answers is
+    kept (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what remains.
 
     Args:
         model ([`LeamlForVisualQA`]): with an adapter.
@@ -54,7 +57,7 @@ class LeamlTrainer(Trainer):
         processing_class ([`LeamlProcessor`]): of the model.
         train_dataset (`Dataset`): labelled rows.
         unlabeled_dataset (`Dataset`, *optional*): rows with a question, whose answers are never read.
-        eval_dataset (`Dataset`, *optional*): labelled rows held out from training: early stop, guard and calibration.
+        eval_dataset (`Dataset`, *optional*): labelled rows kept out of the losses: early stop, guard, calibration.
         replay_dataset (`Dataset`, *optional*): labelled rows of the source data; with a `program` their questions
             are also what the base is asked about unlabelled pictures.
         kwargs: for [`~transformers.Trainer`].
@@ -84,6 +87,8 @@ class LeamlTrainer(Trainer):
         self.labelled = train_dataset
         self.rows_collator = LeamlCollator(processing_class, self.cache, args.strong_views, args.seed)
         self.held_out = eval_dataset
+        # parts of the held-out rows, with the phrasebook that each is judged with
+        self.folds: list[tuple[Dataset, Phrasebook | None]] = [] if eval_dataset is None else [(eval_dataset, None)]
         self.unlabeled = (
             None
             if unlabeled_dataset is None or args.consistency_weight == 0
@@ -190,7 +195,9 @@ class LeamlTrainer(Trainer):
         From then on the model's `phrasebook` puts questions into those words, in training and in answering; only
         unlabelled rows whose like the base answers rightly are pseudo-answered.
         """
-        labelled, rows = self.labelled, self.unlabeled
+        rows, known = self.unlabeled, len(self.labelled)
+        labels = [self.labelled] if self.held_out is None else [self.labelled, self.held_out]
+        labelled = concatenate_datasets([part.select_columns(["image", "question", "answer"]) for part in labels])
         if rows is not None:
             drawn = self._rng.permutation(len(rows))[: DRAWS * self.args.refresh_rows]
             rows = rows.select(np.sort(drawn))
@@ -200,9 +207,9 @@ class LeamlTrainer(Trainer):
             self._asker(labelled), labelled["question"], labelled["answer"], questions
         )
         book = teacher.phrasebook(questions)
-        kept = self._helps(book)
+        kept = self._helps(book, [(part, teacher.without(known + part).phrasebook([])) for part in self._parts()])
         self.model.phrasebook = book if kept else None
-        self.train_dataset = RowDataset(labelled, phrasebook=self.model.phrasebook)
+        self.train_dataset = RowDataset(self.labelled, phrasebook=self.model.phrasebook)
         rules = [asdict(rule) for rule in book.rules]
         entry = {"step": 0, "patterns": rules if kept else [], "patterns_found": len(rules)}
         if rows is not None:
@@ -212,15 +219,34 @@ class LeamlTrainer(Trainer):
             entry["trusted"] = len(self.trusted) / len(rows)
         self.history.append(entry)
 
-    def _helps(self, book: Phrasebook) -> bool:
-        """Whether it has rules, and with them no fewer held-out rows are answered rightly than without."""
+    def _parts(self) -> list[np.ndarray]:
+        """Places of held-out rows, in `FOLDS` parts or fewer; rows of one picture are in one part."""
+        if self.held_out is None:
+            return []
+        picture = np.unique(picture_keys(self.held_out), return_inverse=True)[1]
+        return [np.flatnonzero(picture % FOLDS == part) for part in np.unique(picture % FOLDS)]
+
+    def _helps(self, book: Phrasebook, parts: list[tuple[np.ndarray, Phrasebook]]) -> bool:
+        """Whether it has rules, and no fewer held-out rows are answered rightly with what was found without them."""
         if self.held_out is None or not book.rules:
             return bool(book.rules)
-        right = []
-        for self.model.phrasebook in (None, book):
-            right.append(float(predict(self.model, self.processing_class, self.held_out).correct.mean()))
-        self.base_accuracy = right[0]
-        return right[1] >= right[0]
+        self.base_accuracy = float(self._predict_held_out().correct.mean())
+        alone, self.folds = self.folds, [(self.held_out.select(part), without) for part, without in parts]
+        if float(self._predict_held_out().correct.mean()) >= self.base_accuracy:
+            return True
+        self.folds = alone
+        return False
+
+    def _predict_held_out(self) -> Predictions:
+        """Answers to the held-out rows, fold by fold."""
+        book, answered = self.model.phrasebook, []
+        try:
+            for rows, without in self.folds:
+                self.model.phrasebook = without
+                answered.append(predict(self.model, self.processing_class, rows))
+        finally:
+            self.model.phrasebook = book
+        return Predictions.join(answered)
 
     def refresh_pseudo_answers(self) -> None:
         """The averaged adapter answers a draw of unlabelled rows; the confident answers become rows to train on."""
@@ -239,7 +265,7 @@ class LeamlTrainer(Trainer):
     def judge(self) -> None:
         """Judges the averaged adapter on the held-out labels and keeps it if it is the best so far."""
         with self.average:
-            predictions = predict(self.model, self.processing_class, self.held_out)
+            predictions = self._predict_held_out()
             loss = self._heldout_loss()
         self.model.train()
         accuracy = float(predictions.correct.mean())
@@ -257,7 +283,7 @@ class LeamlTrainer(Trainer):
     def _heldout_loss(self) -> float:
         """Mean loss of the right answers of the held-out rows, as they are."""
         self.model.eval()
-        rows = RowDataset(self.held_out, phrasebook=self.model.phrasebook)
+        rows = ConcatDataset([RowDataset(fold, phrasebook=book) for fold, book in self.folds])
         collate = LeamlCollator(self.processing_class, self.cache, strong_views=False)
         size, total = self.args.per_device_train_batch_size, 0.0
         for start in range(0, len(rows), size):
@@ -301,7 +327,7 @@ class LeamlTrainer(Trainer):
         if rows is None or len(rows) < 8:
             raise LeamlInputError("fit_reliability needs 8 or more unlabelled rows with questions; give id_dataset.")
         seen = predict(self.model, self.processing_class, rows)
-        held = None if self.held_out is None else predict(self.model, self.processing_class, self.held_out)
+        held = self._predict_held_out() if self.folds else None
         self.model.reliability = Reliability.fit(
             seen.states,
             [] if held is None else held.raw_confidence,
