@@ -281,7 +281,47 @@ def answer_diagram(question: Question, scene: Scene) -> str:
             return next(mark.label for mark in marks if mark.shape in words)
 
 
-CHECKS = {"chart": answer_chart, "layout": answer_layout, "diagram": answer_diagram}
+def answer_annotated(question: Question, scene: Scene) -> str:
+    """From the boxes alone, in whose units all lengths are."""
+    words = re.findall(r"\w+", question.text)
+    marks, yes_or_no = scene.marks, {True: "yes", False: "no"}
+    labelled = sorted((m for m in marks if m.label and m.label in words), key=lambda m: words.index(m.label))
+    named = next((m for m in marks if f"{m.color} {m.shape}" in question.text), None)
+    left, top, right, bottom = scene.region
+    inside = [m for m in marks if left < centre(m)[0] < right and top < centre(m)[1] < bottom]
+
+    def width(mark: Mark) -> float:
+        return (mark.box[2] - mark.box[0]) / scene.scale_bar
+
+    match question.program:
+        case "pointed_color":
+            return labelled[0].color
+        case "pointed_shape":
+            return labelled[0].shape
+        case "call_out":
+            return named.label
+        case "is_labeled":
+            return yes_or_no[named.label != ""]
+        case "count_labels":
+            return str(sum(m.label != "" for m in marks))
+        case "in_box":
+            return yes_or_no[any(m is named for m in inside)]
+        case "count_in_box":
+            return str(len(inside))
+        case "count_outside":
+            return str(len(marks) - len(inside))
+        case "wider_than_bar":
+            return yes_or_no[width(named) > 1]
+        case "width":
+            return f"{round(4 * width(named)) / 4 * scene.step:g}"
+        case "same_color":
+            return yes_or_no[labelled[0].color == labelled[1].color]
+        case "larger":
+            one, other = reversed(labelled) if question.text.startswith("Compared") else labelled
+            return yes_or_no[width(one) > width(other)]
+
+
+CHECKS = {"chart": answer_chart, "layout": answer_layout, "diagram": answer_diagram, "annotated": answer_annotated}
 
 
 class TestRows:
@@ -340,6 +380,12 @@ class TestRows:
         ]
         assert all(len(part) == 10 for part in pictures)
         assert not any(one & other for one, other in combinations(pictures, 2))
+
+    def test_half_of_the_training_pictures_are_labelled(self):
+        rows = list(iter_rows("layout", "base", "train", 0, 160))
+        flags = {row["image"].tobytes(): row["labelled"] for row in rows}
+        assert sum(flags.values()) == 10 and sum(row["labelled"] for row in rows) == 80
+        assert all(row["labelled"] for row in iter_rows("layout", "base", "test", 0, 32))
 
     def test_ids_are_unique(self):
         ids = [
@@ -400,7 +446,8 @@ class TestAnswers:
                     answers.setdefault(question.program, Counter())[question.answer] += 1
         two_way = {"compare", "relation", "share", "trend", "key", "at_least", "multiple", "is_color", "has_color",
                    "parallel", "path", "branch", "switch", "linked", "direction", "stance", "own_color", "half",
-                   "which_half", "final_state"}  # fmt: skip
+                   "which_half", "final_state", "is_labeled", "in_box", "wider_than_bar", "same_color",
+                   "larger"}  # fmt: skip
         assert two_way == {name for name, count in answers.items() if len(count) == 2}
         for name in two_way:
             total = answers[name].total()
@@ -425,7 +472,8 @@ class TestBaselines:
 
 class TestBoxes:
     @pytest.mark.parametrize(
-        ("task", "variant"), [("chart", "base"), ("chart", "annotation"), ("layout", "base"), ("diagram", "base")]
+        ("task", "variant"),
+        [("chart", "base"), ("chart", "annotation"), ("layout", "base"), ("diagram", "base"), ("annotated", "noise")],
     )
     def test_covering_what_decides_an_answer_changes_the_picture(self, task, variant):
         for row in iter_rows(task, variant, "test", 0, 240):
@@ -441,6 +489,30 @@ class TestBoxes:
                 ImageDraw.Draw(covered).rectangle(tuple(box), fill=covered.getpixel((0, 0)))
             changed = (np.array(covered) != np.array(row["image"])).any(-1)
             assert changed.sum() >= 20, row["id"]
+
+    def test_shapes_lie_within_the_box_or_beyond_it_and_are_as_wide_as_the_scale_bar_says(self):
+        for index in range(200):
+            drawing, scene, _ = draw_scene("annotated", "base", "train", index)
+            ((left, top, right, bottom),) = drawing.annotations["region"]
+            for mark in scene.marks:
+                box = mark.box
+                apart = box[2] < left or box[0] > right or box[3] < top or box[1] > bottom
+                assert apart != (box[0] > left and box[2] < right and box[1] > top and box[3] < bottom)
+            bar, _ = drawing.annotations["scale bar"]
+            boxes = np.array([part[0] for part in drawing.parts])
+            widths = (boxes[:, 2] - boxes[:, 0]) / (bar[2] - bar[0])
+            assert np.allclose(widths, [mark.value for mark in scene.marks], rtol=0.02)
+
+    def test_what_belongs_to_no_mark_is_among_the_boxes_that_decide(self):
+        found = Counter()
+        for index in range(40):
+            drawing, _, questions = draw_scene("annotated", "base", "test", index)
+            rows = iter_rows("annotated", "base", "test", 8 * index, 8 * index + 8)
+            for row, question in zip(rows, questions, strict=True):
+                for name in question.also:
+                    assert all(list(box) in row["relevant_boxes"] for box in drawing.annotations[name])
+                    found[name] += 1
+        assert min(found["region"], found["scale bar"]) > 20
 
     def test_bars_have_the_height_of_their_value(self):
         for index in range(40):

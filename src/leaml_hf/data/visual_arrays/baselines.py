@@ -13,7 +13,7 @@ def visual_arrays_baselines(
     Measures baselines that never see a picture on one cell of Visual Arrays; nothing is drawn for it.
 
     Args:
-        task (`str`): "chart", "layout" or "diagram".
+        task (`str`): one of `TASKS`.
         variant (`str`, *optional*, defaults to `"base"`): one of `VARIANTS`.
         train_pictures (`int`, *optional*, defaults to 1500): pictures of the training split, 8 questions each.
         test_pictures (`int`, *optional*, defaults to 1000): pictures of the test split.

@@ -52,10 +52,12 @@ def _row(task: str, variant: str, split: str, seed: int, index: int, slot: int, 
         "set_size": len(scene.marks),
         "distractors": len(scene.marks) - len(set(question.relevant)),
         "complexity": question.complexity,
-        "relevant_boxes": [list(box) for mark in question.relevant for box in drawing.parts[mark]],
+        "relevant_boxes": [list(box) for mark in question.relevant for box in drawing.parts[mark]]
+        + [list(box) for name in question.also for box in drawing.annotations[name]],
         "shift_factors": list(VARIANTS[variant].factors),
         "shift_strengths": list(VARIANTS[variant].factors.values()),
         "seed": seed,
+        "labelled": split != "train" or index % 2 == 0,
     }
 
 
@@ -101,6 +103,7 @@ def row_features() -> "Features":
             "shift_factors": datasets.List(string),
             "shift_strengths": datasets.List(datasets.Value("float32")),
             "seed": datasets.Value("int64"),
+            "labelled": datasets.Value("bool"),
         }
     )
 
@@ -116,7 +119,7 @@ def load_visual_arrays(
     """Draws the first `num_rows` rows of one cell of Visual Arrays.
 
     Args:
-        task (`str`, *optional*, defaults to `"chart"`): "chart", "layout" or "diagram".
+        task (`str`, *optional*, defaults to `"chart"`): one of `TASKS`: "chart", "layout", "diagram" or "annotated".
         variant (`str`, *optional*, defaults to `"base"`): one of `VARIANTS`; content, questions and answers of row i
             are the same in all variants, but for the names in "content".
         domain (`str`, *optional*, defaults to `"synthetic"`): only "synthetic" so far.
@@ -125,7 +128,9 @@ def load_visual_arrays(
         seed (`int`, *optional*, defaults to 0): another seed gives other pictures.
 
     Returns:
-        `datasets.Dataset` with `image`, `question`, `answer`, `id` and the metadata of each row.
+        `datasets.Dataset` with `image`, `question`, `answer`, `id` and the metadata of each row. Every row has its
+            answer; `labelled` tells which a method that keeps to the label budget may read: of the training split
+            those of every other picture.
 
     Raises:
         LeamlInputError: if the cell does not exist or `num_rows` is below 1.

@@ -33,11 +33,13 @@ class Glyph:
 
 @dataclass
 class Drawing:
-    """A 224 x 224 RGB picture, the boxes of each mark's parts (in [0, 1]), and every character."""
+    """A 224 x 224 RGB picture, the boxes of each mark's parts (in [0, 1]), every character, and the boxes of
+    annotations that belong to no mark."""
 
     image: Image.Image
     parts: list[list[Box]]
     glyphs: list[Glyph]
+    annotations: dict[str, list[Box]]
 
 
 @cache
@@ -82,6 +84,10 @@ def text_mask(family: str, size: int, text: str) -> Image.Image:
     return mask
 
 
+def _share_of_page(box: Box) -> Box:
+    return tuple(round(min(max(v / FULL, 0.0), 1.0), 4) for v in box)
+
+
 class Canvas:
     """A page at double size with the look that one picture has, and the parts drawn on it so far."""
 
@@ -103,6 +109,7 @@ class Canvas:
         self.draw = ImageDraw.Draw(self.image)
         self.parts: list[list[Box]] = [[] for _ in range(num_marks)]
         self.glyphs: list[Glyph] = []
+        self.annotations: dict[str, list[Box]] = {}
 
     def choice(self, options: tuple) -> object:
         return options[self.rng.integers(len(options))]
@@ -140,7 +147,11 @@ class Canvas:
 
     def note(self, mark: int, *boxes: Box) -> None:
         """Records pixel boxes as parts of a mark, in [0, 1]."""
-        self.parts[mark] += [tuple(round(min(max(v / FULL, 0.0), 1.0), 4) for v in box) for box in boxes]
+        self.parts[mark] += [_share_of_page(box) for box in boxes]
+
+    def annotate(self, name: str, *boxes: Box) -> None:
+        """Records pixel boxes of what belongs to no mark."""
+        self.annotations.setdefault(name, []).extend(_share_of_page(box) for box in boxes)
 
     def fill_box(self, box: Box, color: tuple[int, int, int]) -> None:
         left, top, right, bottom = box
@@ -270,7 +281,7 @@ class Canvas:
             if grid in ("value", "both"):
                 self.draw.line(line, fill=self.grid_color, width=2)
             elif grid in ("dashed", "dotted"):
-                self._broken_line(line, 10 if grid == "dashed" else 3)
+                self.broken_line(line, 10 if grid == "dashed" else 3, self.grid_color)
         if c.minor_ticks:
             for tick in np.arange(0, scene.reach, scene.every / 4):
                 along = tick / scene.reach
@@ -297,13 +308,13 @@ class Canvas:
         """Pixels that the numbers of the value axis take beside it."""
         return self._widest_number(scene) + 12
 
-    def _broken_line(self, line: Box, dash: int) -> None:
+    def broken_line(self, line: Box, dash: int, color: tuple[int, int, int]) -> None:
         x0, y0, x1, y1 = line
         steps = int(max(abs(x1 - x0), abs(y1 - y0)) // (2 * dash))
         for i in range(steps):
             a, b = i / steps, (i + 0.5) / steps
             points = (x0 + (x1 - x0) * a, y0 + (y1 - y0) * a, x0 + (x1 - x0) * b, y0 + (y1 - y0) * b)
-            self.draw.line(points, fill=self.grid_color, width=2)
+            self.draw.line(points, fill=color, width=2)
 
     def marker(self, kind: str, x: float, y: float, r: float, color: tuple[int, int, int]) -> None:
         box = (x - r, y - r, x + r, y + r)

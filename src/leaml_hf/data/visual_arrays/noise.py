@@ -30,7 +30,8 @@ def clutter(canvas: Canvas, noise: Noise, scene: Scene) -> None:
     names = {mark.label for mark in scene.marks}
     # slices are many small boxes, whose corners decide nothing
     ends = np.zeros((0, 2)) if scene.kind == "pie" else np.concatenate([_corners(boxes) for boxes in parts])
-    untouched = np.concatenate([written, ends])
+    fixed = [_corners(np.array(boxes) * FULL) for boxes in canvas.annotations.values()]
+    untouched = np.concatenate([written, ends, *fixed])
     patches = _between(rng, noise.patches) if scene.kind != "circuit" else 0  # every bit of wire matters
     for _ in range(patches):
         box = _free_place(rng, parts, untouched, rng.uniform(30, 75, 2), COVERED)

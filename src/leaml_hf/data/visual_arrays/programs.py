@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from . import programs_annotated as annotated
 from . import programs_chart as chart
 from . import programs_diagram as diagram
 from . import programs_layout as layout
@@ -16,9 +17,20 @@ PROGRAMS: dict[str, tuple[Program, ...]] = {
     "chart": chart.PROGRAMS + structure.PROGRAMS,
     "layout": layout.PROGRAMS,
     "diagram": diagram.PROGRAMS,
+    "annotated": annotated.PROGRAMS,
 }
 MAX_TRIES = 40
-ONCE = {"count", "at_least", "multiple", "own_color", "count_nodes", "count_links"}  # more of them would tell
+ONCE = {
+    "count",
+    "at_least",
+    "multiple",
+    "own_color",
+    "count_nodes",
+    "count_links",
+    "count_labels",
+    "count_in_box",
+    "count_outside",
+}  # more of them would tell
 
 
 def ask(scene: Scene, rng: np.random.Generator, count: int) -> list[Question]:

@@ -8,6 +8,7 @@ import numpy as np
 from .canvas import FULL, SCALE, Canvas, Drawing, text_mask
 from .conventions import VARIANTS
 from .noise import clutter, sense
+from .renderers_annotated import draw_annotated
 from .renderers_chart import draw_bars, draw_pie, draw_series
 from .renderers_diagram import draw_circuit, draw_graph
 from .renderers_layout import draw_layout
@@ -16,7 +17,7 @@ from .words import sample_words
 
 DRAW = {"bar": draw_bars, "hbar": draw_bars, "line": draw_series, "scatter": draw_series, "pie": draw_pie,
          "flow": draw_graph, "tree": draw_graph, "states": draw_graph, "food_web": draw_graph, "circuit": draw_circuit,
-         "layout": draw_layout}  # fmt: skip
+         "layout": draw_layout, "annotated": draw_annotated}  # fmt: skip
 
 
 def render(scene: Scene, variant: str, rng: np.random.Generator) -> Drawing:
@@ -37,7 +38,7 @@ def render(scene: Scene, variant: str, rng: np.random.Generator) -> Drawing:
     if noise:
         clutter(canvas, noise, scene)
     image = canvas.image.reduce(SCALE)
-    return Drawing(sense(image, noise, rng) if noise else image, canvas.parts, canvas.glyphs)
+    return Drawing(sense(image, noise, rng) if noise else image, canvas.parts, canvas.glyphs, canvas.annotations)
 
 
 def _in_capitals(scene: Scene) -> Scene:
@@ -77,4 +78,4 @@ def render_page(variant: str, rng: np.random.Generator, tries: int = 60) -> tupl
         canvas.parts.append([])
         canvas.note(len(written), box)
         written.append(word)
-    return Drawing(canvas.image.reduce(SCALE), canvas.parts, canvas.glyphs), written
+    return Drawing(canvas.image.reduce(SCALE), canvas.parts, canvas.glyphs, canvas.annotations), written

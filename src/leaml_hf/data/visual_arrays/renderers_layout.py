@@ -23,6 +23,15 @@ def polygon(shape: str, box: Box) -> list[tuple[float, float]]:
     return [(cx + q * math.cos(t), cy + q * math.sin(t)) for q, t in zip(radii, turns, strict=True)]
 
 
+def draw_shape(canvas: Canvas, shape: str, box: Box, color: tuple[int, int, int]) -> None:
+    """A filled shape inscribed in a pixel box."""
+    outline = canvas.ink if canvas.outline else None
+    if shape == "circle":
+        canvas.draw.ellipse(box, fill=color, outline=outline, width=3)
+    else:
+        canvas.draw.polygon(polygon(shape, box), fill=color, outline=outline, width=3)
+
+
 def draw_layout(canvas: Canvas, scene: Scene) -> None:
     if canvas.conventions.hatch and canvas.rng.random() < 0.5:
         for y in range(0, FULL, 28):
@@ -36,11 +45,7 @@ def draw_layout(canvas: Canvas, scene: Scene) -> None:
     for i, mark in enumerate(scene.marks):
         box = tuple(v * FULL for v in mark.box)
         color = canvas.shade(mark.color)
-        outline = canvas.ink if canvas.outline else None
-        if mark.shape == "circle":
-            canvas.draw.ellipse(box, fill=color, outline=outline, width=3)
-        else:
-            canvas.draw.polygon(polygon(mark.shape, box), fill=color, outline=outline, width=3)
+        draw_shape(canvas, mark.shape, box, color)
         canvas.note(i, box)
         if mark.label and canvas.conventions.tags:
             canvas.note(i, canvas.tag(box, mark.label, canvas.font_size))

@@ -13,7 +13,7 @@ DIAGRAM_KINDS = ("flow", "tree", "states", "food_web", "circuit")
 NODE_SHAPES = ("box", "oval", "rhombus")
 COMPONENTS = ("resistor", "lamp", "capacitor", "motor", "battery", "switch")
 LOADS = tuple(kind for kind in COMPONENTS if kind != "battery")  # of a battery there is always one
-TASKS = ("chart", "layout", "diagram")
+TASKS = ("chart", "layout", "diagram", "annotated")
 SPLITS = ("train", "validation", "test")
 QUESTIONS_PER_SCENE = 8
 
@@ -27,10 +27,10 @@ class Mark:
         color: one of `COLOR_NAMES`.
         shape: the chart's kind, or one of `SHAPES`, `NODE_SHAPES` or `COMPONENTS`.
         value: height in ticks (bars: up to 10), share in percent (pies), last value in ticks (lines), mean height
-            (scatter).
+            (scatter), width in scale bars (annotated).
         points: for lines the values in ticks at each x; for scatter groups `[n, 2]` positions in [0, 1].
         trend: "up", "down", "none" or "" where there is none to speak of (lines, scatter).
-        box: layout and diagram: (left, top, right, bottom) in [0, 1]; later marks lie in front of earlier ones.
+        box: all but charts: (left, top, right, bottom) in [0, 1]; later marks lie in front of earlier ones.
         state: diagram: "final" (a state that ends), "hidden" (a step whose name is not written), "open" or "closed"
             (switches), else "".
     """
@@ -60,9 +60,9 @@ class Scene:
 
     Attributes:
         task: one of `TASKS`.
-        kind: one of `CHART_KINDS` or `DIAGRAM_KINDS`, or "layout".
+        kind: one of `CHART_KINDS` or `DIAGRAM_KINDS`, or "layout" or "annotated".
         marks: in drawing order.
-        step: units of one tick of the value axis.
+        step: units of one tick of the value axis, or of the scale bar.
         first_tick: number of the tick at which the value axis starts (0 for bars).
         reach: ticks that the value axis is long.
         every: a number stands at every so many ticks.
@@ -76,6 +76,8 @@ class Scene:
         occluded: layout: the mark behind and the one in front of it.
         links: diagram: its arrows.
         branches: circuit: marks that lie side by side between the same two points.
+        region: annotated: the box drawn around some marks (left, top, right, bottom), in [0, 1].
+        scale_bar: annotated: length of the scale bar, in [0, 1].
     """
 
     task: str
@@ -95,6 +97,8 @@ class Scene:
     occluded: tuple[int, int] | None = None
     links: tuple[Link, ...] = ()
     branches: tuple[int, ...] = ()
+    region: tuple[float, float, float, float] | None = None
+    scale_bar: float = 0.0
 
     @property
     def numbered_ticks(self) -> range:

@@ -15,6 +15,7 @@ class Question:
         relevant: indices of the marks that decide the answer.
         complexity: how many marks must be read and compared.
         names: the words of `text` that name marks, each with the indices of these marks.
+        also: annotations that the answer rests on beside marks (keys of `Drawing.annotations`).
     """
 
     program: str
@@ -23,9 +24,18 @@ class Question:
     relevant: tuple[int, ...]
     complexity: int
     names: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    also: tuple[str, ...] = ()
 
 
-NOUN = {"bar": "bar", "hbar": "bar", "line": "line", "pie": "slice", "scatter": "group", "layout": "shape"}
+NOUN = {
+    "bar": "bar",
+    "hbar": "bar",
+    "line": "line",
+    "pie": "slice",
+    "scatter": "group",
+    "layout": "shape",
+    "annotated": "shape",
+}
 MOST = {"bar": ("tallest", "highest", "largest"), "hbar": ("longest", "largest", "biggest"),
         "line": ("highest at the end",), "pie": ("largest", "biggest"), "scatter": ("highest",)}  # fmt: skip
 LEAST = {"bar": ("shortest", "lowest", "smallest"), "hbar": ("shortest", "smallest"),
