@@ -44,8 +44,8 @@ rows = load_dataset("{name}", "{config}", split="test", streaming=True)
 `program` (the kind of question), `set_size` (objects in the picture), `distractors` (those that the answer does not
 rest on), `complexity` (objects that must be read and compared), `relevant_boxes` (left, top, right, bottom in [0, 1]
 of what decides the answer), `shift_factors` with `shift_strengths` (0 to 1), `seed`, `labelled`. Eight questions share
-a picture. Every row has its answer; a method that keeps to the label budget reads only those of `labelled` rows (in the
-training split those of every other picture) and treats the others as unlabelled.
+a picture. Every row has its answer; a method that keeps to the label budget reads only those of `labelled` rows (in
+the training split those of every other picture) and treats the others as unlabelled.
 
 Programs: {programs}.
 
