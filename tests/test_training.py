@@ -20,6 +20,7 @@ from leaml_hf import (
     LeamlTrainer,
     LeamlTrainingArguments,
 )
+from leaml_hf.data.budget import picture_keys
 from leaml_hf.evaluation.runner import Predictions
 from leaml_hf.phrasebook import Phrasebook, Rule
 from leaml_hf.training.cache import FrozenCache
@@ -277,6 +278,10 @@ class TestTrainer:
         assert trainer.model.phrasebook is (book if helps else None)
         assert (rule.pattern in trainer.train_dataset.questions) is helps
         assert trainer.history[-1]["patterns_found"] == 1 and len(trainer.history[-1]["patterns"]) == helps
+        parts = [picture_keys(part) for part, _ in trainer.folds]
+        assert sorted(key for part in parts for key in part) == sorted(picture_keys(trainer.held_out))
+        pictures = {key for part in parts for key in part}  # each in one part alone
+        assert len(parts) == (3 if helps else 1) and sum(len({*part}) for part in parts) == len(pictures)
 
     def test_patterns_are_switched_off_by_one_argument(self, make_trainer) -> None:
         source = rows(24, 3).add_column("program", ["hue"] * 24)
