@@ -268,6 +268,7 @@ class TestTrainer:
         monkeypatch.setattr(PatternTeacher, "phrasebook", lambda self, questions: book)
         source = rows(24, 3).add_column("program", ["hue"] * 24)
         trainer = make_trainer(replay_dataset=source, replay_share=1.0, consistency_weight=0.0)
+        trainer.model.phrasebook = Phrasebook([rule], {"of an earlier training": (0, rule.pattern)})
 
         def judged(model, processor, dataset):
             n, right = len(dataset), (model.phrasebook is book) == helps

@@ -88,7 +88,9 @@ class LeamlTrainer(Trainer):
         self.rows_collator = LeamlCollator(processing_class, self.cache, args.strong_views, args.seed)
         self.held_out = eval_dataset
         # parts of the held-out rows, with the phrasebook that each is judged with
-        self.folds: list[tuple[Dataset, Phrasebook | None]] = [] if eval_dataset is None else [(eval_dataset, None)]
+        self.folds: list[tuple[Dataset, Phrasebook | None]] = (
+            [] if eval_dataset is None else [(eval_dataset, model.phrasebook)]
+        )
         self.unlabeled = (
             None
             if unlabeled_dataset is None or args.consistency_weight == 0
@@ -203,6 +205,8 @@ class LeamlTrainer(Trainer):
             rows = rows.select(np.sort(drawn))
         questions = [] if rows is None else rows["question"]
         self.model.eval()
+        self.model.phrasebook = None  # an earlier one is found anew
+        self.folds = [(fold, None) for fold, _ in self.folds]
         teacher = PatternTeacher(self.source, QuestionMeaning(self.model, self.processing_class.tokenizer)).fit(
             self._asker(labelled), labelled["question"], labelled["answer"], questions
         )
