@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import (
@@ -21,6 +22,8 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 from leaml_hf import LeamlForVisualQA, LeamlProcessor
 
 torch.set_num_threads(1)
+settings.register_profile("same cases on any machine", deadline=None, derandomize=True)
+settings.load_profile("same cases on any machine")
 
 SMALL_ADAPTER = {"fusion_dim": 16, "fusion_heads": 2, "fusion_ffn_dim": 16}
 WORDS = [

@@ -23,7 +23,7 @@ class TestTrials:
         st.sampled_from(CONDITIONS), st.sampled_from(FORMS), st.integers(1, 8), st.integers(0, 8), st.booleans(),
         st.integers(0, 2**32 - 1),
     )  # fmt: skip
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_only_targets_change_and_only_in_the_feature_asked_for(self, condition, form, size, load, change, seed):
         load = load if condition.endswith("-S") else 0
         trial = sample_trial(condition, form, size, load, change, np.random.default_rng(seed))

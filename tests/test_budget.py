@@ -3,7 +3,7 @@
 import datasets
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -78,7 +78,6 @@ class TestDraw:
         ids = [*pool.labelled["id"], *pool.held_out["id"], *pool.unlabelled["id"]]
         assert sorted(ids, key=int) == rows["id"]
 
-    @settings(deadline=None)
     @given(st.lists(st.integers(1, 9), min_size=2, max_size=12), st.integers(4, 40), st.integers(0, 99))
     def test_no_picture_is_on_both_sides(self, sizes, budget, seed):
         if sum(sizes) < 4:

@@ -46,7 +46,7 @@ class TestPictures:
         assert load_image(array).size == load_image(str(tmp_path / "a.png")).size == (6, 5)
 
     @given(data=st.binary(max_size=200), cut=st.integers(1, 60))
-    @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+    @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
     def test_damaged_files_are_told(self, tmp_path, data, cut):
         buffer = io.BytesIO()
         Image.new("RGB", (9, 9), "red").save(buffer, "PNG")

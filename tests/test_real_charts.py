@@ -122,7 +122,7 @@ def test_the_named_colors_are_in_the_picture(kind):
     kind=st.sampled_from(["bar", "hbar"]),
     seed=st.integers(0, 1000),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_questions_about_bars_are_answered_from_the_values(values, kind, seed):
     palette = next(palette for palette in palettes() if len(palette) >= 8)
     names = [name for _, name in palette][: len(values)]

@@ -80,7 +80,7 @@ def make_trainer(model: LeamlForVisualQA, processor: LeamlProcessor, tmp_path) -
 
 
 class TestAnswerLoss:
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(st.integers(0, 10_000), st.floats(0, 0.3))
     def test_equals_a_loop_over_rows(self, seed: int, smoothing: float) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -101,7 +101,7 @@ class TestAnswerLoss:
 
 
 class TestSpellingLoss:
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=20)
     @given(st.integers(0, 10_000))
     def test_equals_a_loop_over_rows(self, seed: int) -> None:
         generator = torch.Generator().manual_seed(seed)
@@ -145,7 +145,7 @@ class TestAveragedAdapter:
 
 
 class TestAdaptiveThreshold:
-    @settings(max_examples=50, deadline=None)
+    @settings(max_examples=50)
     @given(st.lists(st.floats(0, 1), min_size=2, max_size=50, unique=True), st.floats(0.1, 1.0))
     def test_keeps_the_confident_and_no_more_than_allowed(self, confidence: list[float], share: float) -> None:
         values = np.array(confidence)
@@ -168,7 +168,7 @@ class TestViews:
         assert np.array_equal(first, again) and not np.array_equal(first, other)
         assert view_of(image, "key", WEAK) is image
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(st.integers(0, 10_000), st.integers(1, 60), st.integers(1, 60))
     def test_any_size_stays_what_it_is(self, seed: int, width: int, height: int) -> None:
         view = strong_view(Image.new("RGB", (width, height), (200, 30, 30)), np.random.default_rng(seed))

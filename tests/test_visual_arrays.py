@@ -411,7 +411,7 @@ class TestAnswers:
         assert min(asked.values()) > 30
 
     @given(st.integers(0, 10**7), st.integers(0, 2**32 - 1), st.sampled_from(["train", "validation", "test"]))
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     def test_any_index_and_seed(self, index, seed, split):
         for task, check in CHECKS.items():
             drawing, scene, questions = draw_scene(task, "style", split, index, seed)
@@ -623,7 +623,7 @@ class TestTargets:
 
 class TestWords:
     @given(st.integers(0, 2**32 - 1), st.integers(1, 8))
-    @settings(max_examples=200, deadline=None)
+    @settings(max_examples=200)
     def test_names_are_distinct_and_short(self, seed, n):
         words = sample_words(np.random.default_rng(seed), n)
         assert len(set(words)) == len(words) == n
