@@ -197,7 +197,7 @@ class LeamlTrainer(Trainer):
         From then on the model's `phrasebook` puts questions into those words, in training and in answering; only
         unlabelled rows whose like the base answers rightly are pseudo-answered.
         """
-        rows, known = self.unlabeled, len(self.labelled)
+        rows = self.unlabeled
         labels = [self.labelled] if self.held_out is None else [self.labelled, self.held_out]
         labelled = concatenate_datasets([part.select_columns(["image", "question", "answer"]) for part in labels])
         if rows is not None:
@@ -211,7 +211,7 @@ class LeamlTrainer(Trainer):
             self._asker(labelled), labelled["question"], labelled["answer"], questions
         )
         book = teacher.phrasebook(questions)
-        kept = self._helps(book, [(part, teacher.without(known + part).phrasebook([])) for part in self._parts()])
+        kept = self._helps(book, teacher)
         self.model.phrasebook = book if kept else None
         self.train_dataset = RowDataset(self.labelled, phrasebook=self.model.phrasebook)
         rules = [asdict(rule) for rule in book.rules]
@@ -225,17 +225,17 @@ class LeamlTrainer(Trainer):
 
     def _parts(self) -> list[np.ndarray]:
         """Places of held-out rows, in `FOLDS` parts or fewer; rows of one picture are in one part."""
-        if self.held_out is None:
-            return []
         picture = np.unique(picture_keys(self.held_out), return_inverse=True)[1]
         return [np.flatnonzero(picture % FOLDS == part) for part in np.unique(picture % FOLDS)]
 
-    def _helps(self, book: Phrasebook, parts: list[tuple[np.ndarray, Phrasebook]]) -> bool:
+    def _helps(self, book: Phrasebook, teacher: PatternTeacher) -> bool:
         """Whether it has rules, and no fewer held-out rows are answered rightly with what was found without them."""
         if self.held_out is None or not book.rules:
             return bool(book.rules)
         self.base_accuracy = float(self._predict_held_out().correct.mean())
-        alone, self.folds = self.folds, [(self.held_out.select(part), without) for part, without in parts]
+        alone, first = self.folds, len(self.labelled)  # held-out rows come after the others in what was taught
+        self.folds = [(self.held_out.select(part), teacher.without(first + part).phrasebook([]))
+                      for part in self._parts()]  # fmt: skip
         if float(self._predict_held_out().correct.mean()) >= self.base_accuracy:
             return True
         self.folds = alone

@@ -316,6 +316,13 @@ class Canvas:
             points = (x0 + (x1 - x0) * a, y0 + (y1 - y0) * a, x0 + (x1 - x0) * b, y0 + (y1 - y0) * b)
             self.draw.line(points, fill=color, width=2)
 
+    def arrow_head(self, tip: tuple[float, float], towards: tuple[float, float], length: float) -> None:
+        """A filled head that ends at `tip` and points along the unit vector `towards`; as wide as it is long."""
+        (x, y), (ux, uy) = tip, towards
+        back, side = (x - ux * length, y - uy * length), (-uy * length * 0.5, ux * length * 0.5)
+        self.draw.polygon([tip, (back[0] + side[0], back[1] + side[1]), (back[0] - side[0], back[1] - side[1])],
+                          fill=self.ink)  # fmt: skip
+
     def marker(self, kind: str, x: float, y: float, r: float, color: tuple[int, int, int]) -> None:
         box = (x - r, y - r, x + r, y + r)
         if kind == "dot":

@@ -22,9 +22,12 @@ def _choose(rng: np.random.Generator, scene: Scene, holds: list[bool]) -> tuple[
     return found[rng.integers(len(found))], coin
 
 
-def _labelled(rng: np.random.Generator, scene: Scene, count: int) -> list[int]:
-    found = [i for i, mark in enumerate(scene.marks) if mark.label]
-    return [found[k] for k in rng.permutation(len(found))[:count]]
+def _labelled(scene: Scene) -> list[int]:
+    return [i for i, mark in enumerate(scene.marks) if mark.label]
+
+
+def _sized(scene: Scene) -> list[int]:
+    return [i for i, mark in enumerate(scene.marks) if mark.shape in FULL_WIDTH]
 
 
 def _inside(scene: Scene) -> list[bool]:
@@ -33,7 +36,7 @@ def _inside(scene: Scene) -> list[bool]:
 
 
 def pointed_color(rng: np.random.Generator, scene: Scene) -> Question | None:
-    (i,) = _labelled(rng, scene, 1)
+    i = int(rng.permutation(_labelled(scene))[0])
     label = scene.marks[i].label
     text = pick(rng, f"What color is the shape that {label} points to?", f"Which color has the shape marked {label}?",
                  f"Follow the line from {label}: what color is the shape?", f"Give the color of the shape at {label}.",
@@ -42,7 +45,7 @@ def pointed_color(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def pointed_shape(rng: np.random.Generator, scene: Scene) -> Question | None:
-    (i,) = _labelled(rng, scene, 1)
+    i = int(rng.permutation(_labelled(scene))[0])
     label = scene.marks[i].label
     text = pick(rng, f"Which shape does {label} point to?", f"What shape is marked {label}?",
                  f"Follow the line from {label}: which shape is there?", f"Name the shape that {label} stands for.",
@@ -51,7 +54,7 @@ def pointed_shape(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def call_out(rng: np.random.Generator, scene: Scene) -> Question | None:
-    (i,) = _labelled(rng, scene, 1)
+    i = int(rng.permutation(_labelled(scene))[0])
     name = _name(scene, i)
     text = pick(rng, f"Which label points to the {name}?", f"How is the {name} labeled?",
                  f"Give the label of the {name}.", f"What is written at the line to the {name}?",
@@ -68,7 +71,7 @@ def is_labeled(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def count_labels(rng: np.random.Generator, scene: Scene) -> Question | None:
-    found = tuple(i for i, mark in enumerate(scene.marks) if mark.label)
+    found = tuple(_labelled(scene))
     text = pick(rng, "How many shapes are labeled?", "How many shapes have a label?", "Count the labeled shapes.",
                  "What is the number of labeled shapes?", "To how many shapes do lines point?")  # fmt: skip
     return Question("count_labels", text, str(len(found)), found, len(scene.marks))
@@ -100,7 +103,7 @@ def count_outside(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def wider_than_bar(rng: np.random.Generator, scene: Scene) -> Question | None:
-    sized = [i for i, mark in enumerate(scene.marks) if mark.shape in FULL_WIDTH and abs(mark.value - 1) > 0.01]
+    sized = [i for i in _sized(scene) if abs(scene.marks[i].value - 1) > 0.01]
     chosen = _choose(rng, scene, [scene.marks[i].value > 1 for i in sized])
     if chosen is None:
         return None
@@ -113,7 +116,7 @@ def wider_than_bar(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def width(rng: np.random.Generator, scene: Scene) -> Question | None:
-    sized = [i for i, mark in enumerate(scene.marks) if mark.shape in FULL_WIDTH]
+    sized = _sized(scene)
     if not sized:
         return None
     i = sized[rng.integers(len(sized))]
@@ -126,7 +129,7 @@ def width(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def same_color(rng: np.random.Generator, scene: Scene) -> Question | None:
-    found = [i for i, mark in enumerate(scene.marks) if mark.label]
+    found = _labelled(scene)
     pairs = [(a, b) for a in found for b in found if a != b]
     chosen = _choose(rng, scene, [scene.marks[a].color == scene.marks[b].color for a, b in pairs])
     if chosen is None:
@@ -142,7 +145,7 @@ def same_color(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def larger(rng: np.random.Generator, scene: Scene) -> Question | None:
-    found = [i for i, mark in enumerate(scene.marks) if mark.label]
+    found = _labelled(scene)
     values = [mark.value for mark in scene.marks]
     pairs = [(a, b) for a in found for b in found if abs(values[a] - values[b]) > 0.45]
     if not pairs:

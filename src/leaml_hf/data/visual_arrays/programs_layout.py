@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .programs_chart import count
-from .scenes import SHAPES, Mark, Scene
+from .scenes import SHAPES, Mark, Scene, centre
 from .wording import Question, pick, plural, yes_or_no
 
 
@@ -59,16 +59,12 @@ def label_to_shape(rng: np.random.Generator, scene: Scene) -> Question | None:
     return Question("label_to_shape", text, scene.marks[i].shape, (i,), 1, ((word, (i,)),))
 
 
-def _centre(mark: Mark) -> tuple[float, float]:
-    return (mark.box[0] + mark.box[2]) / 2, (mark.box[1] + mark.box[3]) / 2
-
-
 def relation(rng: np.random.Generator, scene: Scene) -> Question | None:
     found = _unique(scene, lambda m: (m.color, m.shape))
     if len(found) < 2:
         return None
     a, b = (found[i] for i in rng.permutation(len(found))[:2])
-    (ax, ay), (bx, by) = _centre(scene.marks[a]), _centre(scene.marks[b])
+    (ax, ay), (bx, by) = centre(scene.marks[a].box), centre(scene.marks[b].box)
     first, second = (f"{scene.marks[i].color} {scene.marks[i].shape}" for i in (a, b))
     word, holds, gap = [("left of", ax < bx, abs(ax - bx)), ("right of", ax > bx, abs(ax - bx)),
                         ("above", ay < by, abs(ay - by)),
@@ -84,7 +80,7 @@ def relation(rng: np.random.Generator, scene: Scene) -> Question | None:
 def outermost(rng: np.random.Generator, scene: Scene) -> Question | None:
     side = pick(rng, "leftmost", "rightmost", "topmost", "lowest")
     axis, sign = {"leftmost": (0, 1), "rightmost": (0, -1), "topmost": (1, 1), "lowest": (1, -1)}[side]
-    reach = sorted((sign * _centre(m)[axis], i) for i, m in enumerate(scene.marks))
+    reach = sorted((sign * centre(m.box)[axis], i) for i, m in enumerate(scene.marks))
     if reach[1][0] - reach[0][0] < 0.04:
         return None
     i = reach[0][1]

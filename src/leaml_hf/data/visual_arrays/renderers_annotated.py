@@ -4,7 +4,7 @@ import math
 
 from .canvas import FULL, Box, Canvas
 from .renderers_layout import draw_shape
-from .scenes import Mark, Scene
+from .scenes import Mark, Scene, centre
 from .scenes_annotated import FIELD
 
 GAP = 0.1  # between call-outs of one side
@@ -22,17 +22,14 @@ def draw_annotated(canvas: Canvas, scene: Scene) -> None:
         canvas.note(i, box)
     _region(canvas, tuple(v * FULL for v in scene.region))
     end = str(canvas.choice(canvas.conventions.markers))
+    centres = [centre(mark.box) for mark in scene.marks]
     middle = (FIELD[0] + FIELD[2]) / 2
     for x, anchor in ((0.04, "lm"), (0.96, "rm")):
-        side = [i for i, mark in enumerate(scene.marks) if mark.label and (_centre(mark)[0] < middle) == (x < 0.5)]
-        side.sort(key=lambda i: _centre(scene.marks[i])[1])
-        for i, y in zip(side, _spread([_centre(scene.marks[i])[1] for i in side]), strict=True):
+        side = [i for i, mark in enumerate(scene.marks) if mark.label and (centres[i][0] < middle) == (x < 0.5)]
+        side.sort(key=lambda i: centres[i][1])
+        for i, y in zip(side, _spread([centres[i][1] for i in side]), strict=True):
             _call_out(canvas, i, scene.marks[i], x * FULL, y * FULL, anchor, end)
     _scale_bar(canvas, scene)
-
-
-def _centre(mark: Mark) -> tuple[float, float]:
-    return (mark.box[0] + mark.box[2]) / 2, (mark.box[1] + mark.box[3]) / 2
 
 
 def _spread(heights: list[float]) -> list[float]:
@@ -60,7 +57,7 @@ def _region(canvas: Canvas, box: Box) -> None:
 
 def _call_out(canvas: Canvas, i: int, mark: Mark, x: float, y: float, anchor: str, end: str) -> None:
     """A name at the margin with a line to its shape: to the middle, or as an arrow to the edge (`end` "none")."""
-    (cx, cy), size = (v * FULL for v in _centre(mark)), canvas.font_size
+    (cx, cy), size = (v * FULL for v in centre(mark.box)), canvas.font_size
     width = canvas.text_width(mark.label, size)
     start = x + (width + 5) * (1 if anchor == "lm" else -1)
     away = math.hypot(cx - start, cy - y)
@@ -77,9 +74,7 @@ def _call_out(canvas: Canvas, i: int, mark: Mark, x: float, y: float, anchor: st
         canvas.draw.line((start, y, *tip), fill=canvas.ink, width=3)
         canvas.note(i, canvas.text(x, y, mark.label, anchor, size))
     if is_arrow:
-        head = 14 if end == "triangle" else 10
-        sides = [(tip[0] - ux * head + s * uy * head / 2, tip[1] - uy * head - s * ux * head / 2) for s in (1, -1)]
-        canvas.draw.polygon([tip, *sides], fill=canvas.ink)
+        canvas.arrow_head(tip, (ux, uy), 14 if end == "triangle" else 10)
         return
     for radius, color in ((7, canvas.ground), (5, canvas.ink)):  # with a rim, so that it shows on any color
         canvas.marker(end, cx, cy, radius, color)

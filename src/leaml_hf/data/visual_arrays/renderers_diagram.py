@@ -5,20 +5,16 @@ import math
 import numpy as np
 
 from .canvas import FULL, Box, Canvas
-from .scenes import Mark, Scene
+from .scenes import Mark, Scene, centre
 
 WIRE = 4
 HEAD = 15  # length of an arrow's head in pixels
 Point = tuple[float, float]
 
 
-def _centre(box: Box) -> Point:
-    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-
-
 def _border(box: Box, towards: Point, oval: bool) -> Point:
     """Where the line from the middle of a node to a point leaves the node."""
-    x, y = _centre(box)
+    x, y = centre(box)
     dx, dy = towards[0] - x, towards[1] - y
     a, b = (box[2] - box[0]) / 2 + 3, (box[3] - box[1]) / 2 + 3
     scale = 1 / math.hypot(dx / a, dy / b) if oval else 1 / max(abs(dx) / a, abs(dy) / b)
@@ -52,7 +48,7 @@ def _node(canvas: Canvas, mark: Mark, box: Box, color: tuple[int, int, int], siz
         text = canvas.tag(box, name, size)
         return (min(box[0], text[0]), text[1], max(box[2], text[2]), box[3])
     ink, canvas.ink = canvas.ink, _ink_on(color)
-    text = canvas.text(*_centre(box), name, "mm", size)
+    text = canvas.text(*centre(box), name, "mm", size)
     canvas.ink = ink
     return (min(box[0], text[0]), box[1], max(box[2], text[2]), box[3])
 
@@ -66,10 +62,7 @@ def _arrow(canvas: Canvas, start: Point, end: Point, head: bool) -> None:
     tail = (end[0] - ux * HEAD * 0.7, end[1] - uy * HEAD * 0.7) if head else end
     canvas.draw.line((*start, *tail), fill=canvas.ink, width=WIRE)
     if head:
-        back = (end[0] - ux * HEAD, end[1] - uy * HEAD)
-        side = (-uy * HEAD * 0.5, ux * HEAD * 0.5)
-        canvas.draw.polygon([end, (back[0] + side[0], back[1] + side[1]), (back[0] - side[0], back[1] - side[1])],
-                            fill=canvas.ink)  # fmt: skip
+        canvas.arrow_head(end, (ux, uy), HEAD)
 
 
 def draw_graph(canvas: Canvas, scene: Scene) -> None:
@@ -84,8 +77,8 @@ def draw_graph(canvas: Canvas, scene: Scene) -> None:
     labels = []
     for link in scene.links:
         a, b = link.source, link.target
-        start = _border(boxes[a], _centre(boxes[b]), ovals[a])
-        end = _border(boxes[b], _centre(boxes[a]), ovals[b])
+        start = _border(boxes[a], centre(boxes[b]), ovals[a])
+        end = _border(boxes[b], centre(boxes[a]), ovals[b])
         _arrow(canvas, start, end, head=scene.kind != "tree")
         steps = np.linspace(0, 1, 7)[1:-1, None]
         for x, y in np.array(start) * (1 - steps) + np.array(end) * steps:
@@ -117,14 +110,14 @@ def draw_circuit(canvas: Canvas, scene: Scene) -> None:
         (left, top, left, bottom),
     ]
     if scene.branches:
-        x = _centre(boxes[scene.branches[1]])[0]
+        x = centre(boxes[scene.branches[1]])[0]
         wires.append((x, top, x, bottom))
         for y in (top, bottom):
             canvas.draw.ellipse((x - 7, y - 7, x + 7, y + 7), fill=canvas.ink)
     for wire in wires:
         canvas.draw.line(wire, fill=canvas.ink, width=WIRE)
     for i, (mark, box) in enumerate(zip(scene.marks, boxes, strict=True)):
-        x, y = _centre(box)
+        x, y = centre(box)
         upright = abs(y - FULL / 2) < 1
         _symbol(canvas, mark, (x, y), upright, zigzag)
         if upright:

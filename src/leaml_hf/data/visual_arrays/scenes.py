@@ -126,6 +126,11 @@ def rng_for(seed: int, task: str, split: str, index: int, *stream: int) -> np.ra
     return np.random.default_rng([seed, TASKS.index(task), SPLITS.index(split), index, *stream])
 
 
+def centre(box: tuple[float, float, float, float]) -> tuple[float, float]:
+    """Middle of a box (left, top, right, bottom)."""
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
 def draw_colors(rng: np.random.Generator, n: int) -> list[str]:
     """`n` different colour names."""
     return [COLOR_NAMES[i] for i in rng.permutation(len(COLOR_NAMES))[:n]]
