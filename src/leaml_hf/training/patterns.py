@@ -8,7 +8,7 @@ the verbalizer off, where ten labels cannot teach a new wording by gradients.
 
 import logging
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import product
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..phrasebook import RELATIONS, Phrasebook, Rule, character_ngrams, compare, fill, number_of, template
+from .evidence import NO_WORD, Reading, as_expected, leave_one_out, read_off
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -26,7 +27,6 @@ logger = logging.getLogger(__name__)
 Program = tuple[str, int]  # of the source, and the kind of answers
 Ask = Callable[[Sequence[int], Sequence[str]], list[str]]  # (row, question) pairs to the base's answers
 Encode = Callable[[Sequence[str]], np.ndarray]  # n texts to their meaning [n, D]
-Reading = dict[str, str]  # what answers are expected to stand for; those left out stand for themselves
 
 MAX_ANSWERS = 16  # of a program whose answers can be read by a table
 MIN_LABELS = 2.0  # labels that are like a question, each weighed by its likeness
@@ -41,8 +41,6 @@ GENERAL = 3  # times that a question is asked in the source with no more than on
 GENERAL_PATTERNS = 4  # of a program
 SLOT = "*"  # the word of a general pattern that changes
 WORDING_WEIGHT = 10.0  # of the cosine between question and pattern in a program's log prior
-EXPECTED_ANSWER = 1.0  # labels that what an answer is expected to stand for is worth
-ANY_ANSWER = 0.5  # labels that "it tells nothing" is worth
 OPPOSITE: Reading = {"yes": "no", "no": "yes"}
 AS_IT_STANDS, ITS_OPPOSITE, PATTERNS, LABELS_ALONE = 0.5, 0.05, 0.4, 0.1  # prior probabilities
 READINGS = ((({}, 0.7), (OPPOSITE, 0.3)), (({}, 1.0),), (({}, 1.0),))  # by kind of answer, with their priors
@@ -61,76 +59,15 @@ class _Way:
     relation: str | None = None  # of the number that is heard to that of the question
 
 
-@dataclass
-class _Hypothesis:
-    """That what a way of asking is answered by, read so, decides the questions like one."""
+@dataclass(frozen=True)
+class _Asked:
+    """What a labelled question is asked in one way."""
 
-    way: _Way | None  # None for the labels alone
-    reading: Reading | None
-    prior: float  # log
-    heard: list[str]
-
-
-class _Table:
-    """
-    Counts of (the base's answer, the label), weighed, and what they make likely, as a Dirichlet-multinomial.
-
-    Args:
-        heard (`Sequence[str]`): n answers.
-        labels (`Sequence[str]`): n labels.
-        weights (`np.ndarray`): `[n]`.
-        reading (`Reading`, *optional*): what answers are expected to stand for; `None` if they tell nothing.
-    """
-
-    def __init__(self, heard: Sequence[str], labels: Sequence[str], weights: np.ndarray, reading: Reading | None):
-        self.rows, self.reading = list(zip(heard, labels, weights.tolist(), strict=True)), reading
-        self.both: dict[tuple[str, str], float] = defaultdict(float)
-        self.label: dict[str, float] = defaultdict(float)
-        for given, label, weight in self.rows:
-            self.both[given, label] += weight
-            self.label[label] += weight
-
-    def expected(self, given: str) -> str | None:
-        """What an answer stands for before any label is seen."""
-        return None if self.reading is None else self.reading.get(given, given)
-
-    @property
-    def is_expected(self) -> bool:
-        """Whether most answers stand for what was expected."""
-        as_expected = sum(weight for given, label, weight in self.rows if self.expected(given) == label)
-        return 2 * as_expected >= sum(self.label.values())
-
-    @property
-    def verbalizer(self) -> dict[str, str]:
-        """What the answers stand for: as expected where most do, else as the labels say."""
-        if self.is_expected:
-            return dict(self.reading)
-        often: dict[str, float] = defaultdict(float)
-        for given, _, weight in self.rows:
-            often[given] += weight
-        return {given: _likeliest(self.probabilities(given)) for given in sorted(often, key=lambda g: (-often[g], g))}
-
-    def probabilities(self, given: str, left_out: tuple[str, float] = ("", 0.0)) -> dict[str, float]:
-        """Probability of each label where the answer is `given`; (label, weight) `left_out` is taken out before."""
-        total = sum(self.label.values()) - left_out[1]
-        expected = self.expected(given)
-        words = {*self.label} if expected is None else {*self.label, expected}
-        weight = {}
-        for word in words:
-            out = left_out[1] if word == left_out[0] else 0.0
-            weight[word] = (
-                self.both.get((given, word), 0.0) - out
-                + EXPECTED_ANSWER * (word == expected)
-                + ANY_ANSWER * (self.label.get(word, 0.0) - out + 0.5 / len(words)) / (total + 0.5)
-            )  # fmt: skip
-        scale = sum(weight.values())
-        return {word: value / scale for word, value in weight.items()}
-
-    def leave_one_out(self) -> tuple[float, list[str]]:
-        """Weighed log likelihood of the labels, each by the others, and what they would be taken for."""
-        found = [self.probabilities(given, (label, weight)) for given, label, weight in self.rows]
-        likelihood = sum(w * float(np.log(p[label] + 1e-3)) for p, (_, label, w) in zip(found, self.rows, strict=True))
-        return likelihood, [_likeliest(p) for p in found]
+    row: int
+    way: _Way
+    question: str
+    nearness: float = 0.0  # cosine of pattern and question
+    numbered: bool = False  # whether the question's number was put in
 
 
 class PatternTeacher:
@@ -197,15 +134,29 @@ class PatternTeacher:
         self._kept = np.ones(len(questions), bool)
         centres = self._centres()
         needed = np.flatnonzero(self._widths[0][centres].sum(0)) if centres else np.array([], int)
-        asked = self._ways_to_ask(needed)
-        asked.update({(int(i), _Way()): questions[i] for i in range(len(questions))})
-        pairs = list(dict.fromkeys((row, text) for (row, _), text in asked.items()))
-        given = dict(zip(pairs, ask(*map(list, zip(*pairs, strict=True))), strict=True)) if pairs else {}
-        self._heard = {(row, way): given[row, text] if way.relation is None
-                       else compare(given[row, text], way.relation, questions[row])
-                       for (row, way), text in asked.items()}  # fmt: skip
+        as_they_stand = [_Asked(row, _Way(), question) for row, question in enumerate(self.labelled)]
+        self._hear(ask, [*as_they_stand, *self._ways_to_ask(needed)])
         self._find_rules()
         return self
+
+    def _hear(self, ask: Ask, asked: list[_Asked]) -> None:
+        """Asks, and keeps what was heard in W ways of asking the n labelled questions, as numbers of words; way 0 is
+        as they stand."""
+        pairs = list(dict.fromkeys((one.row, one.question) for one in asked))
+        given = dict(zip(pairs, ask(*map(list, zip(*pairs, strict=True))), strict=True)) if pairs else {}
+        heard = [given[one.row, one.question] for one in asked]
+        heard = [answer if one.way.relation is None else compare(answer, one.way.relation, self.labelled[one.row])
+                 for one, answer in zip(asked, heard, strict=True)]  # fmt: skip
+        self._words = np.array(sorted({*heard, *self.answers, *OPPOSITE}))
+        self._ways = list(dict.fromkeys(one.way for one in asked))
+        place = {way: k for k, way in enumerate(self._ways)}
+        spots = [place[one.way] for one in asked], [one.row for one in asked]
+        shape = (len(self._ways), len(self.labelled))
+        self._heard, self._nearness, self._numbered = np.full(shape, NO_WORD), np.zeros(shape), np.zeros(shape, bool)
+        self._heard[spots] = np.searchsorted(self._words, heard)  # [W, n]
+        self._nearness[spots] = [one.nearness for one in asked]
+        self._numbered[spots] = [one.numbered for one in asked]
+        self._label = np.searchsorted(self._words, self.answers)  # [n]
 
     def without(self, rows: Sequence[int]) -> "PatternTeacher":
         """
@@ -231,10 +182,10 @@ class PatternTeacher:
     def _find_rules(self) -> None:
         """A rule for each labelled question that has one: that of the widest group of labels that one rule fits."""
         self.rules: dict[int, Rule] = {}
-        self._ways: dict[int, _Way] = {}
+        self._chosen: dict[int, _Way] = {}
         near = self._widths[-1] * self._kept
         totals = near.sum(1)
-        plain = np.array([self._heard[i, _Way()] == answer for i, answer in enumerate(self.answers)], float)
+        plain = (self._heard[0] == self._label).astype(float)
         self.plain_trust = np.where(totals >= MIN_LABELS, near @ plain / totals.clip(1e-9), np.nan)
         self.trust = self.plain_trust.copy()
         for centre in self._centres():
@@ -277,13 +228,13 @@ class PatternTeacher:
         for text, centre in zip(texts, self.nearest(texts), strict=True):
             entry = None
             if centre in self.rules:
-                asked = self._wording(self._ways[centre], [text])[0]
+                asked = self._wording(self._chosen[centre], [text])[0]
                 entry = (place[self._key(centre)], asked)
             entries.setdefault(template(text), entry)
         return Phrasebook(list(best.values()), entries)
 
     def _key(self, centre: int) -> tuple:
-        way = self._ways[centre]
+        way = self._chosen[centre]
         return way.program, way.shift, way.relation, tuple(sorted(self.rules[centre].verbalizer.items()))
 
     def _is_hopeful(self, weights: np.ndarray) -> bool:
@@ -292,14 +243,10 @@ class PatternTeacher:
         counts = Counter(labels)
         return 2 * sum(counts[label] > 1 or label in self._known for label in labels) >= len(labels)
 
-    def _ways_to_ask(self, rows: np.ndarray) -> dict[tuple[int, _Way], str]:
+    def _ways_to_ask(self, rows: np.ndarray) -> Iterator[_Asked]:
         """What each row is asked in each way."""
         kinds = self._kinds
-        asked: dict[tuple[int, _Way], str] = {}
-        self._scores: dict[tuple[int, _Way], float] = {}
-        self._by_row: dict[int, list[_Way]] = defaultdict(list)
-        self._numbered: set[tuple[int, _Way]] = set()  # where a question's number is put in
-        limited = np.array([number_of(question) is not None for question in self.labelled]) & (kinds == 0)
+        limited = np.array([number_of(question) is not None for question in self.labelled], bool) & (kinds == 0)
         for program, patterns in self.patterns.items():
             related = limited[rows] & (program[1] == 1)  # a number that is heard can be compared with theirs
             chosen = rows[(kinds[rows] == program[1]) | related]
@@ -312,19 +259,15 @@ class PatternTeacher:
             every = np.arange(len(patterns))
             for pattern in (None, *fixed):
                 spots = every if pattern is None else fitting[pattern][0]
-                for cosines, row in zip(likeness[:, spots], chosen, strict=True):
+                for cosines, row in zip(likeness[:, spots], chosen.tolist(), strict=True):
                     text, nearness = patterns[spots[cosines.argmax()]], float(cosines.max())
                     compared = kinds[row] != program[1]
                     shifts = SHIFTS if "#" in text and not compared else (0,)
                     for shift, relation in product(shifts, RELATIONS if compared else (None,)):
-                        way = _Way(program, pattern, shift, relation)
                         filled = fill(text, self.labelled[row], shift)
                         if filled is not None:
-                            asked[int(row), way], self._scores[int(row), way] = filled, nearness
-                            self._by_row[int(row)].append(way)
-                            if "#" in text:
-                                self._numbered.add((int(row), way))
-        return asked
+                            way = _Way(program, pattern, shift, relation)
+                            yield _Asked(row, way, filled, nearness, "#" in text)
 
     def _wording(self, way: _Way, questions: Sequence[str]) -> list[str]:
         """The pattern for each question, its number not yet put in."""
@@ -336,35 +279,36 @@ class PatternTeacher:
         nearest = self._both.cosines(vectors, self._pattern_vectors[way.program][spots]).argmax(1)
         return [patterns[spots[k]] for k in nearest]
 
-    def _hypotheses(self, centre: int, members: np.ndarray, weights: np.ndarray) -> list[_Hypothesis]:
-        def told(way: _Way) -> list[str]:
-            return [self._heard[int(i), way] for i in members]
-
+    def _hypotheses(
+        self, centre: int, members: np.ndarray, weights: np.ndarray
+    ) -> list[tuple[int | None, Reading, float]]:
+        """Ways of asking that all members were asked in (`None` for the labels alone), how the answers are read, and
+        log priors."""
         kind = int(self._kinds[centre])
-        found = [_Hypothesis(_Way(), {}, np.log(AS_IT_STANDS), told(_Way()))]
+        found: list[tuple[int | None, Reading, float]] = [(0, {}, np.log(AS_IT_STANDS))]
         if kind == 0:
-            found.append(_Hypothesis(_Way(), OPPOSITE, np.log(ITS_OPPOSITE), told(_Way())))
-        found.append(_Hypothesis(None, None, np.log(LABELS_ALONE), [""] * len(members)))
-        asked = Counter(way for i in members for way in self._by_row[int(i)])
-        ways = [way for way, count in asked.items() if count == len(members)]
+            found.append((0, OPPOSITE, np.log(ITS_OPPOSITE)))
+        found.append((None, {}, np.log(LABELS_ALONE)))
+        ways = np.flatnonzero((self._heard[:, members] != NO_WORD).all(1))[1:]
+        if not len(ways):
+            return found
         numbered = number_of(self.labelled[centre]) is not None
+        number_put_in = self._numbered[ways][:, members].all(1)
 
-        def number_prior(way: _Way) -> float:
+        def number_prior(way: _Way, put_in: bool) -> float:
             if not numbered:
                 return 1.0
             if way.relation is not None:
                 return 1 / len(RELATIONS)
-            return SHIFTS[way.shift] if all((int(i), way) in self._numbered for i in members) else NUMBER_IGNORED
+            return SHIFTS[way.shift] if put_in else NUMBER_IGNORED
 
-        priors = np.array([
-            WORDING_WEIGHT * np.average([self._scores[int(i), way] for i in members], weights=weights)
-            + np.log(number_prior(way))
-            for way in ways
-        ])  # fmt: skip
-        others = np.logaddexp.reduce(priors) if ways else 0.0
-        for way, prior in zip(ways, priors, strict=True):
-            for reading, share in READINGS[kind] if way.relation is None else AS_HEARD:
-                found.append(_Hypothesis(way, reading, np.log(PATTERNS * share) + prior - others, told(way)))
+        of_number = [number_prior(self._ways[k], put_in) for k, put_in in zip(ways, number_put_in, strict=True)]
+        nearness = self._nearness[ways][:, members] @ (weights / weights.sum())
+        priors = WORDING_WEIGHT * nearness + np.log(of_number)
+        priors += np.log(PATTERNS) - np.logaddexp.reduce(priors)
+        for way, prior in zip(ways.tolist(), priors.tolist(), strict=True):
+            for reading, share in READINGS[kind] if self._ways[way].relation is None else AS_HEARD:
+                found.append((way, reading, np.log(share) + prior))
         return found
 
     def _choose(self, centre: int, weights: np.ndarray, near: np.ndarray) -> bool:
@@ -379,50 +323,60 @@ class PatternTeacher:
             `bool`: whether there is a rule.
         """
         members = np.flatnonzero(weights)
-        weights, near = weights[members], near[members]
-        labels = np.array([self.answers[i] for i in members])
+        weights, near, labels = weights[members], near[members], self._label[members]
         found = self._hypotheses(centre, members, weights)
-        tables = [_Table(one.heard, labels.tolist(), weights, one.reading) for one in found]
-        judged = [table.leave_one_out() for table in tables]
-        scores = np.array([one.prior + likelihood for one, (likelihood, _) in zip(found, judged, strict=True)])
+        ways = np.array([NO_WORD if way is None else way for way, _, _ in found])
+        heard = np.where(ways[:, None] == NO_WORD, NO_WORD, self._heard[ways][:, members])  # [H, members]
+        expected = np.where([[reading == OPPOSITE] for _, reading, _ in found], self._opposite(heard), heard)
+        likelihood, told = leave_one_out(heard, labels, weights, expected)
+        scores = likelihood + np.array([prior for _, _, prior in found])
         posterior = np.exp(scores - np.logaddexp.reduce(scores))
-        told = np.array([predictions for _, predictions in judged])  # [hypotheses, labels]
-        alike = np.array([np.average(told == row, axis=1, weights=weights) >= SAME_RULE for row in told])
-        programs = np.array([str(one.way and one.way.program) for one in found])
-        ways_of_one = alike & (programs[:, None] == programs[None])  # the same in other words of one program
-        real = np.array([one.way is not None for one in found])
+        alike = (told[:, None] == told[None]) @ weights >= SAME_RULE * weights.sum()  # [H, H]
+        real = ways != NO_WORD
+        programs = [self._ways[way].program if way != NO_WORD else NO_WORD for way in ways]
+        program = np.array([programs.index(one) for one in programs])
+        ways_of_one = alike & (program[:, None] == program[None])  # the same in other words of one program
         best = int(np.lexsort((posterior, ways_of_one @ posterior * real))[-1])
-        one, certainty = found[best], float(posterior[alike[best]].sum())
-        right, plain = told[best] == labels, np.array(found[0].heard) == labels
-        accuracy, near_accuracy = (float(np.average(right, weights=w)) for w in (weights, near))
+        right, plain = told == labels, heard[0] == labels
+        accuracy, near_accuracy = (float(np.average(right[best], weights=w)) for w in (weights, near))
         plain_accuracy, near_plain = (float(np.average(plain, weights=w)) for w in (weights, near))
-        alone = told[[other.way is None for other in found].index(True)]
-        commonest = float(np.average(alone == labels, weights=weights))  # without the base
-        if not tables[best].is_expected:  # a reading that the labels gave can say the commonest one to all
-            commonest += MIN_GAIN
+        commonest = float(np.average(right[ways == NO_WORD][0], weights=weights))  # without the base
+        way, reading = self._ways[ways[best]], found[best][1]
+        words = [self._words[numbers].tolist() for numbers in (heard[best], labels)]
+        if as_expected(*words, weights, reading):
+            verbalizer = dict(reading)
+        else:
+            verbalizer = read_off(*words, weights, reading)
+            commonest += MIN_GAIN  # a reading that the labels gave can say the commonest one to all
+        certainty = float(posterior[alike[best]].sum())
         if (
-            one.way is None
-            or (one.way.program is None and not one.reading and plain_accuracy > STRANGE_WORDS)
+            not real[best]
+            or (way.program is None and not reading and plain_accuracy > STRANGE_WORDS)
             or certainty < MIN_POSTERIOR
             or accuracy < max(MIN_ACCURACY, plain_accuracy + MIN_GAIN, commonest)
             or near_accuracy < max(MIN_ACCURACY, near_plain + MIN_GAIN)
         ):
             return False
-        self._ways[centre] = one.way
+        self._chosen[centre] = way
         self.trust[centre] = accuracy
         self.rules[centre] = Rule(
-            program=None if one.way.program is None else one.way.program[0],
+            program=None if way.program is None else way.program[0],
             example=self.labelled[centre],
-            pattern=self._wording(one.way, [self.labelled[centre]])[0],
-            shift=one.way.shift,
-            verbalizer=tables[best].verbalizer,
+            pattern=self._wording(way, [self.labelled[centre]])[0],
+            shift=way.shift,
+            verbalizer=verbalizer,
             labels=round(float(weights.sum()), 2),
             accuracy=accuracy,
             posterior=certainty,
-            relation=one.way.relation,
+            relation=way.relation,
         )
         logger.debug("%s", self.rules[centre])
         return True
+
+    def _opposite(self, words: np.ndarray) -> np.ndarray:
+        """Numbers of words, "yes" and "no" exchanged."""
+        yes, no = np.searchsorted(self._words, ["yes", "no"])
+        return np.select([words == yes, words == no], [no, yes], words)
 
 
 class _Likeness:
@@ -468,11 +422,6 @@ def _general_patterns(asked: Counter, patterns: list[str]) -> dict[str, np.ndarr
         for text, places in alike.items()
         if sum(asked[patterns[k]] for k in places) >= GENERAL and (SLOT not in text or len(places) > 1)
     }
-
-
-def _likeliest(probabilities: dict[str, float]) -> str:
-    """The answer of the highest probability, of several the first in order."""
-    return max(sorted(probabilities), key=probabilities.get)
 
 
 def answer_kind(answer: str) -> int:
