@@ -241,16 +241,24 @@ def spell(
         `list[str]`: n answers, cut off after the resampler's `answer_tokens`.
     """
     words = F.normalize(model.get_input_embeddings().weight.float(), dim=-1)  # [V, De]
-    end, texts = processor.tokenizer.eos_token_id, []
+    texts: list[str] = []
     for start in range(0, len(questions), batch_size):
         part = slice(start, start + batch_size)
         inputs = _composed_inputs(list(images[part]), list(questions[part]), processor)
         given = {name: inputs[name].to(model.device) for name in CALL_INPUTS if name in inputs}
         call = model._new_call(**dict.fromkeys(CALL_INPUTS) | given)
-        tokens = (call.spelled @ words.T).argmax(-1)  # [B, S]
-        ended = (tokens == end).cumsum(1) > 0
-        texts += processor.decode_answers(tokens.masked_fill(ended, end))
+        texts += processor.decode_answers(_spelled_tokens(call.spelled, words, processor.tokenizer.eos_token_id))
     return texts
+
+
+def _spelled_tokens(spelled: torch.Tensor, words: torch.Tensor, end: int) -> torch.Tensor:
+    """`[B, S]` tokens nearest to the vectors `[B, S, De]` of answers; only `end` after the first one."""
+    tokens = torch.full(spelled.shape[:2], end, device=spelled.device)
+    open_rows = torch.arange(len(spelled), device=spelled.device)
+    for place in range(spelled.shape[1]):
+        tokens[open_rows, place] = (spelled[open_rows, place] @ words.T).argmax(-1)
+        open_rows = open_rows[tokens[open_rows, place] != end]
+    return tokens
 
 
 def answer_batch(
@@ -274,35 +282,111 @@ def answer_batch(
     """
     inputs = {name: value.to(model.device) for name, value in inputs.items() if name != "labels"}
     given = {name: inputs.pop(name, None) for name in CALL_INPUTS}
-    tokenizer = processor.tokenizer
     with torch.no_grad():
         call = model._new_call(**given, record=True, keep_key_values=True)
-        output = model._generate(
-            call,
-            given["input_ids"],
-            given["pixel_values"],
-            **inputs,
-            max_new_tokens=max_new_tokens,
-            do_sample=False,
-            num_beams=1,
-            temperature=None,
-            top_p=None,
-            top_k=None,
-            pad_token_id=tokenizer.pad_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            return_dict_in_generate=True,
-            output_logits=True,
-        )
-    tokens = output.sequences[:, given["input_ids"].shape[1] :]  # [B, new tokens]
+        if call.spelled is None:
+            told = _generate(model, call, given, inputs, processor.tokenizer, max_new_tokens)
+        else:
+            told = _check_spelled(model, call, given["input_ids"], inputs["attention_mask"],
+                                  processor.tokenizer.eos_token_id, max_new_tokens)  # fmt: skip
+    rows = len(told.tokens)
     return AnswerRecords(
-        texts=processor.decode_answers(tokens),
-        confidence=_sequence_probability(tokens, output.logits, tokenizer.eos_token_id),
-        vision=_mean_states(call, tokens.shape[0]).cpu().numpy(),
-        hidden=call.last_hidden_state[:, -1].float().cpu().numpy(),
-        logits=compact_logits(output.logits[0].float()).cpu().numpy(),
-        gates=_last_gates(call, tokens.shape[0]).cpu().numpy(),
-        evidence=_evidence(model, call, tokens.shape[0]),
+        texts=processor.decode_answers(told.tokens),
+        confidence=told.probability.cpu().numpy(),
+        vision=_mean_states(call, rows).cpu().numpy(),
+        hidden=call.last_hidden_state[:, told.place].float().cpu().numpy(),
+        logits=compact_logits(told.first_logits.float()).cpu().numpy(),
+        gates=_gates_at(call, rows, told.place).cpu().numpy(),
+        evidence=_evidence(model, call, rows),
     )
+
+
+@dataclass
+class _Told:
+    """Answers of B rows as the decoder told them: tokens `[B, S]`, their probability `[B]`, logits `[B, V]` of the
+    first token, and the place from the end at which the first pass predicted it."""
+
+    tokens: torch.Tensor
+    probability: torch.Tensor
+    first_logits: torch.Tensor
+    place: int
+
+
+def _generate(
+    model: "LeamlForVisualQA",
+    call: VisionCall,
+    given: dict[str, Any],
+    inputs: dict[str, torch.Tensor],
+    tokenizer: Any,
+    max_new_tokens: int,
+) -> _Told:
+    output = model._generate(
+        call,
+        given["input_ids"],
+        given["pixel_values"],
+        **inputs,
+        max_new_tokens=max_new_tokens,
+        do_sample=False,
+        num_beams=1,
+        temperature=None,
+        top_p=None,
+        top_k=None,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        return_dict_in_generate=True,
+        output_logits=True,
+    )
+    tokens = output.sequences[:, given["input_ids"].shape[1] :]  # [B, new tokens]
+    probability = _sequence_probability(tokens, torch.stack(output.logits, dim=1), tokenizer.eos_token_id)
+    return _Told(tokens, probability, output.logits[0], place=-1)
+
+
+def _check_spelled(
+    model: "LeamlForVisualQA", call: VisionCall, input_ids: torch.Tensor, attention_mask: torch.Tensor, end: int,
+    max_new_tokens: int,
+) -> _Told:  # fmt: skip
+    """
+    Greedy decoding without a step for each token: one pass tells what follows after each token of a draft, so as far
+    as the draft says the same the answer is known (speculative decoding, Leviathan et al. 2023, arXiv 2211.17192). The
+    first draft is what the resampler spelled, the next what that pass said (Jacobi decoding, Santilli et al. 2023,
+    arXiv 2305.10427). Layers below the first adapted one run once for rows of the same text.
+    """
+    words = F.normalize(model.get_input_embeddings().weight.float(), dim=-1)  # [V, De]
+    drafts = _spelled_tokens(call.spelled, words, end)[:, :max_new_tokens]
+    drafts = drafts[:, : int((drafts != end).sum(1).max()) + 1]
+    rows, part = torch.arange(len(drafts), device=drafts.device), call
+    told: _Told | None = None
+    while len(rows):
+        width = drafts.shape[1]
+        ids = torch.cat([input_ids[rows], drafts[:, :-1]], 1)
+        mask = F.pad(attention_mask[rows], (0, width - 1), value=1)
+        lower = _lower_states(model, ids, mask)
+        logits = model._run(part, ids, mask, lower_states=lower, logits_to_keep=width).logits.float()  # [b, width, V]
+        said = logits.argmax(-1)
+        if told is None:
+            told = _Told(said.new_full((len(rows), max_new_tokens), end), logits.new_zeros(len(rows)), logits[:, 0],
+                         place=-width)  # fmt: skip
+        agreed = (said == drafts).long().cumprod(1)
+        known = F.pad(agreed[:, :-1], (1, 0), value=1).bool()  # what follows after tokens that were said
+        ended = ((said == end) & known).any(1) | (known[:, -1] if width == max_new_tokens else False)
+        told.tokens[rows[ended], :width] = torch.where(known, said, end)[ended]
+        told.probability[rows[ended]] = _sequence_probability(said[ended], logits[ended], end)
+        drafts, rows = said[~ended], rows[~ended]
+        if width < max_new_tokens and not (drafts == end).any(1).all():
+            drafts = F.pad(drafts, (0, 1), value=end)
+        part = call.select(rows)
+    return told
+
+
+def _lower_states(
+    model: "LeamlForVisualQA", input_ids: torch.Tensor, attention_mask: torch.Tensor
+) -> torch.Tensor | None:
+    """`[B, T, D]` of `encode_lower`, computed once for equal rows; `None` if the decoder can't be run in parts."""
+    different, place = torch.where(attention_mask.bool(), input_ids, -1).unique(dim=0, return_inverse=True)
+    try:
+        return model.encode_lower(different.clamp(min=0), (different >= 0).long())[place]
+    except LeamlInputError:
+        return None
 
 
 def compact_logits(logits: torch.Tensor, keep: int = KEPT_LOGITS) -> torch.Tensor:
@@ -343,12 +427,12 @@ def _composed_inputs(pictures: list[Any], questions: list[str], processor: Any) 
     return inputs
 
 
-def _sequence_probability(tokens: torch.Tensor, logits: tuple[torch.Tensor, ...], eos: int) -> np.ndarray:
-    """`[B]` product of the token probabilities up to and including the first end token."""
-    log_probs = torch.stack(logits, dim=1).float().log_softmax(-1)  # [B, new tokens, V]
-    chosen = log_probs.gather(-1, tokens[..., None]).squeeze(-1)  # [B, new tokens]
-    ended_before = (tokens == eos).cumsum(1) - (tokens == eos).long() > 0
-    return chosen.masked_fill(ended_before, 0.0).sum(1).exp().cpu().numpy()
+def _sequence_probability(tokens: torch.Tensor, logits: torch.Tensor, end: int) -> torch.Tensor:
+    """`[B]` product of the probabilities of tokens `[B, S]` up to and including the first end, by `[B, S, V]`."""
+    logits = logits.float()
+    chosen = logits.gather(-1, tokens[..., None]).squeeze(-1) - logits.logsumexp(-1)  # [B, S]
+    ended_before = (tokens == end).cumsum(1) - (tokens == end).long() > 0
+    return chosen.masked_fill(ended_before, 0.0).sum(1).exp()
 
 
 def _mean_states(call: VisionCall, rows: int) -> torch.Tensor:
@@ -365,10 +449,10 @@ def _mean_states(call: VisionCall, rows: int) -> torch.Tensor:
     return mean if index is None else mean[index]  # [B, Dv]
 
 
-def _last_gates(call: VisionCall, rows: int) -> torch.Tensor:
+def _gates_at(call: VisionCall, rows: int, place: int) -> torch.Tensor:
     if not call.gates:
         return torch.zeros(rows, 0)
-    return torch.cat([gates[:, -1].float() for gates in call.gates.values()], dim=1)  # [B, G]
+    return torch.cat([gates[:, place].float() for gates in call.gates.values()], dim=1)  # [B, G]
 
 
 def _evidence(model: "LeamlForVisualQA", call: VisionCall, rows: int) -> list[np.ndarray]:

@@ -48,6 +48,18 @@ class VisionCall:
     gates: dict[str, torch.Tensor] = field(default_factory=dict)
     last_hidden_state: torch.Tensor | None = None
 
+    def select(self, rows: torch.Tensor) -> "VisionCall":
+        """
+        A call of some rows, for one more pass; of a base with a resampler.
+
+        Args:
+            rows (`torch.Tensor`): `[b]`, places of rows.
+
+        Returns:
+            [`VisionCall`]: that records nothing.
+        """
+        return VisionCall(states=self.states[rows], mask=self.mask[rows], spelled=self.spelled[rows])
+
     def rows(self, batch_size: int) -> torch.Tensor | None:
         """
         The picture of each of `batch_size` rows.

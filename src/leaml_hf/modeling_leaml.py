@@ -392,28 +392,18 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
         call = self._new_call(
             input_ids, pixel_values, vision_states, vision_index, question_ids, question_mask, record=output_attentions
         )
-        inputs = kwargs | {
-            "attention_mask": attention_mask,
-            "past_key_values": past_key_values,
-            "use_cache": use_cache,
-        }
-        if logits_to_keep:
-            inputs["logits_to_keep"] = logits_to_keep
-        slicing = nullcontext()
-        if lower_states is not None:
-            inputs["inputs_embeds"] = lower_states.to(self.get_input_embeddings().weight.dtype)
-            slicing = decoder_slice(find_decoder(self.backbone), self.first_adapted_layer, None)
-        else:
-            inputs["input_ids"] = input_ids
-        if self.config.is_composed:
-            tokens = lower_states if input_ids is None else input_ids
-            inputs["position_ids"] = position_ids_of(tokens, attention_mask) if position_ids is None else position_ids
-        else:
-            inputs["pixel_values"] = pixel_values
-            if position_ids is not None:
-                inputs["position_ids"] = position_ids
-        with self._during(call), self._capture(call, input_ids), slicing:
-            output = self.backbone(**inputs)
+        cached = {"past_key_values": past_key_values, "use_cache": use_cache}
+        output = self._run(
+            call,
+            input_ids,
+            attention_mask,
+            pixel_values,
+            lower_states,
+            position_ids,
+            logits_to_keep,
+            **cached,
+            **kwargs,
+        )
         loss = None
         if labels is not None:
             targets = labels[:, -logits_to_keep:] if logits_to_keep else labels
@@ -431,6 +421,37 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
             looked=call.looked,
             spelled=call.spelled,
         )
+
+    def _run(
+        self,
+        call: VisionCall,
+        input_ids: torch.Tensor | None,
+        attention_mask: torch.Tensor | None,
+        pixel_values: torch.Tensor | None = None,
+        lower_states: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        logits_to_keep: int = 0,
+        **kwargs: Any,
+    ) -> Any:
+        """The backbone's output for a call; arguments as in `forward`."""
+        inputs = {"use_cache": False} | kwargs | {"attention_mask": attention_mask}
+        if logits_to_keep:
+            inputs["logits_to_keep"] = logits_to_keep
+        slicing = nullcontext()
+        if lower_states is not None:
+            inputs["inputs_embeds"] = lower_states.to(self.get_input_embeddings().weight.dtype)
+            slicing = decoder_slice(find_decoder(self.backbone), self.first_adapted_layer, None)
+        else:
+            inputs["input_ids"] = input_ids
+        if self.config.is_composed:
+            tokens = lower_states if input_ids is None else input_ids
+            inputs["position_ids"] = position_ids_of(tokens, attention_mask) if position_ids is None else position_ids
+        else:
+            inputs["pixel_values"] = pixel_values
+            if position_ids is not None:
+                inputs["position_ids"] = position_ids
+        with self._during(call), self._capture(call, input_ids), slicing:
+            return self.backbone(**inputs)
 
     def _new_call(
         self,

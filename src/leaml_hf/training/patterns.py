@@ -37,6 +37,7 @@ SAME_RULE = 0.8  # share of labels on which two hypotheses that answer alike agr
 MIN_ACCURACY = 0.75  # of a rule on labels left out in turn
 MIN_GAIN = 0.1  # of a rule's accuracy over that of the base's own answers, and of the commonest label
 STRANGE_WORDS = 0.2  # accuracy of the base's own answers up to which its words alone may be at fault
+PATTERNS_OF_PROGRAM = 40  # the commonest
 GENERAL = 3  # times that a question is asked in the source with no more than one word changed
 GENERAL_PATTERNS = 4  # of a program
 SLOT = "*"  # the word of a general pattern that changes
@@ -93,7 +94,11 @@ class PatternTeacher:
         for question, answer, program in zip(source["question"], source["answer"], source["program"], strict=True):
             answers[program, answer_kind(answer)].add(answer)
             questions[program, answer_kind(answer)][template(question)] += 1
-        self.patterns = {p: list(questions[p]) for p in sorted(questions) if len(answers[p]) <= MAX_ANSWERS}
+        self.patterns = {
+            p: [t for t, _ in questions[p].most_common(24)]
+            for p in sorted(questions)
+            if len(answers[p]) <= MAX_ANSWERS
+        }
         self._general = {p: _general_patterns(questions[p], self.patterns[p]) for p in self.patterns}
         self._known = {answer for p in self.patterns for answer in answers[p]}
         self.encode = encode
