@@ -35,7 +35,7 @@ class TestSources:
         assert len({source.name for source in sources}) == len(sources)
         assert len({(source.package, source.path) for source in sources}) == len(sources)
         shares = [sum(source.split == split for source in sources) / len(sources) for split in SPLITS]
-        assert np.allclose(shares, (0.6, 0.15, 0.25), atol=0.05)
+        assert np.allclose(shares, (0.6, 0.15, 0.25), atol=0.05), shares
 
     @pytest.mark.parametrize("source", [s for sources in SOURCES.values() for s in sources], ids=lambda s: s.name)
     def test_a_source_is_a_real_picture_under_a_known_licence(self, source):
