@@ -32,12 +32,12 @@ def write_folder(spec: str, output: Path, rows: int, seed: int = 0) -> Path:
         raise LeamlInputError(f"{output} is a file; give a new folder.")
     if output.exists() and any(output.iterdir()):
         raise LeamlInputError(f"{output} is not empty; give a new folder.")
-    task, variant, _ = parse_cell(spec)
+    task, variant, domain = parse_cell(spec)
     for split in SPLITS:
         folder = output / split
         folder.mkdir(parents=True)
         with (folder / "metadata.jsonl").open("w") as metadata:
-            for i, row in enumerate(iter_rows(task, variant, split, 0, rows, seed)):
+            for i, row in enumerate(iter_rows(task, variant, split, 0, rows, seed, domain)):
                 name = f"{i // QUESTIONS_PER_SCENE:06d}.png"
                 image = row.pop("image")
                 if not (folder / name).exists():

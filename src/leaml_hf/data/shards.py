@@ -76,13 +76,11 @@ def write_shards(
     if folder.is_file():
         raise LeamlInputError(f"{folder} is a file; give a folder.")
     tasks = []
-    for (config, (task, variant, _)), (split, count) in product(cells.items(), rows.items()):
+    for (config, (task, variant, domain)), (split, count) in product(cells.items(), rows.items()):
         shards = -(-count // shard_rows)
         for shard in range(shards):
-            stop = min(count, (shard + 1) * shard_rows)
-            tasks.append(
-                (shard_path(config, split, shard, shards), task, variant, split, shard * shard_rows, stop, seed)
-            )
+            start, name = shard * shard_rows, shard_path(config, split, shard, shards)
+            tasks.append((name, task, variant, domain, split, start, min(count, start + shard_rows), seed))
     listed = read_manifest(folder)
     _check_arguments(folder, set(cells), listed, tasks)
     missing = [(folder, *task) for task in tasks if task[0] not in listed or not (folder / task[0]).is_file()]
@@ -151,7 +149,7 @@ def _sha256(path: Path) -> str:
 
 
 def _write_shard(
-    folder: Path, name: str, task: str, variant: str, split: str, start: int, stop: int, seed: int
+    folder: Path, name: str, task: str, variant: str, domain: str, split: str, start: int, stop: int, seed: int
 ) -> dict[str, Any]:
     """Draws one shard, writes it beside its place and moves it there when it is whole."""
     import datasets
@@ -159,7 +157,7 @@ def _write_shard(
 
     columns: dict[str, list[Any]] = {column: [] for column in row_features()}
     encoded, last = b"", None
-    for row in iter_rows(task, variant, split, start, stop, seed):
+    for row in iter_rows(task, variant, split, start, stop, seed, domain):
         if row["image"] is not last:  # rows of one picture follow each other
             buffer = io.BytesIO()
             row["image"].save(buffer, "PNG", compress_level=1)

@@ -11,6 +11,7 @@ from ..data.visual_arrays.baselines import visual_arrays_baselines
 from ..data.visual_arrays.builder import draw_scene
 from ..data.visual_arrays.canvas import SIZE
 from ..data.visual_arrays.conventions import VARIANTS
+from ..data.visual_arrays.pictures import SOURCES
 from ..data.visual_arrays.programs import PROGRAMS
 from ..errors import LeamlInputError
 
@@ -45,7 +46,8 @@ rows = load_dataset("{name}", "{config}", split="test", streaming=True)
 rest on), `complexity` (objects that must be read and compared), `relevant_boxes` (left, top, right, bottom in [0, 1]
 of what decides the answer), `shift_factors` with `shift_strengths` (0 to 1), `seed`, `labelled`. Eight questions share
 a picture. Every row has its answer; a method that keeps to the label budget reads only those of `labelled` rows (in
-the training split those of every other picture) and treats the others as unlabelled.
+the training split those of every other picture) and treats the others as unlabelled. `source` and `licence` tell which
+real picture lies behind the drawing, and under which licence; both are empty in the domain `synthetic`.
 
 Programs: {programs}.
 
@@ -55,15 +57,29 @@ Accuracy on the test split without a picture, in the variant `base`: of the comm
 logistic regression on the words of each question, trained on the training split.
 
 {baselines}
-
+{pictures}
 ## Limits
 
-Everything here is drawn: no result on it says how a model does on photographs or scans. Phrases come from templates,
-five or more a program. Questions are in English. Numbers are written with a decimal point.
+{limits} Phrases come from templates, five or more a program. Questions are in English. Numbers are written with a
+decimal point.
 
 Fonts are those of the Google Fonts collection under the SIL Open Font License; names in the pictures are common words,
 and invented ones; any likeness to a company or person means nothing.
 """
+
+_PICTURES = """
+## Real pictures
+
+Rows of {domains} show what the rows of `synthetic` with the same number show, over crops of these pictures, turned a
+little, mirrored, lighter or darker. Each picture belongs to one split.
+
+| picture | domain | split | licence | credit |
+|---|---|---|---|---|
+{rows}
+"""
+_ALL_DRAWN = "Everything here is drawn: no result on it says how a model does on photographs or scans."
+_DRAWN_OVER = """What is asked for is drawn, over few real pictures: no result on it says how a model understands
+photographs or scans themselves, and none of it serves a diagnosis."""
 
 
 def write_data_card(folder: str | os.PathLike, name: str = "org/visual-arrays") -> Path:
@@ -90,12 +106,16 @@ def write_data_card(folder: str | os.PathLike, name: str = "org/visual-arrays") 
     if not rows:
         raise LeamlInputError(f"{folder} has no finished shards; run leaml generate --format parquet first.")
     total = sum(sum(splits.values()) for splits in rows.values())
+    cells = [cell_of(config) for config in rows]
+    domains = list(dict.fromkeys(domain for *_, domain in cells))
+    real = [domain for domain in domains if domain in SOURCES]
+    licences = {source.licence.lower() for domain in real for source in SOURCES[domain] if " " not in source.licence}
     data = DatasetCardData(
-        license=LICENSE,
+        license=[LICENSE, *sorted(licences)] if licences else LICENSE,
         language="en",
         pretty_name="Visual Arrays",
         task_categories=["visual-question-answering"],
-        tags=["synthetic", "charts", "diagrams", "domain-shift", "out-of-distribution"],
+        tags=[*domains, "charts", "diagrams", "domain-shift", "out-of-distribution"],
         size_categories=_size_category(total),
         configs=[
             {
@@ -105,7 +125,7 @@ def write_data_card(folder: str | os.PathLike, name: str = "org/visual-arrays") 
             for config, splits in rows.items()
         ],
     )
-    _sheet([cell_of(config) for config in rows]).save(folder / SHEET)
+    _sheet(cells).save(folder / SHEET)
     names = list(next(iter(rows.values())))
     lines = [f"| config | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     lines += [f"| {c} | " + " | ".join(f"{splits.get(s, 0):,}" for s in names) + " |" for c, splits in rows.items()]
@@ -117,10 +137,22 @@ def write_data_card(folder: str | os.PathLike, name: str = "org/visual-arrays") 
     programs = "; ".join(f"{task}: {', '.join(p.__name__ for p in PROGRAMS[task])}" for task in PROGRAMS)
     text = _TEXT.format(name=name, config=next(iter(rows)), sheet=SHEET, sizes="\n".join(lines),
                         shifts="\n".join(shifts), programs=programs,
-                        baselines=_baselines(sorted({cell_of(config)[0] for config in rows})))  # fmt: skip
+                        baselines=_baselines(sorted({task for task, *_ in cells})), pictures=_pictures(real),
+                        limits=_DRAWN_OVER if real else _ALL_DRAWN)  # fmt: skip
     card = folder / "README.md"
     card.write_text(f"---\n{data.to_yaml()}\n---\n\n{text}")
     return card
+
+
+def _pictures(domains: list[str]) -> str:
+    """A table of the real pictures of the domains, "" where there are none."""
+    rows = [
+        f"| [{source.name}]({source.url}) | {domain} | {source.split} | {source.licence} | {source.credit} |"
+        for domain in domains
+        for source in SOURCES[domain]
+    ]
+    named = " and ".join(f"`{domain}`" for domain in domains)
+    return _PICTURES.format(domains=named, rows="\n".join(rows)) if rows else ""
 
 
 def _baselines(tasks: list[str]) -> str:
@@ -152,5 +184,5 @@ def _sheet(cells: list[tuple[str, str, str]], across: int = 4) -> Image.Image:
         top = row * (side + room)
         pen.text((4, top + 3), f"{task} / {variant} / {domain}", fill="black")
         for k in range(across):
-            sheet.paste(draw_scene(task, variant, "test", k)[0].image, (k * (side + 4), top + room))
+            sheet.paste(draw_scene(task, variant, "test", k, domain=domain)[0].image, (k * (side + 4), top + room))
     return sheet

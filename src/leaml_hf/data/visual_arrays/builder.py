@@ -1,11 +1,12 @@
-"""Rows of Visual Arrays: row i depends on (seed, task, variant, split, i) alone."""
+"""Rows of Visual Arrays: row i depends on (seed, task, variant, domain, split, i) alone."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ...errors import LeamlInputError
-from .canvas import Drawing
+from .canvas import SIZE, Drawing
 from .conventions import VARIANTS
+from .pictures import SOURCES, check_pictures, sample_backdrop
 from .programs import ask
 from .renderers import render
 from .sampling import sample_scene
@@ -16,7 +17,7 @@ from .wording import Question
 if TYPE_CHECKING:
     from datasets import Dataset, Features
 
-DOMAINS = ("synthetic",)
+DOMAINS = ("synthetic", *SOURCES)
 
 
 def ask_scene(task: str, split: str, index: int, seed: int = 0, variant: str = "base") -> tuple[Scene, list[Question]]:
@@ -28,25 +29,28 @@ def ask_scene(task: str, split: str, index: int, seed: int = 0, variant: str = "
 
 
 def draw_scene(
-    task: str, variant: str, split: str, index: int, seed: int = 0
+    task: str, variant: str, split: str, index: int, seed: int = 0, domain: str = "synthetic"
 ) -> tuple[Drawing, Scene, list[Question]]:
-    """Picture `index` as drawn in a variant, its content and its questions."""
+    """Picture `index` as drawn in a variant, its content and its questions; domains differ in what lies behind it."""
     scene, questions = ask_scene(task, split, index, seed, variant)
-    drawing = render(scene, variant, rng_for(seed, task, split, index, 2, list(VARIANTS).index(variant)))
+    rng = rng_for(seed, task, split, index, 2, list(VARIANTS).index(variant))
+    drawing = render(scene, variant, rng, sample_backdrop(domain, task, split, index, seed, SIZE))
     return drawing, scene, questions
 
 
-def _row(task: str, variant: str, split: str, seed: int, index: int, slot: int, drawn: tuple) -> dict[str, Any]:
+def _row(
+    task: str, variant: str, domain: str, split: str, seed: int, index: int, slot: int, drawn: tuple
+) -> dict[str, Any]:
     drawing, scene, questions = drawn
-    question = questions[slot]
+    question, source = questions[slot], drawing.source
     return {
         "image": drawing.image,
         "question": question.text,
         "answer": question.answer,
-        "id": f"{task}-{variant}-{split}-{seed}-{index}-{slot}",
+        "id": f"{cell_name(task, variant, domain)}-{split}-{seed}-{index}-{slot}",
         "task": task,
         "variant": variant,
-        "domain": "synthetic",
+        "domain": domain,
         "kind": scene.kind,
         "program": question.program,
         "set_size": len(scene.marks),
@@ -58,6 +62,8 @@ def _row(task: str, variant: str, split: str, seed: int, index: int, slot: int, 
         "shift_strengths": list(VARIANTS[variant].factors.values()),
         "seed": seed,
         "labelled": split != "train" or index % 2 == 0,
+        "source": source.name if source else "",
+        "licence": source.licence if source else "",
     }
 
 
@@ -72,21 +78,25 @@ def cell_name(task: str, variant: str, domain: str) -> str:
 
 
 def check_cell(task: str, variant: str, domain: str, split: str) -> None:
-    """Raises `LeamlInputError` with the choices where a cell of the grid does not exist."""
+    """Raises `LeamlInputError` with the choices where a cell of the grid does not exist, or with what to install where
+    the pictures of its domain are missing."""
     for name, value, choices in (("task", task, TASKS), ("variant", variant, tuple(VARIANTS)),
                                  ("domain", domain, DOMAINS), ("split", split, SPLITS)):  # fmt: skip
         if value not in choices:
             raise LeamlInputError(f"Visual Arrays has no {name} '{value}'; choose one of {', '.join(choices)}.")
+    check_pictures(domain)
 
 
-def iter_rows(task: str, variant: str, split: str, start: int, stop: int, seed: int = 0) -> Iterator[dict[str, Any]]:
+def iter_rows(
+    task: str, variant: str, split: str, start: int, stop: int, seed: int = 0, domain: str = "synthetic"
+) -> Iterator[dict[str, Any]]:
     """Rows `start` to `stop - 1` of a cell; a picture is drawn once for the questions it serves."""
     drawn, current = None, -1
     for i in range(start, stop):
         index, slot = divmod(i, QUESTIONS_PER_SCENE)
         if index != current:
-            drawn, current = draw_scene(task, variant, split, index, seed), index
-        yield _row(task, variant, split, seed, index, slot, drawn)
+            drawn, current = draw_scene(task, variant, split, index, seed, domain), index
+        yield _row(task, variant, domain, split, seed, index, slot, drawn)
 
 
 def row_features() -> "Features":
@@ -104,6 +114,7 @@ def row_features() -> "Features":
             "shift_strengths": datasets.List(datasets.Value("float32")),
             "seed": datasets.Value("int64"),
             "labelled": datasets.Value("bool"),
+            **dict.fromkeys(("source", "licence"), string),
         }
     )
 
@@ -122,7 +133,8 @@ def load_visual_arrays(
         task (`str`, *optional*, defaults to `"chart"`): one of `TASKS`: "chart", "layout", "diagram" or "annotated".
         variant (`str`, *optional*, defaults to `"base"`): one of `VARIANTS`; content, questions and answers of row i
             are the same in all variants, but for the names in "content".
-        domain (`str`, *optional*, defaults to `"synthetic"`): only "synthetic" so far.
+        domain (`str`, *optional*, defaults to `"synthetic"`): "synthetic" (drawn on a page), or the same drawn over
+            real pictures: "natural" (photographs) or "medical"; `source` and `licence` tell of each row's picture.
         split (`str`, *optional*, defaults to `"train"`): "train", "validation" or "test"; no picture is in two splits.
         num_rows (`int`, *optional*, defaults to 1000): rows; 8 questions share a picture.
         seed (`int`, *optional*, defaults to 0): another seed gives other pictures.
@@ -133,12 +145,12 @@ def load_visual_arrays(
             those of every other picture.
 
     Raises:
-        LeamlInputError: if the cell does not exist or `num_rows` is below 1.
+        LeamlInputError: if the cell does not exist, a package with its pictures is missing or `num_rows` is below 1.
     """
     import datasets
 
     check_cell(task, variant, domain, split)
     if num_rows < 1:
         raise LeamlInputError(f"num_rows must be at least 1, not {num_rows}.")
-    rows = list(iter_rows(task, variant, split, 0, num_rows, seed))
+    rows = list(iter_rows(task, variant, split, 0, num_rows, seed, domain))
     return datasets.Dataset.from_list(rows, features=row_features())

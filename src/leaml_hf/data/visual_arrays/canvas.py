@@ -10,14 +10,16 @@ from functools import cache, lru_cache
 from itertools import accumulate
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from .conventions import TITLE_WORDS, Conventions, font_path
+from .pictures import Backdrop, Source
 from .scenes import Mark, Scene
 
 SIZE = 224
 SCALE = 2
 FULL = SIZE * SCALE
+RIM = 3  # pixels of the page's colour around what is drawn over a picture
 Box = tuple[float, float, float, float]
 
 
@@ -33,13 +35,14 @@ class Glyph:
 
 @dataclass
 class Drawing:
-    """A 224 x 224 RGB picture, the boxes of each mark's parts (in [0, 1]), every character, and the boxes of
-    annotations that belong to no mark."""
+    """A 224 x 224 RGB picture, the boxes of each mark's parts (in [0, 1]), every character, the boxes of
+    annotations that belong to no mark, and the real picture behind it all, where there is one."""
 
     image: Image.Image
     parts: list[list[Box]]
     glyphs: list[Glyph]
     annotations: dict[str, list[Box]]
+    source: Source | None = None
 
 
 @cache
@@ -88,10 +91,21 @@ def _share_of_page(box: Box) -> Box:
     return tuple(round(min(max(v / FULL, 0.0), 1.0), 4) for v in box)
 
 
-class Canvas:
-    """A page at double size with the look that one picture has, and the parts drawn on it so far."""
+@cache
+def _card(level: int) -> Image.Image:
+    """A mask of `level` (0 to 255) but for a narrow edge of the page."""
+    mask = Image.new("L", (FULL, FULL))
+    ImageDraw.Draw(mask).rounded_rectangle((8, 8, FULL - 9, FULL - 9), radius=14, fill=level)
+    return mask
 
-    def __init__(self, conventions: Conventions, rng: np.random.Generator, num_marks: int) -> None:
+
+class Canvas:
+    """A page at double size with the look that one picture has, and the parts drawn on it so far; with a backdrop, the
+    page is transparent until `settle`."""
+
+    def __init__(
+        self, conventions: Conventions, rng: np.random.Generator, num_marks: int, backdrop: Backdrop | None = None
+    ) -> None:
         c = self.conventions = conventions
         self.rng = rng
         self.ground = c.grounds[rng.integers(len(c.grounds))]
@@ -105,11 +119,25 @@ class Canvas:
         self.hatched = bool(rng.random() < c.hatch)
         self.opposite = bool(rng.random() < c.value_axis_opposite)  # the value axis is at the right or the top
         self.corner = int(rng.integers(0, 16))  # of boxes, in pixels
-        self.image = Image.new("RGB", (FULL, FULL), self.ground)
+        self.backdrop = backdrop
+        mode, color = ("RGBA", (*self.ground, 0)) if backdrop else ("RGB", self.ground)
+        self.image = Image.new(mode, (FULL, FULL), color)
         self.draw = ImageDraw.Draw(self.image)
         self.parts: list[list[Box]] = [[] for _ in range(num_marks)]
         self.glyphs: list[Glyph] = []
         self.annotations: dict[str, list[Box]] = {}
+
+    def settle(self) -> None:
+        """Lays what is drawn over the backdrop, all of it with a rim in the page's colour, so that it can be read."""
+        if self.backdrop is None:
+            return
+        page, drawn = self.backdrop.image.resize((FULL, FULL), Image.Resampling.NEAREST), self.image
+        if self.backdrop.wash:
+            page.paste(self.ground, (0, 0), _card(round(255 * self.backdrop.wash)))
+        rim = drawn.getchannel("A").filter(ImageFilter.BoxBlur(RIM)).point(lambda level: min(255, 8 * level))
+        page.paste(self.ground, (0, 0), rim)
+        page.paste(drawn, (0, 0), drawn)
+        self.image, self.draw = page, ImageDraw.Draw(page)
 
     def choice(self, options: tuple) -> object:
         return options[self.rng.integers(len(options))]
@@ -234,7 +262,7 @@ class Canvas:
         """Margins in pixels around the plot; draws its ground."""
         self.area = (left, top, FULL - right, FULL - bottom)
         ground = self.choice(self.conventions.plot_grounds)
-        if ground is not None and sum(self.ground) > 380:
+        if ground is not None and sum(self.ground) > 380 and self.backdrop is None:
             self.draw.rectangle(self.area, fill=ground)
 
     def title(self) -> bool:

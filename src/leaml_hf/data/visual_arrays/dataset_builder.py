@@ -5,7 +5,7 @@ from typing import Any
 
 import datasets
 
-from .builder import cell_name, grid, iter_rows, row_features
+from .builder import cell_name, check_cell, grid, iter_rows, row_features
 from .scenes import SPLITS
 
 CHUNK = 800  # rows of a piece that one process draws
@@ -52,12 +52,15 @@ class VisualArrays(datasets.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        starts = list(range(0, self.config.num_rows, CHUNK))  # a list is shared out among processes
+        config = self.config
+        check_cell(config.task, config.variant, config.domain, SPLITS[0])
+        starts = list(range(0, config.num_rows, CHUNK))  # a list is shared out among processes
         return [datasets.SplitGenerator(name=split, gen_kwargs={"split": split, "starts": starts}) for split in SPLITS]
 
     def _generate_examples(self, split: str, starts: list[int]) -> Iterator[tuple[tuple[int, int], dict[str, Any]]]:
         config = self.config
         for number, start in enumerate(starts):
             stop = min(start + CHUNK, config.num_rows)
-            for i, row in enumerate(iter_rows(config.task, config.variant, split, start, stop, config.seed)):
+            rows = iter_rows(config.task, config.variant, split, start, stop, config.seed, config.domain)
+            for i, row in enumerate(rows):
                 yield (number, i), row

@@ -8,6 +8,7 @@ import numpy as np
 from .canvas import FULL, SCALE, Canvas, Drawing, text_mask
 from .conventions import VARIANTS
 from .noise import clutter, sense
+from .pictures import Backdrop
 from .renderers_annotated import draw_annotated
 from .renderers_chart import draw_bars, draw_pie, draw_series
 from .renderers_diagram import draw_circuit, draw_graph
@@ -20,25 +21,28 @@ DRAW = {"bar": draw_bars, "hbar": draw_bars, "line": draw_series, "scatter": dra
          "layout": draw_layout, "annotated": draw_annotated}  # fmt: skip
 
 
-def render(scene: Scene, variant: str, rng: np.random.Generator) -> Drawing:
+def render(scene: Scene, variant: str, rng: np.random.Generator, backdrop: Backdrop | None = None) -> Drawing:
     """Draws a scene.
 
     Args:
         scene (`Scene`): what to show.
         variant (`str`): a key of `VARIANTS`.
         rng (`np.random.Generator`): decides the look, never the content.
+        backdrop (`Backdrop`, *optional*): a picture to draw on; nothing moves for it.
 
     Returns:
         `Drawing`.
     """
     noise = VARIANTS[variant].noise
-    canvas = Canvas(VARIANTS[variant], rng, len(scene.marks))
+    canvas = Canvas(VARIANTS[variant], rng, len(scene.marks), backdrop)
     shown = _in_capitals(scene) if noise and rng.random() < noise.capitals else scene
     DRAW[scene.kind](canvas, shown)
+    canvas.settle()
     if noise:
         clutter(canvas, noise, scene)
     image = canvas.image.reduce(SCALE)
-    return Drawing(sense(image, noise, rng) if noise else image, canvas.parts, canvas.glyphs, canvas.annotations)
+    image = sense(image, noise, rng) if noise else image
+    return Drawing(image, canvas.parts, canvas.glyphs, canvas.annotations, backdrop.source if backdrop else None)
 
 
 def _in_capitals(scene: Scene) -> Scene:

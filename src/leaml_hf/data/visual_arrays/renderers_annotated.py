@@ -13,7 +13,7 @@ UNITS = ("mm", "cm", "m", "km")
 
 def draw_annotated(canvas: Canvas, scene: Scene) -> None:
     left, top, right, bottom = (v * FULL for v in FIELD)
-    if canvas.rng.random() < 0.6:  # a plate that the shapes lie on
+    if canvas.rng.random() < 0.6 and canvas.backdrop is None:  # a plate that the shapes lie on
         tint = tuple(int(0.92 * v + 0.08 * i) for v, i in zip(canvas.ground, canvas.ink, strict=True))
         canvas.draw.rounded_rectangle((left - 8, top - 8, right + 8, bottom + 8), radius=60, fill=tint)
     for i, mark in enumerate(scene.marks):

@@ -33,7 +33,7 @@ def draw_shape(canvas: Canvas, shape: str, box: Box, color: tuple[int, int, int]
 
 
 def draw_layout(canvas: Canvas, scene: Scene) -> None:
-    if canvas.conventions.hatch and canvas.rng.random() < 0.5:
+    if canvas.conventions.hatch and canvas.rng.random() < 0.5 and canvas.backdrop is None:
         for y in range(0, FULL, 28):
             canvas.draw.line((0, y, FULL, y), fill=canvas.grid_color, width=2)
     if canvas.conventions.frame:
