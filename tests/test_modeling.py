@@ -175,6 +175,41 @@ class TestResampler:
         processor.max_question_tokens = base.resampler.max_tokens
         assert base.spell([pictures[0]] * 2 + [pictures[1]], ["how many?"] * 3, processor, batch_size=2) == ["two"] * 3
 
+    @pytest.mark.parametrize("in_parts", [True, False])
+    @pytest.mark.parametrize("seed", range(6))
+    def test_checked_answers_are_those_of_generate(self, base, processor, pictures, monkeypatch, seed, in_parts):
+        torch.manual_seed(seed)
+        base.bridge["copy"].open_gate(0.9)
+        base.resampler.spell.weight.data.normal_(std=3.0)
+        base.get_input_embeddings().weight.data[processor.tokenizer.eos_token_id] *= 1 + seed / 3  # some end early
+        processor.max_question_tokens = base.resampler.max_tokens
+        asked = ["how many?", "what colour is the circle ?", "where?", "how many bars?", "where?", "how many?"]
+        images = pictures[:2] * 3
+        longest = 1 + seed
+        if not in_parts:
+
+            def refuse(*args):
+                raise LeamlInputError("The layers are of several kinds.")
+
+            monkeypatch.setattr(base, "encode_lower", refuse)
+        found = base.collect(images, asked, processor, batch_size=4, max_new_tokens=longest)
+        for row, (image, question) in enumerate(zip(images, asked, strict=True)):
+            inputs = processor([image], [question])
+            out = base.generate(
+                **inputs, max_new_tokens=longest, do_sample=False, output_logits=True, return_dict_in_generate=True,
+                pad_token_id=0, eos_token_id=processor.tokenizer.eos_token_id,
+            )  # fmt: skip
+            tokens = out.sequences[0, inputs["input_ids"].shape[1] :]
+            told = torch.stack(out.logits, 1)[0].log_softmax(-1).gather(1, tokens[:, None])
+            assert found.texts[row] == processor.decode_answers(tokens[None])[0]
+            assert found.confidence[row] == pytest.approx(told.sum().exp().item(), rel=1e-3)
+            states = base(**inputs, output_attentions=True)
+            np.testing.assert_allclose(found.hidden[row], states.last_hidden_state[0, -1].detach(), atol=1e-4)
+            gates = torch.cat([gate[0, -1] for gate in states.gates.values()])
+            np.testing.assert_allclose(found.gates[row], gates.detach(), atol=1e-4)
+            likeliest = states.logits[0, -1].detach().sort(descending=True)[0]
+            np.testing.assert_allclose(found.logits[row, :-1], likeliest[: found.logits.shape[1] - 1], atol=1e-3)
+
     def test_padding_and_shared_pictures_change_nothing(self, base, batch):
         inputs = batch | questions() | {"vision_index": torch.tensor([1, 0, 1])}
         together = logits(base, inputs)

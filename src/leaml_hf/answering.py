@@ -422,7 +422,10 @@ def _composed_inputs(pictures: list[Any], questions: list[str], processor: Any) 
     unique = list({id(picture): picture for picture in pictures}.values())
     place = {id(picture): position for position, picture in enumerate(unique)}
     inputs = dict(processor(questions=questions))
-    inputs["pixel_values"] = processor.encode_images(unique)
+    if isinstance(unique[0], torch.Tensor):
+        inputs["vision_states"] = torch.stack(unique)  # [P, N, Dv]
+    else:
+        inputs["pixel_values"] = processor.encode_images(unique)
     inputs["vision_index"] = torch.tensor([place[id(picture)] for picture in pictures])  # [B]
     return inputs
 
@@ -497,7 +500,7 @@ class AnsweringMixin:
 
         Args:
             images (`list`): n pictures or paths; rows that share a picture object share its encoding. One picture
-                serves all.
+                serves all. A composed model also takes `[N, Dv]` states that `encode_vision` gave of each picture.
             questions (`list[str]`): n questions.
             processor ([`LeamlProcessor`]): that belongs to this model.
             batch_size (`int`, *optional*, defaults to 32): rows at a time.

@@ -2,7 +2,9 @@
 
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
 
     from ..modeling_leaml import LeamlForVisualQA
     from ..processing_leaml import LeamlProcessor
+    from ..training.cache import FrozenCache
 
-CHUNK = 256  # rows whose pictures are decoded at a time
+CHUNK = 256  # rows whose pictures are open at a time
 NUMBER_TOLERANCE = 0.05  # relative; the ChartQA rule (Masry et al. 2022)
 
 
@@ -59,6 +62,7 @@ def predict(
     batch_size: int = 64,
     tolerance: float | None = None,
     progress: bool = False,
+    cache: "FrozenCache | None" = None,
 ) -> Predictions:
     """Answers every row.
 
@@ -69,6 +73,7 @@ def predict(
         batch_size (`int`, *optional*, defaults to 64): rows a forward pass.
         tolerance (`float`, *optional*): relative error that numbers may have; `None` for none.
         progress (`bool`, *optional*, defaults to `False`): whether to show a bar on standard error.
+        cache ([`FrozenCache`], *optional*): of the model; pictures are looked up there.
 
     Returns:
         [`Predictions`].
@@ -84,15 +89,17 @@ def predict(
     start = time.perf_counter()
     keys = picture_keys(dataset)
     order = sorted(range(len(dataset)), key=lambda i: keys[i])  # rows of one picture share its encoding
-    parts = []
+    parts, answered = [], []
     for at in tqdm(range(0, len(order), CHUNK), desc="answering", disable=not progress, unit="chunk"):
-        rows = dataset.select(order[at : at + CHUNK])
-        pictures: dict[str, Any] = {}
-        images = [
-            pictures.setdefault(keys[i], image) for i, image in zip(order[at : at + CHUNK], rows["image"], strict=True)
-        ]
-        parts.append(model.collect(images, rows["question"], processor, batch_size=batch_size))
-    back = np.argsort(order)
+        spots = order[at : at + CHUNK]
+        rows = dataset.select(spots)
+        pictures = open_pictures(model, processor, rows["image"], [keys[i] for i in spots], cache)
+        questions = rows["question"]
+        by_text = sorted(range(len(spots)), key=lambda k: questions[k])  # rows of one text share its lower states
+        images = [pictures[keys[spots[k]]] for k in by_text]
+        parts.append(model.collect(images, [questions[k] for k in by_text], processor, batch_size=batch_size))
+        answered += [spots[k] for k in by_text]
+    back = np.argsort(answered)
     texts = [text for part in parts for text in part.texts]
     texts = [texts[i] for i in back]
     confidence = np.concatenate([part.confidence for part in parts])[back]
@@ -104,6 +111,24 @@ def predict(
     )
     nll = _nll(confidence, correct)
     return Predictions(texts, confidence, correct.astype(bool), states, nll, time.perf_counter() - start)
+
+
+def open_pictures(
+    model: "LeamlForVisualQA",
+    processor: "LeamlProcessor",
+    images: Sequence[Any],
+    keys: Sequence[str],
+    cache: "FrozenCache | None",
+) -> dict[str, Any]:
+    """Pictures by their key, each once: the vision states of a composed model, from `cache` where nothing that they
+    depend on is trained, and the pictures themselves for others."""
+    from ..training.cache import FrozenCache
+
+    if model.config.is_composed:
+        known = cache if cache is not None and cache.vision_is_frozen else FrozenCache(model, processor)
+        return known.pictures(keys, [partial(images.__getitem__, place) for place in range(len(keys))])
+    first = {key: place for place, key in reversed(list(enumerate(keys)))}
+    return {key: images[place] for key, place in first.items()}
 
 
 def _nll(confidence: np.ndarray, correct: np.ndarray) -> float:
@@ -168,6 +193,7 @@ def evaluate_model(
     batch_size: int = 64,
     tolerance: float | None = None,
     progress: bool = False,
+    cache: "FrozenCache | None" = None,
 ) -> Evaluation:
     """Accuracy, calibration, abstention and (with `ood_datasets`) OOD detection of a model.
 
@@ -179,6 +205,7 @@ def evaluate_model(
         batch_size (`int`, *optional*, defaults to 64): rows a forward pass.
         tolerance (`float`, *optional*): relative error that numbers may have.
         progress (`bool`, *optional*, defaults to `False`): whether to show bars.
+        cache ([`FrozenCache`], *optional*): of the model; pictures are looked up there.
 
     Returns:
         [`Evaluation`]; its results have `n, accuracy, accuracy_ci, ece, brier, nll, aurc, coverage,
@@ -191,7 +218,7 @@ def evaluate_model(
     rows = rows_with(dataset, "question", "answer")
     if len(rows) == 0:
         raise LeamlInputError("No row has both a question and an answer, so there is nothing to judge by.")
-    seen = predict(model, processor, rows, batch_size, tolerance, progress)
+    seen = predict(model, processor, rows, batch_size, tolerance, progress, cache)
     judged = apply_reliability(model, seen)
     results = judge_predictions(seen, judged)
     results["per_program"] = _per_program(rows, seen.correct)
@@ -199,7 +226,7 @@ def evaluate_model(
     outside = {}
     for name, other in (ood_datasets or {}).items():
         asked = rows_with(other, "question")
-        elsewhere = predict(model, processor, asked, batch_size, tolerance, progress)
+        elsewhere = predict(model, processor, asked, batch_size, tolerance, progress, cache)
         verdict = apply_reliability(model, elsewhere)
         outside[name] = verdict["ood_score"]
         records += _records(asked, elsewhere, verdict, name)

@@ -100,7 +100,6 @@ def adapt(
     options = (SHIPPED_OPTIONS if base in SHIPPED_BASES else {}) | (adapter_options or {})
     model = LeamlForVisualQA.from_backbone(base, **({"dtype": fastest_dtype()} | options))
     processor = load_processor(base)
-    before = evaluate_model(model, processor, test, outside, progress=progress)
     arguments = LeamlTrainingArguments(
         output_dir=str(output),
         seed=seed,
@@ -111,10 +110,11 @@ def adapt(
     trainer = LeamlTrainer(model, arguments, processor, pool.labelled, unlabelled if len(unlabelled) else None,
                            pool.held_out, _replay(base, seed, arguments.replay_share))  # fmt: skip
     trainer.remove_callback(PrinterCallback)  # the history has what it prints
+    before = evaluate_model(model, processor, test, outside, progress=progress, cache=trainer.cache)
     trainer.train()
     trainer.fit_reliability(sample_rows(familiar, RELIABILITY_ROWS, seed))
     trainer.save_model(str(output))
-    after = evaluate_model(model, processor, test, outside, progress=progress)
+    after = evaluate_model(model, processor, test, outside, progress=progress, cache=trainer.cache)
     results = {
         "output": str(output),
         "base": base,

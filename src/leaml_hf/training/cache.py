@@ -1,18 +1,22 @@
 """What the frozen backbone computes, computed once: vision states by picture and view, lower text states by text."""
 
 from collections.abc import Callable, Sequence
+from itertools import islice
 
 import torch
 from PIL import Image
 from torch import Tensor
 
 from ..processing_leaml import LeamlProcessor
-from .views import view_of
+from .views import WEAK, view_of
+
+ENCODED_AT_ONCE = 64  # pictures
+MAX_BYTES = 2**30  # of vision states that are kept; further ones are computed whenever they are asked for
 
 
 class FrozenCache:
     """
-    Vision states and lower text states of a composed model, kept in memory in bfloat16.
+    Vision states (as they are) and lower text states (in bfloat16) of a composed model, kept in memory.
 
     Lower text states never change in training; vision states do where LoRA is in the vision half.
 
@@ -33,12 +37,23 @@ class FrozenCache:
         """States `[B, N, Dv]` of B pictures, `keys` naming their content; `images` decode those not here yet."""
         wanted = list(zip(keys, views, strict=True))
         missing = {spot: i for i, spot in enumerate(wanted) if spot not in self._vision}
-        if missing:
-            pictures = [view_of(images[i](), key, view, self.seed) for (key, view), i in missing.items()]
+        new: dict[tuple[str, int], Tensor] = {}
+        spots = list(missing)
+        for start in range(0, len(spots), ENCODED_AT_ONCE):
+            part = spots[start : start + ENCODED_AT_ONCE]
+            pictures = [view_of(images[missing[key, view]](), key, view, self.seed) for key, view in part]
             pixels = self.processor(images=pictures)["pixel_values"].to(self.model.device)
-            for spot, states in zip(missing, self.model.encode_vision(pixels), strict=True):
-                self._vision[spot] = states.to("cpu", torch.bfloat16)
-        return torch.stack([self._vision[spot] for spot in wanted]).float()
+            new.update(zip(part, self.model.encode_vision(pixels).cpu(), strict=True))
+        stacked = torch.stack([self._vision[spot] if spot in self._vision else new[spot] for spot in wanted])
+        room = MAX_BYTES // stacked[0].nbytes - len(self._vision)
+        self._vision.update((spot, states.clone()) for spot, states in islice(new.items(), max(0, room)))
+        return stacked
+
+    def pictures(self, keys: Sequence[str], images: Sequence[Callable[[], Image.Image]]) -> dict[str, Tensor]:
+        """States `[N, Dv]` of pictures as they are, by their key."""
+        first = {key: place for place, key in reversed(list(enumerate(keys)))}
+        states = self.vision(list(first), [WEAK] * len(first), [images[place] for place in first.values()])
+        return dict(zip(first, states, strict=True))
 
     @torch.no_grad()
     def lower(self, texts: Sequence[str], input_ids: Tensor, attention_mask: Tensor) -> Tensor:

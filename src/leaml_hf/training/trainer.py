@@ -18,7 +18,7 @@ from transformers import Trainer, TrainerCallback
 
 from ..data.budget import picture_keys, rows_with
 from ..errors import LeamlError, LeamlInputError
-from ..evaluation.runner import CHUNK, Predictions, predict
+from ..evaluation.runner import CHUNK, Predictions, open_pictures, predict
 from ..modeling_leaml import LeamlForVisualQA, answer_span
 from ..phrasebook import Phrasebook
 from ..processing_leaml import LeamlProcessor
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 ASKED_AT_ONCE = 96  # questions a forward pass
+REPLAYED = 400  # source rows that are replayed, again and again: their pictures are encoded once
 DRAWS = 4  # of unlabelled rows, that are looked at for the phrasebook
 FOLDS = 3  # of held-out rows: each is judged with a phrasebook that its own labels had no part in
 
@@ -46,10 +47,11 @@ class LeamlTrainer(Trainer):
     First a [`~training.patterns.PatternTeacher`] finds out from all labels in which words the base is to be asked
     (held-out rows are judged with what was found without their labels). Each step then adds up three losses: on
     labelled rows; on unlabelled rows, whose answers an exponential average of the adapter gave to the plain view with
-    enough confidence, for questions whose like it answers rightly; and on source rows that are replayed. Half of all
-    rows are seen under strong views. Every `evaluate_every` steps the averaged adapter is judged on `eval_dataset`: of
-    those that answer no fewer rows rightly than the base alone, the one with the lowest loss of the right answers is
-    kept (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what remains.
+    enough confidence, for questions whose like it answers rightly; and on source rows that are replayed. Half of the
+    target's rows are seen under strong views. Every `evaluate_every` steps the averaged adapter is judged on
+    `eval_dataset`: of those that answer no fewer rows rightly than the base alone, the one with the lowest loss of the
+    right answers is kept (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what
+    remains.
 
     Args:
         model ([`LeamlForVisualQA`]): with an adapter.
@@ -106,7 +108,11 @@ class LeamlTrainer(Trainer):
         )
         self.label_names = ["labels"]
         self.source = replay_dataset
-        self.replay = self._cycle(replay_dataset, args.replay_share) if args.replay_share else None
+        self.replay = None
+        if args.replay_share and replay_dataset is not None:
+            kept = np.random.default_rng([args.seed, 8]).permutation(len(replay_dataset))[:REPLAYED]
+            as_it_is = LeamlCollator(processing_class, self.cache, strong_views=False)
+            self.replay = self._cycle(replay_dataset.select(np.sort(kept)), args.replay_share, as_it_is)
         self.pseudo: Iterator[dict[str, Any]] | None = None
         self.trusted = self.unlabeled  # rows whose pseudo-answers are worth training on
         self.threshold = AdaptiveThreshold(args.keep_share, args.min_confidence)
@@ -151,7 +157,9 @@ class LeamlTrainer(Trainer):
             loss = loss + self.args.spelling_weight * spelling_loss(output.spelled, labels, weights, self.words)
         return loss
 
-    def _cycle(self, rows: "Dataset | TorchDataset | None", share: float = 1.0) -> Iterator[dict[str, Any]] | None:
+    def _cycle(
+        self, rows: "Dataset | TorchDataset | None", share: float = 1.0, collate: LeamlCollator | None = None
+    ) -> Iterator[dict[str, Any]] | None:
         """Endless batches of rows, `share` of the labelled batch each."""
         if rows is None or len(rows) == 0:
             return None
@@ -163,7 +171,7 @@ class LeamlTrainer(Trainer):
             while True:
                 order = rng.permutation(len(dataset))
                 for start in range(0, len(order) - size + 1, size):
-                    yield self.rows_collator([dataset[int(i)] for i in order[start : start + size]])
+                    yield (collate or self.rows_collator)([dataset[int(i)] for i in order[start : start + size]])
 
         return batches()
 
@@ -184,7 +192,8 @@ class LeamlTrainer(Trainer):
             for start in range(0, len(order), CHUNK):
                 part = order[start : start + CHUNK]
                 spots = {keys[chosen[k]]: int(chosen[k]) for k in part}
-                pictures = {key: rows[i]["image"] for key, i in spots.items()}
+                opened = rows.select(list(spots.values()))["image"]
+                pictures = open_pictures(model, processor, opened, list(spots), self.cache)
                 answers = told([pictures[keys[chosen[k]]] for k in part], [questions[k] for k in part])
                 texts.update(zip(part, answers, strict=True))
             return [texts[k] for k in range(len(chosen))]
@@ -247,7 +256,7 @@ class LeamlTrainer(Trainer):
         try:
             for rows, without in self.folds:
                 self.model.phrasebook = without
-                answered.append(predict(self.model, self.processing_class, rows))
+                answered.append(predict(self.model, self.processing_class, rows, cache=self.cache))
         finally:
             self.model.phrasebook = book
         return Predictions.join(answered)
@@ -257,7 +266,7 @@ class LeamlTrainer(Trainer):
         count = min(self.args.refresh_rows, len(self.trusted))
         rows = self.trusted.select(np.sort(self._rng.permutation(len(self.trusted))[:count]))
         with self.average:
-            predictions = predict(self.model, self.processing_class, rows)
+            predictions = predict(self.model, self.processing_class, rows, cache=self.cache)
         self.model.train()
         confidence = predictions.raw_confidence
         keep = np.flatnonzero(self.threshold.keep(confidence) & np.array([bool(t) for t in predictions.texts]))
@@ -330,7 +339,7 @@ class LeamlTrainer(Trainer):
         rows = self.unlabeled if id_dataset is None else rows_with(id_dataset, "question")
         if rows is None or len(rows) < 8:
             raise LeamlInputError("fit_reliability needs 8 or more unlabelled rows with questions; give id_dataset.")
-        seen = predict(self.model, self.processing_class, rows)
+        seen = predict(self.model, self.processing_class, rows, cache=self.cache)
         held = self._predict_held_out() if self.folds else None
         self.model.reliability = Reliability.fit(
             seen.states,
