@@ -88,12 +88,18 @@ class NameHead(nn.Module):
         target = torch.searchsorted(names, targets[keep])
         likeness = F.normalize(self.out(self.norm(tokens[keep])).float(), dim=-1) @ codes.T
         logits = self.log_scale.exp() * likeness
-        return mean_loss(logits, target), (logits.argmax(1) == target).float().mean()
+        return mean_loss(logits, target), hit_rate(logits, target)
 
 
 def mean_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy of logits [n, C] and classes [n]; 0 for n = 0."""
-    return F.cross_entropy(logits, target, reduction="sum") / max(1, len(target))
+    """Mean cross-entropy of logits [n, C] and classes [n] that are not `IGNORE`; 0 where all are."""
+    counted = (target != IGNORE).sum().clamp(min=1)
+    return F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum") / counted
+
+
+def hit_rate(logits: Tensor, target: Tensor) -> Tensor:
+    """Share of classes [n], those that are `IGNORE` left out, that logits [n, C] tell; NaN where all are."""
+    return (logits.argmax(1) == target).sum() / (target != IGNORE).sum()
 
 
 def grounding_loss(looked: Tensor, relevant: Tensor) -> Tensor:
@@ -171,10 +177,8 @@ class DenseHeads(nn.Module):
             self.sizes, self.columns, logits.split(list(self.sizes.values()), 1), strict=True
         ):
             target = targets[..., column].flatten()
-            keep = target != IGNORE
-            chosen, target = part[keep], target[keep]
-            loss = loss + mean_loss(chosen, target)
-            accuracy[name] = (chosen.argmax(1) == target).float().mean()
+            loss = loss + mean_loss(part, target)
+            accuracy[name] = hit_rate(part, target)
         return loss, accuracy
 
 
