@@ -194,4 +194,5 @@ def source_loader(stream: SourceStream, num_workers: int | None = None) -> DataL
     there are cores."""
     if num_workers is None:
         num_workers = max(1, (os.cpu_count() or 1) - 1)
-    return DataLoader(stream, batch_size=None, num_workers=num_workers, prefetch_factor=4 if num_workers else None)
+    return DataLoader(stream, batch_size=None, num_workers=num_workers, prefetch_factor=4 if num_workers else None,
+                      pin_memory=torch.cuda.is_available())  # fmt: skip

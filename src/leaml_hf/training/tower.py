@@ -1,5 +1,6 @@
 """First stage of pre-training a base: the vision half with a small question head and dense object-level targets."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 import torch
@@ -228,6 +229,13 @@ class TowerBatch:
     answer_texts: list[str]
 
     def to(self, device: torch.device) -> "TowerBatch":
-        """The batch with its tensors on a device."""
+        """The batch with its tensors on a device; from pinned memory they follow while other work goes on."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "TowerBatch":
+        """The batch in memory that a GPU copies from by itself; for `DataLoader`."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "TowerBatch":
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: value.to(device) for name, value in values.items() if isinstance(value, Tensor)})
+        return replace(self, **{name: change(value) for name, value in values.items() if isinstance(value, Tensor)})
