@@ -10,12 +10,20 @@ from safetensors.torch import load_file
 from transformers import ResNetModel
 
 from leaml_hf import LeamlForVisualQA, LeamlInputError, LeamlProcessor
-from leaml_hf.data.visual_arrays.targets import IGNORE, TARGETS
+from leaml_hf.data.visual_arrays.scenes import TASKS
+from leaml_hf.data.visual_arrays.targets import IGNORE, OPEN, TARGETS
 from leaml_hf.data.visual_arrays.wording import Question
 from leaml_hf.training.pretrain_bridge import pretrain_bridge
-from leaml_hf.training.pretrain_tower import WIDTH, TowerModel, connector_config, pretrain_tower, tower_config
-from leaml_hf.training.source_data import SourceStream, source_loader
-from leaml_hf.training.stage import schedule
+from leaml_hf.training.pretrain_tower import (
+    WIDTH,
+    TowerModel,
+    connector_config,
+    evaluate_tower,
+    pretrain_tower,
+    tower_config,
+)
+from leaml_hf.training.source_data import CELLS, LONGEST, SourceStream, source_loader
+from leaml_hf.training.stage import Averages, schedule
 from leaml_hf.training.tower import SPELLED, DenseHeads, NameHead, name_codes
 
 
@@ -53,13 +61,63 @@ class TestStream:
         meant = batch.name_targets[..., list(TARGETS).index("label")]
         assert set(meant[meant != IGNORE].tolist()) <= set(batch.names.tolist())
 
+    def test_all_tasks_come_with_their_shares(self, tokenizer) -> None:
+        assert sum(CELLS.values()) == pytest.approx(1) and {task for task, _ in CELLS} == set(TASKS)
+        batch = SourceStream(tokenizer, 24, 0, 1).batch(0)
+        assert {program.split("/")[0] for program in batch.programs} == set(TASKS)
+        alone = SourceStream(tokenizer, 4, 0, 1, cells={("annotated", "synthetic"): 1.0}).batch(0)
+        assert {program.split("/")[0] for program in alone.programs} == {"annotated"}
+
+    @pytest.mark.parametrize("task", TASKS)
+    def test_targets_of_every_task_fit_its_pictures(self, tokenizer, task) -> None:
+        batch = SourceStream(tokenizer, 6, 0, 1, cells={(task, "synthetic"): 1.0}).batch(0)
+        sizes = torch.tensor(list(TARGETS.values()))
+        for targets in (batch.targets, batch.name_targets):
+            assert ((targets == IGNORE) | ((targets >= 0) & ((targets < sizes) | (sizes == OPEN)))).all()
+        for name in ("label", "next", "previous", "word"):
+            told = batch.targets[..., list(TARGETS).index(name)]
+            assert set(told[told != IGNORE].tolist()) <= set(batch.names.tolist())
+        two = batch.named[:, 1].any(1)
+        assert ((batch.claims[:, 0, 0] != IGNORE) <= two).all() and (
+            (batch.rivalry != IGNORE).any((1, 2)) <= two
+        ).all()
+        for row, answer in zip(batch.claims[:, 0, 0], batch.answer_texts, strict=True):
+            assert row in (IGNORE, int(answer == "yes"))
+
+    def test_of_a_long_question_the_end_is_kept(self, tokenizer) -> None:
+        stream = SourceStream(tokenizer, 1, 0, 1)
+        question = Question("compare", "so " * 60 + "is red taller than blue?", "yes", (0,), 1, (("blue", (0,)),))
+        ids = stream._tokens(question.text)[0]
+        assert ids == tuple(tokenizer(question.text)["input_ids"][-LONGEST:])
+        assert tokenizer.decode([ids[stream._names(question, np.array([0]))[0][0]]]) == "blue"
+
+    def test_a_batch_goes_to_a_device_as_it_is(self, tokenizer) -> None:
+        batch = SourceStream(tokenizer, 1, 0, 1).batch(0)
+        moved = batch.to(torch.device("meta"))
+        tensors = {name for name, value in vars(batch).items() if isinstance(value, torch.Tensor)}
+        assert len(tensors) == 15 and all(getattr(moved, name).device.type == "meta" for name in tensors)
+        assert moved.questions == batch.questions
+
+
+class TestAverages:
+    def test_means_of_figures_and_programs(self) -> None:
+        means = Averages()
+        for value in (1.0, torch.nan, 2.0):
+            means.add("loss", torch.tensor(value, requires_grad=True))
+        means.add("never", torch.tensor(torch.nan))
+        means.add_programs(["chart/count", "chart/value", "layout/count"], torch.tensor([True, False, True]))
+        assert means.read() == {
+            "chart": 0.5, "chart/count": 1.0, "chart/value": 0.0, "layout": 1.0, "layout/count": 1.0, "loss": 1.5
+        }  # fmt: skip
+        assert means.read() == {}
+
 
 class TestTower:
     def test_a_resumed_run_ends_like_an_unbroken_one(self, tokenizer, words, tmp_path) -> None:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # sums in one order
         try:
-            options = {"reading_batches": 1, "batch_size": 2, "save_every": 1, "evaluate_every": 99}
+            options = {"reading": 0.3, "batch_size": 2, "save_every": 1, "evaluate_every": 99}
             whole = pretrain_tower(tmp_path / "whole", tokenizer, words, 3, **options)
             first = pretrain_tower(tmp_path / "parts", tokenizer, words, 3, **options, stop_after=2)
             assert json.loads((tmp_path / "parts" / "tower_log.jsonl").read_text().splitlines()[-1])["step"] == 2
@@ -68,6 +126,20 @@ class TestTower:
             torch.set_num_threads(threads)
         a, b = load_file(whole), load_file(first)
         assert a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
+
+    def test_a_run_against_the_clock_ends_in_time_and_falls_by_the_clock(self, tokenizer, words, tmp_path) -> None:
+        options = {"batch_size": 1, "save_every": 1, "evaluate_every": 0, "minutes": 0.1}
+        pretrain_tower(tmp_path, tokenizer, words, 10**6, 0.0, **options)
+        lines = [json.loads(line) for line in (tmp_path / "tower_log.jsonl").read_text().splitlines()]
+        assert lines[-1]["seconds"] >= 6 and all(line["seconds"] <= 6 for line in lines[:-1])
+        assert lines[-1]["step"] < 10**4  # by the number of batches it would still be warming up
+        assert torch.load(tmp_path / "tower_state.pt")["optimizer"]["param_groups"][0]["lr"] > 1e-5
+        pretrain_tower(tmp_path, tokenizer, words, 10**6, 0.0, **options)  # is over: nothing more is done
+        assert len((tmp_path / "tower_log.jsonl").read_text().splitlines()) == len(lines)
+
+    def test_held_out_accuracy_is_told_for_each_task(self, tokenizer, words) -> None:
+        found = evaluate_tower(TowerModel(words), tokenizer, batches=1, batch_size=24)
+        assert set(TASKS) <= set(found) and all(0 <= value <= 1 for value in found.values())
 
     def test_a_name_is_found_at_its_last_token(self, tokenizer) -> None:
         stream = SourceStream(tokenizer, 1, 0, 1)
@@ -81,7 +153,7 @@ class TestTower:
         given = {
             n: t for n, t in TowerModel(words).state_dict().items() if n.startswith(("vision", "conn", "question.r"))
         }
-        options = {"reading_batches": 0, "batch_size": 1, "peak_rate": 0.0, "save_every": 1, "evaluate_every": 99}
+        options = {"reading": 0.0, "batch_size": 1, "peak_rate": 0.0, "save_every": 1, "evaluate_every": 99}
         trained = load_file(pretrain_tower(tmp_path, tokenizer, words, 9, **options, start=given, stop_after=1))
         assert torch.equal(trained["question.resampler.position"], given["question.resampler.position"])
         with pytest.raises(LeamlInputError, match="given base"):
@@ -116,9 +188,10 @@ class TestTower:
         assert set(accuracy) <= {f"local/{name}" for name in ("glyph_0", "glyph_1", "glyph_2", "color")}
 
     def test_schedule_warms_up_and_falls(self) -> None:
-        rates = [schedule(step, 1000, 1e-3) for step in range(1000)]
-        assert rates[0] < rates[100] < rates[149] == pytest.approx(1e-3, rel=0.01)
-        assert rates[149:] == sorted(rates[149:], reverse=True) and rates[-1] < 5e-5
+        rates = [schedule(step / 1000, 1e-3) for step in range(1000)]
+        assert rates[0] == 0 < rates[10] < rates[20] == 1e-3
+        assert rates[20:] == sorted(rates[20:], reverse=True) and rates[-1] == pytest.approx(2e-5, rel=0.01)
+        assert schedule(1.5, 1e-3) == pytest.approx(2e-5)
 
 
 class TestBridge:

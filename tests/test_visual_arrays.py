@@ -27,7 +27,7 @@ from leaml_hf.data.visual_arrays.noise import clutter, sense
 from leaml_hf.data.visual_arrays.programs import PROGRAMS, ask
 from leaml_hf.data.visual_arrays.renderers import DRAW, render_page
 from leaml_hf.data.visual_arrays.sampling import sample_scene
-from leaml_hf.data.visual_arrays.scenes import COMPONENTS, SHAPES, TASKS, Mark, Scene, rng_for
+from leaml_hf.data.visual_arrays.scenes import COMPONENTS, SHAPES, TASKS, Link, Mark, Scene, rng_for
 from leaml_hf.data.visual_arrays.subjects import SUBJECTS
 from leaml_hf.data.visual_arrays.targets import (
     ATTRIBUTES,
@@ -609,6 +609,21 @@ class TestTargets:
             assert set(words[words != IGNORE].tolist()) <= known
             text = "".join(glyph.char for glyph in drawing.glyphs)
             assert all(mark.label in text for mark in scene.marks)
+
+    def test_links_of_a_diagram_and_members_of_a_box_are_told(self):
+        marks = [
+            Mark(name, "red", "oval", 0.0, box=(0.0, 0.1 * i, 0.1, 0.1 * i + 0.1)) for i, name in enumerate("ABC")
+        ]
+        marks[2].state = "final"
+        graph = Scene("diagram", "states", marks, links=(Link(0, 1, "x"), Link(0, 2, "y")))
+        told = dict(zip(ATTRIBUTES, attribute_table(graph).T.tolist(), strict=True))
+        assert told["leaving"] == [2, 0, 0] and told["reaching"] == [0, 1, 1] and told["links"] == [2, 2, 2]
+        assert told["next"] == [IGNORE] * 3 and told["previous"] == [IGNORE, name_id("A"), name_id("A")]
+        assert told["state"] == [0, 0, 1] and told["member"] == [IGNORE] * 3
+        boxed = Scene("annotated", "annotated", marks, region=(0.0, 0.0, 0.5, 0.2))
+        told = dict(zip(ATTRIBUTES, attribute_table(boxed).T.tolist(), strict=True))
+        assert (told["member"], told["members"], told["called"]) == ([1, 1, 0], [2, 2, 2], [3, 3, 3])
+        assert told["links"] == told["next"] == [IGNORE] * 3
 
     def test_the_shape_in_front_is_told_from_the_one_behind(self):
         occluded = [s for s in (sample_scene("layout", "train", i) for i in range(40)) if s.occluded]

@@ -170,7 +170,8 @@ def _generate_shards(args: argparse.Namespace) -> dict[str, Any]:
 def _pretrain(args: argparse.Namespace) -> dict[str, Any]:
     from .training.pretrain import pretrain_base
 
-    return pretrain_base(Path(args.output), args.pictures, args.rows, args.start)
+    return pretrain_base(Path(args.output), args.pictures, args.rows, args.start, args.batch_size, args.learning_rate,
+                         args.minutes, args.workers, args.device)  # fmt: skip
 
 
 def _inspect(args: argparse.Namespace) -> dict[str, Any]:
@@ -210,6 +211,16 @@ def _integer(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
 
     read.__name__ = "whole number"  # in argparse's own message
     return read
+
+
+def _above_zero(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"must be above 0, not {text}")
+    return value
+
+
+_above_zero.__name__ = "number"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -281,11 +292,24 @@ def _parser() -> argparse.ArgumentParser:
                        "Train the base leaml-smol on drawn pictures; resumes after a kill.",
                        "leaml pretrain --output out/leaml-smol")  # fmt: skip
     pretrain.add_argument("--output", required=True, help="folder for checkpoints and the base")
-    pretrain.add_argument("--pictures", type=_integer(1), default=256_000, help="pictures for the vision half")
-    pretrain.add_argument("--rows", type=_integer(1), default=48_000, help="questions for the bridge")
+    pretrain.add_argument("--pictures", type=_integer(1), default=256_000,
+                          help="pictures for the vision half at most (default 256000)")  # fmt: skip
+    pretrain.add_argument("--rows", type=_integer(1), default=48_000,
+                          help="questions for the bridge at most (default 48000)")  # fmt: skip
     pretrain.add_argument(
         "--start", metavar="MODEL", help="a base whose vision half, resampler and bridge to go on from"
     )
+    pretrain.add_argument("--batch-size", type=_integer(1), default=32, help="pictures a batch (default 32)")
+    pretrain.add_argument(
+        "--learning-rate",
+        type=_above_zero,
+        default=1e-3,
+        help="peak at 32 pictures a batch; rises with their square root (default 0.001)",
+    )
+    pretrain.add_argument("--minutes", type=_above_zero, default=math.inf,
+                          help="end after so long; rates fall by the clock (default: no limit)")  # fmt: skip
+    pretrain.add_argument("--workers", type=_integer(1), help="processes that draw (default: cores less one)")
+    pretrain.add_argument("--device", choices=("cpu", "cuda"), help="where to train (default: a GPU if there is one)")
 
     inspect = command("inspect", _inspect, _print_inspect, "Parameters added, adapted layers and base of a model.",
                       "leaml inspect reference")  # fmt: skip

@@ -1,6 +1,7 @@
 """`leaml pretrain`: makes the base `leaml-smol` from nothing but drawn pictures and a frozen language model."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -19,31 +20,52 @@ from .pretrain_tower import KEPT_PARTS, RESAMPLER, WIDTH, connector_config, pret
 from .tower import DenseHeads
 
 BRIDGE_LAYERS = [22, 24, 26, 28]
-TOWER_BATCH, BRIDGE_BATCH = 32, 12
-READING_BATCHES = 900  # of the tower's
+BATCH = 32  # pictures a batch that the rates are meant for
+BRIDGE_BATCH = 3 / 8  # of the tower's: each of its pictures is 8 rows of the language model
+READING = 0.11  # of the tower's batches
+VISION_RATE = 0.2  # of the bridge's, when the vision half joins it
+TOWER_MINUTES = 2 / 3  # of a run against the clock
 
 
-def pretrain_base(output: Path, pictures: int, rows: int, start: str | None = None) -> dict[str, Any]:
+def pretrain_base(
+    output: Path, pictures: int, rows: int, start: str | None = None, batch_size: int = BATCH,
+    learning_rate: float = 1e-3, minutes: float = math.inf, workers: int | None = None, device: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """
     Trains the vision half, then the bridge, and saves the base; a killed run goes on from its last checkpoint.
 
+    The same pictures come in the same order in every run; against the clock, their number and the rates differ.
+
     Args:
         output (`Path`): for checkpoints, logs and, in `base/`, the base.
-        pictures (`int`): pictures that the vision half sees.
-        rows (`int`): questions that the bridge sees.
+        pictures (`int`): pictures that the vision half sees, at most.
+        rows (`int`): questions that the bridge sees, at most.
         start (`str`, *optional*): a base whose vision half, resampler and bridge are trained on, instead of new ones.
+        batch_size (`int`, *optional*, defaults to 32): pictures a batch for the vision half; 3/8 of it for the bridge.
+        learning_rate (`float`, *optional*, defaults to 1e-3): peak of the bridge's and the vision half's rate at 32
+            pictures a batch; it rises with the square root of `batch_size` (Malladi et al. 2022, arXiv 2205.10287).
+        minutes (`float`, *optional*): time for both stages, two thirds of it for the vision half; the rates then fall
+            by the clock, and nothing is held out to judge on the way. Defaults to no limit.
+        workers (`int`, *optional*): processes that draw; defaults to one fewer than there are cores.
+        device (`str`, *optional*): where to train; defaults to a GPU that PyTorch sees, else the CPU.
 
     Returns:
-        `dict`: `output`, `pictures`, `rows` and held-out accuracy per task and program.
+        `dict`: `output`, `pictures` and `rows` as given, and the finished base's held-out accuracy per task and
+            program.
     """
+    device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    peak = learning_rate * math.sqrt(batch_size / BATCH)
+    bridge_batch = max(1, round(BRIDGE_BATCH * batch_size))
+    options = {"device": device, "workers": workers} | ({"evaluate_every": 0} if math.isfinite(minutes) else {})
     text, _ = load_text_backbone(SMOLLM2)
     tokenizer = load_tokenizer(SMOLLM2)
     words = text.get_input_embeddings().weight.detach()
     base = None if start is None else LeamlForVisualQA.from_pretrained(start, text=text)
-    reading, given = (READING_BATCHES, None) if base is None else (0, tower_weights(base))
+    reading, given = (READING, None) if base is None else (0.0, tower_weights(base))
     weights = load_file(
-        pretrain_tower(output, tokenizer, words, pictures // TOWER_BATCH, reading, TOWER_BATCH, start=given)
-    )
+        pretrain_tower(output, tokenizer, words, max(1, pictures // batch_size), reading, batch_size, peak, given,
+                       minutes=TOWER_MINUTES * minutes, **options)
+    )  # fmt: skip
     model = LeamlForVisualQA.from_backbones(
         vision=ResNetModel(tower_config()), text=SMOLLM2, fusion_layers=[], lora_layers=[],
         connector_config=connector_config(), bridge_layers=BRIDGE_LAYERS, bridge_dim=256, bridge_heads=4,
@@ -56,13 +78,15 @@ def pretrain_base(output: Path, pictures: int, rows: int, start: str | None = No
     modules = {name: getattr(model, part) for part, name in KEPT_PARTS.items()} | {"dense": dense}
     for part, module in modules.items():
         module.load_state_dict({k.removeprefix(part + "."): v for k, v in weights.items() if k.startswith(part + ".")})
-    pretrain_bridge(model, processor, dense, output, rows // (BRIDGE_BATCH * QUESTIONS_PER_SCENE), BRIDGE_BATCH)
+    bridge_batches = max(1, rows // (bridge_batch * QUESTIONS_PER_SCENE))
+    pretrain_bridge(model, processor, dense, output, bridge_batches, bridge_batch, peak, VISION_RATE * peak,
+                    minutes=(1 - TOWER_MINUTES) * minutes, **options)  # fmt: skip
     folder = output / "base"
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     with torch.inference_mode():
         accuracy = heldout_accuracy(model, processor)
-    write_pretrain_report(output, output)
+    write_pretrain_report(output, output, accuracy)
     results = {"output": str(folder), "pictures": pictures, "rows": rows, **accuracy}
     (output / "pretrain_results.json").write_text(json.dumps(results, indent=1))
     return results

@@ -17,13 +17,14 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return list({line["step"]: line for line in lines}.values())
 
 
-def write_pretrain_report(run: Path, folder: Path, scenes: int = 400) -> Path:
+def write_pretrain_report(run: Path, folder: Path, accuracy: dict[str, float], scenes: int = 400) -> Path:
     """
     Writes `leaml-smol.md` and `leaml-smol.png`.
 
     Args:
         run (`Path`): folder of a run, with `tower_log.jsonl` and `bridge_log.jsonl`.
         folder (`Path`): where to write.
+        accuracy (`dict[str, float]`): of the finished base, per task and "task/program".
         scenes (`int`, *optional*, defaults to 400): held-out scenes that answer frequencies are counted on.
 
     Returns:
@@ -49,12 +50,10 @@ def write_pretrain_report(run: Path, folder: Path, scenes: int = 400) -> Path:
             lines.append(
                 f"| {stage} | {last['pictures']:,} | {8 * last['pictures']:,} | {last['seconds'] / 3600:.2f} |"
             )
-    judged = [line["heldout"] for stage in STAGES for line in logs[stage] if "heldout" in line]
-    held_out = judged[-1] if judged else {}
     lines += ["", "| task and program | most frequent answer | accuracy |", "|---|---|---|"]
-    for name, accuracy in held_out.items():
+    for name, share in accuracy.items():
         prior = f"{priors[name]:.2f}" if name in priors else ""
-        lines.append(f"| {name if '/' in name else f'**{name}**'} | {prior} | {accuracy:.2f} |")
+        lines.append(f"| {name if '/' in name else f'**{name}**'} | {prior} | {share:.2f} |")
     page = folder / "leaml-smol.md"
     page.write_text("\n".join(lines) + "\n")
     return page
@@ -78,10 +77,10 @@ def _draw(logs: dict[str, list[dict[str, Any]]], path: Path) -> None:
 
     figure = Figure(figsize=(11, 4.2), layout="constrained")
     for axes, (stage, log) in zip(figure.subplots(1, 2, sharey=True), logs.items(), strict=True):
-        for task, color in (("chart", "#2457c5"), ("layout", "#b3372f")):
+        for task, color in zip(TASKS, ("#2457c5", "#b3372f", "#2e8b57", "#8a5fbf"), strict=True):
             curve = [(line["pictures"], line[task]) for line in log if task in line]
             axes.plot(*zip(*curve, strict=True) if curve else ([], []), color=color, label=f"{task}, while training")
-            held_out = [(line["pictures"], line["heldout"][task]) for line in log if "heldout" in line]
+            held_out = [(line["pictures"], line["heldout"][task]) for line in log if task in line.get("heldout", {})]
             axes.plot(
                 *zip(*held_out, strict=True) if held_out else ([], []), "o", color=color, label=f"{task}, held out"
             )

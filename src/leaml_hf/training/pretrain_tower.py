@@ -1,6 +1,7 @@
 """Trains the vision half of `leaml-smol` on Visual Arrays' source split; resumes from its checkpoint after a kill."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,7 +11,7 @@ from transformers import ResNetConfig, ResNetModel, ViTConfig, ViTModel
 from ..adapters import load_tensors
 from ..data.visual_arrays.targets import ATTRIBUTES, IGNORE, LOCAL, TARGETS
 from ..resampler import QuestionResampler
-from .source_data import SourceStream
+from .source_data import LONGEST, SourceStream, source_loader
 from .stage import Averages, Stage, Step, schedule
 from .tower import (
     CLAIM,
@@ -25,7 +26,7 @@ from .tower import (
 )
 
 WIDTH = 192
-RESAMPLER = {"num_layers": 4, "num_heads": 4, "ffn_dim": 4 * WIDTH, "max_tokens": 48, "answer_tokens": SPELLED}
+RESAMPLER = {"num_layers": 4, "num_heads": 4, "ffn_dim": 4 * WIDTH, "max_tokens": LONGEST, "answer_tokens": SPELLED}
 # What goes on in the base: its names there and in a `TowerModel`.
 KEPT_PARTS = {"vision_tower": "vision_tower", "connector": "connector", "resampler": "question.resampler"}
 LOCAL_WEIGHT = 2.0
@@ -33,7 +34,7 @@ ANSWER_WEIGHT = 5.0
 GROUNDING_WEIGHT = 1.0
 NAMED_WEIGHT = 0.5
 NAMES_WEIGHT = 1.0
-LABEL, WORD = (list(TARGETS).index(name) for name in ("label", "word"))
+LABEL, WORD, NEXT, PREVIOUS = (list(TARGETS).index(name) for name in ("label", "word", "next", "previous"))
 READING_RATE = 2e-3
 PAGE_SHARE = 0.4  # pages of names beside the pictures, as a share of these
 
@@ -54,7 +55,8 @@ def connector_config() -> ViTConfig:
 class TowerModel(nn.Module):
     """Vision tower, connector, question head, and training heads: `local` on the tower's cells, `dense` behind both,
     `named`, `rivals` and `claims` on the names in a question, behind the resampler's first, second and third layer.
-    Names are told by `words` (where they are written), `labels` (all over their mark) and `asked` (in a question)."""
+    Names are told by `words` (where they are written), `labels` (all over their mark), `next` and `previous` (all over
+    the marks that a link joins to theirs) and `asked` (in a question)."""
 
     def __init__(self, word_embeddings: Tensor) -> None:
         super().__init__()
@@ -66,7 +68,7 @@ class TowerModel(nn.Module):
         self.rivals = DenseHeads(WIDTH, targets=RIVALRY)
         self.claims = DenseHeads(WIDTH, targets=CLAIM)
         size = word_embeddings.shape[1]
-        self.words, self.labels, self.asked = (NameHead(WIDTH, size) for _ in range(3))
+        self.words, self.labels, self.next, self.previous, self.asked = (NameHead(WIDTH, size) for _ in range(5))
         self.question = QuestionHead(word_embeddings, QuestionResampler(word_embeddings.shape[1], WIDTH, **RESAMPLER))
 
     def cells(self, pixels: Tensor) -> Tensor:
@@ -74,12 +76,12 @@ class TowerModel(nn.Module):
         values = (pixels.float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
         return self.vision_tower(values).last_hidden_state
 
-    def read(self, batch: TowerBatch, cells: Tensor) -> tuple[Tensor, dict[str, float]]:
+    def read(self, batch: TowerBatch, cells: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """Loss of what each cell shows by itself: characters and colours. Small print is not learnt without it."""
         loss, accuracy = self.local(cells.flatten(2).transpose(1, 2), batch.targets)
         return loss, {f"local/{name}": value for name, value in accuracy.items()}
 
-    def forward(self, batch: TowerBatch) -> tuple[Tensor, dict[str, float], Tensor]:
+    def forward(self, batch: TowerBatch) -> tuple[Tensor, dict[str, Tensor], Tensor]:
         """Loss, accuracy of the dense targets, and which questions are answered rightly."""
         cells = self.cells(batch.pixels)
         local_loss, read = self.read(batch, cells)
@@ -99,6 +101,8 @@ class TowerModel(nn.Module):
         for head, tokens, targets in (
             ("words", vision[:, 1:], batch.targets[..., WORD]),
             ("labels", vision[:, 1:], batch.targets[..., LABEL]),
+            ("next", vision[:, 1:], batch.targets[..., NEXT]),
+            ("previous", vision[:, 1:], batch.targets[..., PREVIOUS]),
             ("asked", first, batch.name_targets[..., LABEL]),
         ):
             read_loss, meant[f"names_{head}"] = getattr(self, head)(tokens, targets, batch.names, codes)
@@ -115,40 +119,41 @@ class TowerModel(nn.Module):
         accuracy = read | {f"dense/{name}": value for name, value in attributes.items()}
         accuracy |= {f"named/{name}": value for name, value in meant.items()}
         accuracy |= {f"rivals/{name}": value for name, value in (compared | claimed).items()}
-        accuracy |= {"answer_loss": answer_loss.item()} | {name: value.item() for name, value in grounding.items()}
-        return loss, accuracy, right
+        return loss, accuracy | {"answer_loss": answer_loss} | grounding, right
 
 
 @torch.no_grad()
 def evaluate_tower(model: TowerModel, tokenizer, batches: int = 8, batch_size: int = 48) -> dict[str, float]:
     """Accuracy per task/program on the held-out source split."""
     model.eval()
+    device = model.question.words.device
     stream = SourceStream(tokenizer, batch_size, 0, batches, split="validation")
     means = Averages()
-    for batch in stream:
-        with torch.autocast("cpu", torch.bfloat16):
-            correct = model(batch)[-1]
-        means.add_programs(batch.programs, correct.tolist())
+    for batch in source_loader(stream):
+        with torch.autocast(device.type, torch.bfloat16):
+            correct = model(batch.to(device))[-1]
+        means.add_programs(batch.programs, correct)
     model.train()
     return means.read()
 
 
 def pretrain_tower(
-    output: Path, tokenizer, word_embeddings: Tensor, num_batches: int, reading_batches: int,
+    output: Path, tokenizer, word_embeddings: Tensor, num_batches: int, reading: float,
     batch_size: int = 32, peak_rate: float = 1e-3, start: dict[str, Tensor] | None = None,
-    stop_after: int | None = None, **options: int,
+    device: torch.device | str = "cpu", stop_after: int | None = None, **options: Any,
 ) -> Path:  # fmt: skip
-    """Trains for `num_batches`, the first `reading_batches` of them on the tower's own cells alone.
+    """Trains for `num_batches`, a first share of them on the tower's own cells alone.
 
     Args:
         output (`Path`): for `tower.safetensors`, its log and checkpoint, which a killed run goes on from.
         tokenizer: of the language model.
         word_embeddings (`Tensor`): `[V, D]` of the language model, frozen.
         num_batches (`int`): batches in all.
-        reading_batches (`int`): those of the reading phase.
+        reading (`float`): share of the reading phase, from 0 to below 1.
         batch_size (`int`, *optional*, defaults to 32): pictures a batch.
         peak_rate (`float`, *optional*, defaults to 1e-3): learning rate after the reading phase.
         start (`dict[str, Tensor]`, *optional*): weights of vision half and resampler to begin with.
+        device (`torch.device`, *optional*, defaults to the CPU): where to train.
         stop_after (`int`, *optional*): ends early, as a kill would.
         options: of [`Stage`].
 
@@ -156,21 +161,23 @@ def pretrain_tower(
         `Path`: of the weights of a [`TowerModel`].
     """
     torch.manual_seed(0)
+    device = torch.device(device)
     model = TowerModel(word_embeddings).train()
     if start is not None:
         own = {name: tensor.data for name, tensor in model.state_dict(keep_vars=True).items()}
         parts = tuple(f"{name}." for name in KEPT_PARTS.values())
         load_tensors({name: tensor for name, tensor in own.items() if name.startswith(parts)}, start, "The given base")
+    model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05, betas=(0.9, 0.98))
 
-    def rates(number: int) -> list[float]:
-        if number < reading_batches:
-            return [schedule(number, reading_batches, READING_RATE, floor=0.2)]
-        return [schedule(number - reading_batches, num_batches - reading_batches, peak_rate)]
+    def rates(done: float) -> list[float]:
+        if done < reading:
+            return [schedule(done / reading, READING_RATE, warmup=0.15, floor=0.2)]
+        return [schedule((done - reading) / (1 - reading), peak_rate)]
 
-    def step(number: int, batch: TowerBatch) -> Step:
-        with torch.autocast("cpu", torch.bfloat16):
-            if number < reading_batches:
+    def step(done: float, batch: TowerBatch) -> Step:
+        with torch.autocast(device.type, torch.bfloat16):
+            if done < reading:
                 return Step(*model.read(batch, model.cells(batch.pixels)))
             return Step(*model(batch))
 

@@ -1,5 +1,6 @@
 """The stream of source pictures that a base is pre-trained on: drawn on the fly from their index, never stored."""
 
+import os
 import re
 from collections.abc import Iterator
 from functools import lru_cache
@@ -11,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from ..data.visual_arrays.builder import draw_scene
 from ..data.visual_arrays.conventions import COLOR_NAMES
 from ..data.visual_arrays.renderers import render_page
-from ..data.visual_arrays.scenes import CHART_KINDS, SHAPES, Scene
+from ..data.visual_arrays.scenes import CHART_KINDS, COMPONENTS, SHAPES, Scene
 from ..data.visual_arrays.targets import (
     IGNORE,
     TARGETS,
@@ -25,9 +26,12 @@ from ..data.visual_arrays.targets import (
 from ..data.visual_arrays.wording import Question
 from .tower import NAMES, RIVALRY, SPELLED, TowerBatch
 
-CHART_SHARE = 0.8  # of the pictures; the rest are layout scenes
-USUAL = (*COLOR_NAMES, *SHAPES, *CHART_KINDS, *"0123456789.kM-", "yes", "no", "up", "down", "positive", "negative",
-         "none")  # fmt: skip
+# Share of the pictures that each task and domain has.
+CELLS = {("chart", "synthetic"): 0.4, ("diagram", "synthetic"): 0.25, ("annotated", "synthetic"): 0.2,
+         ("layout", "synthetic"): 0.15}  # fmt: skip
+USUAL = (*COLOR_NAMES, *SHAPES, *CHART_KINDS, *COMPONENTS, *"0123456789.kM-", "yes", "no", "up", "down", "positive",
+         "negative", "none", "open", "closed", "series", "parallel")  # fmt: skip
+LONGEST = 48  # tokens of a question; of a longer one the last are kept, as a processor does
 OTHERS = 256  # further tokens, drawn from the whole vocabulary, that an answer is told from
 
 
@@ -38,22 +42,24 @@ class SourceStream(IterableDataset):
         tokenizer: turns a question into ids.
         batch_size (`int`): pictures a batch.
         start (`int`): batches to pass over, so that a resumed run goes on where it stopped.
+        num_batches (`int`): where to end.
         split (`str`): Visual Arrays split.
         side (`int`): vision tokens in a row.
         pages (`int`): pages of names behind the pictures of each batch.
-        num_batches (`int`): where to end.
+        cells (`dict`): share of the pictures of each task and domain; they sum to 1.
     """
 
     def __init__(self, tokenizer, batch_size: int, start: int, num_batches: int, split: str = "train",
-                 side: int = 14, pages: int = 0) -> None:  # fmt: skip
+                 side: int = 14, pages: int = 0, cells: dict[tuple[str, str], float] = CELLS) -> None:  # fmt: skip
         self.tokenizer, self.batch_size, self.start, self.num_batches = tokenizer, batch_size, start, num_batches
-        self.split, self.side, self.pages = split, side, pages
+        self.split, self.side, self.pages, self.cells = split, side, pages, cells
 
     @lru_cache(maxsize=200_000)  # noqa: B019  (one stream lives as long as its run)
     def _tokens(self, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Ids of a text, and where in it each token ends."""
+        """Ids of a text, and where in it each token ends; of a long one the last `LONGEST`."""
         encoded = self.tokenizer(text, return_offsets_mapping=True)
-        return tuple(encoded["input_ids"]), tuple(end for _, end in encoded["offset_mapping"])
+        ids, spans = (encoded[key][-LONGEST:] for key in ("input_ids", "offset_mapping"))
+        return tuple(ids), tuple(end for _, end in spans)
 
     def _names(self, question: Question, owners: np.ndarray) -> tuple[list[int], np.ndarray]:
         """For each name the token that it ends with, and the vision tokens of the marks it names `[NAMES, N]`."""
@@ -91,8 +97,9 @@ class SourceStream(IterableDataset):
         """Batch `number`, the same whenever it is asked for."""
         pixels, targets, asked, names, meant, rivalry, claims = [], [], [], [], [], [], []
         choose = np.random.default_rng([97, number])
-        for slot, is_chart in enumerate(choose.random(self.batch_size) < CHART_SHARE):
-            task = "chart" if is_chart else "layout"
+        cells = list(self.cells)
+        for slot, cell in enumerate(choose.choice(len(cells), self.batch_size, p=list(self.cells.values()))):
+            task, _ = cells[cell]
             index = number * self.batch_size + slot
             drawing, scene, questions = draw_scene(task, "base", self.split, index)
             pixels.append(torch.from_numpy(np.array(drawing.image)).permute(2, 0, 1))
@@ -164,11 +171,10 @@ def _rivalry(question: Question, scene: Scene) -> np.ndarray:
     table = np.full((NAMES, len(RIVALRY)), IGNORE)
     if len(question.names) == NAMES:
         first, second = (scene.marks[marks[0]] for _, marks in question.names)
-        if scene.task == "chart":
-            gaps = [first.value - second.value, 0, 0]
-        else:
-            gaps = [0, *(first.box[axis] + first.box[axis + 2] - second.box[axis] - second.box[axis + 2]
-                         for axis in (0, 1))]  # fmt: skip
+        gaps = [first.value - second.value]
+        if first.box is not None:
+            gaps += [first.box[axis] + first.box[axis + 2] - second.box[axis] - second.box[axis + 2]
+                     for axis in (0, 1)]  # fmt: skip
         for column, gap in enumerate(gaps):
             if abs(gap) > (0.4 if column == 0 else 0.05):
                 table[:, column] = (gap > 0, gap < 0)
@@ -178,11 +184,15 @@ def _rivalry(question: Question, scene: Scene) -> np.ndarray:
 def _claim(question: Question) -> np.ndarray:
     """Whether what a question says of two names is so, at the first of them `[NAMES, 1]`."""
     table = np.full((NAMES, 1), IGNORE)
-    if len(question.names) == NAMES:
+    if len(question.names) == NAMES and question.answer in ("yes", "no"):
         table[0] = question.answer == "yes"
     return table
 
 
-def source_loader(stream: SourceStream, num_workers: int = 1) -> DataLoader:
-    """The stream's batches, drawn in `num_workers` processes beside the training."""
-    return DataLoader(stream, batch_size=None, num_workers=num_workers, prefetch_factor=4 if num_workers else None)
+def source_loader(stream: SourceStream, num_workers: int | None = None) -> DataLoader:
+    """The stream's batches, in order, drawn in `num_workers` processes beside the training; by default one fewer than
+    there are cores."""
+    if num_workers is None:
+        num_workers = max(1, (os.cpu_count() or 1) - 1)
+    return DataLoader(stream, batch_size=None, num_workers=num_workers, prefetch_factor=4 if num_workers else None,
+                      pin_memory=torch.cuda.is_available())  # fmt: skip

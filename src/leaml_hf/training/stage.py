@@ -19,36 +19,52 @@ from .tower import TowerBatch
 logger = logging.getLogger(__name__)
 
 
-def schedule(step: int, total: int, peak: float, warmup: int = 150, floor: float = 0.02) -> float:
-    """Linear warm-up, then a cosine down to `floor` of the peak."""
-    if step < warmup:
-        return peak * (step + 1) / warmup
-    done = min(1.0, (step - warmup) / max(1, total - warmup))
-    return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * done)))
+def schedule(done: float, peak: float, warmup: float = 0.02, floor: float = 0.02) -> float:
+    """Linear warm-up, then a cosine down to `floor` of the peak.
+
+    Args:
+        done (`float`): share of the run that is done, 0 to 1.
+        peak (`float`): the highest rate.
+        warmup (`float`, *optional*, defaults to 0.02): share of the run that the warm-up takes, below 1.
+        floor (`float`, *optional*, defaults to 0.02): share of the peak that is left at the end.
+
+    Returns:
+        `float`: the rate.
+    """
+    if done < warmup:
+        return peak * done / warmup
+    falling = min(1.0, (done - warmup) / (1 - warmup))
+    return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * falling)))
 
 
 class Averages:
-    """Means per key since the last reading."""
+    """Means per key since the last reading. Until then tensors are kept as they are: reading one waits for a GPU."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, float] = defaultdict(float)
-        self.counts: dict[str, int] = defaultdict(int)
+        self.figures: dict[str, list[Tensor]] = defaultdict(list)
+        self.judged: list[tuple[list[str], Tensor]] = []
 
-    def add(self, key: str, value: float) -> None:
-        self.sums[key] += value
-        self.counts[key] += 1
+    def add(self, key: str, value: Tensor) -> None:
+        """Adds a figure, a scalar; NaN counts for nothing."""
+        self.figures[key].append(value.detach())
 
-    def add_programs(self, programs: list[str], correct: list[bool]) -> None:
-        """Adds each row under "task/program" and under its task."""
-        for program, right in zip(programs, correct, strict=True):
-            self.add(program, float(right))
-            self.add(program.split("/")[0], float(right))
+    def add_programs(self, programs: list[str], correct: Tensor) -> None:
+        """Adds each row, `correct` `[n]` bool, under "task/program" and under its task."""
+        self.judged.append((programs, correct))
 
     def read(self) -> dict[str, float]:
-        means = {k: round(self.sums[k] / self.counts[k], 4) for k in sorted(self.sums)}
-        self.sums.clear()
-        self.counts.clear()
-        return means
+        """Mean of each key that there is a figure for, by name."""
+        found = {key: torch.stack(values).float().cpu() for key, values in self.figures.items()}
+        means = {key: values.nanmean().item() for key, values in found.items() if not values.isnan().all()}
+        right: dict[str, list[bool]] = defaultdict(list)
+        for programs, correct in self.judged:
+            for program, one in zip(programs, correct.tolist(), strict=True):
+                right[program].append(one)
+                right[program.split("/")[0]].append(one)
+        means |= {key: sum(values) / len(values) for key, values in right.items()}
+        self.figures.clear()
+        self.judged.clear()
+        return {key: round(means[key], 4) for key in sorted(means)}
 
 
 @dataclass
@@ -56,7 +72,7 @@ class Step:
     """What one batch gave: the loss to follow, figures for the log, which questions were right (None: none asked)."""
 
     loss: Tensor
-    figures: dict[str, float]
+    figures: dict[str, Tensor]
     correct: Tensor | None = None
 
 
@@ -68,26 +84,31 @@ class Stage:
     Args:
         name (`str`): of its files: `{name}.safetensors`, `{name}_state.pt` and `{name}_log.jsonl`.
         output (`Path`): their folder.
-        trained (`nn.Module`): everything that is saved and whose gradients are clipped together at 1.0.
+        trained (`nn.Module`): everything that is saved and whose gradients are clipped together at 1.0; batches go to
+            its device.
         optimizer (`torch.optim.Optimizer`): over its parameters.
-        step (`Callable`): number and batch to a [`Step`].
-        rates (`Callable`): step number to the learning rate of each parameter group.
+        step (`Callable`): share of the stage that is done (0 to 1) and batch to a [`Step`].
+        rates (`Callable`): share that is done to the learning rate of each parameter group.
         evaluate (`Callable`): held-out accuracy per task and program.
         save_every (`int`): steps between log lines and checkpoints.
-        evaluate_every (`int`): steps between held-out figures, a multiple of `save_every`.
+        evaluate_every (`int`): steps between held-out figures, a multiple of `save_every`; 0 for none.
         pages (`int`): pages of names in each batch.
+        workers (`int`, *optional*): processes that draw; defaults to one fewer than there are cores.
+        minutes (`float`): when to end at the latest; a run that it ends follows the same schedule, by the clock.
     """
 
     name: str
     output: Path
     trained: nn.Module
     optimizer: torch.optim.Optimizer
-    step: Callable[[int, TowerBatch], Step]
-    rates: Callable[[int], list[float]]
+    step: Callable[[float, TowerBatch], Step]
+    rates: Callable[[float], list[float]]
     evaluate: Callable[[], dict[str, float]]
     save_every: int = 100
     evaluate_every: int = 500
     pages: int = 0
+    workers: int | None = None
+    minutes: float = math.inf
 
     @property
     def weights(self) -> Path:
@@ -113,35 +134,41 @@ class Stage:
         self.output.mkdir(parents=True, exist_ok=True)
         start, seconds = self._restore()
         last = num_batches if stop_after is None else min(num_batches, stop_after)
-        means, clock = Averages(), time.time()
+        if seconds >= 60 * self.minutes:
+            return self.weights
+        device = next(self.trained.parameters()).device
+        means, begun = Averages(), time.time() - seconds
         stream = SourceStream(tokenizer, batch_size, start, last, pages=self.pages)
-        for number, batch in enumerate(source_loader(stream), start):
-            for group, rate in zip(self.optimizer.param_groups, self.rates(number), strict=True):
+        for number, batch in enumerate(source_loader(stream, self.workers), start):
+            share = max(number / num_batches, (time.time() - begun) / (60 * self.minutes))
+            for group, rate in zip(self.optimizer.param_groups, self.rates(share), strict=True):
                 group["lr"] = rate
-            out = self.step(number, batch)
+            out = self.step(share, batch.to(device))
             out.loss.backward()
             nn.utils.clip_grad_norm_(self.trained.parameters(), 1.0)
             self.optimizer.step()
             self.optimizer.zero_grad()
-            means.add("loss", out.loss.item())
+            means.add("loss", out.loss)
             for key, value in out.figures.items():
                 means.add(key, value)
             if out.correct is not None:
-                means.add_programs(batch.programs, out.correct.tolist())
-            done = number + 1
-            if done % self.save_every == 0 or done == last:
-                now = seconds + time.time() - clock
-                line = {"step": done, "pictures": done * batch_size, "seconds": round(now, 1), **means.read()}
-                if out.correct is not None and (done % self.evaluate_every == 0 or done == num_batches):
+                means.add_programs(batch.programs, out.correct)
+            done, is_over = number + 1, time.time() - begun >= 60 * self.minutes
+            if done % self.save_every == 0 or done == last or is_over:
+                figures, now = means.read(), time.time() - begun
+                line = {"step": done, "pictures": done * batch_size, "seconds": round(now, 1), **figures}
+                if out.correct is not None and self.evaluate_every and done % self.evaluate_every == 0:
                     line["heldout"] = self.evaluate()
                 self._save(done, now, line)
+            if is_over:
+                break
         return self.weights
 
     def _restore(self) -> tuple[int, float]:
         if not self.state.exists():
             return 0, 0.0
         self.trained.load_state_dict(load_file(self.weights))
-        saved = torch.load(self.state, weights_only=True)
+        saved = torch.load(self.state, map_location="cpu", weights_only=True)
         self.optimizer.load_state_dict(saved["optimizer"])
         logger.info("%s: going on from step %d.", self.name, saved["step"])
         return saved["step"], saved["seconds"]

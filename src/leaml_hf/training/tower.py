@@ -1,6 +1,7 @@
 """First stage of pre-training a base: the vision half with a small question head and dense object-level targets."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -60,7 +61,7 @@ def name_codes(word_embeddings: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     generator = torch.Generator().manual_seed(0)
     signs = torch.randint(0, 2, (64, word_embeddings.shape[1]), generator=generator) * 2.0 - 1.0
     signs[0] = 1.0
-    embedded = F.normalize(word_embeddings[ids].float(), dim=-1) * signs[: ids.shape[1]]
+    embedded = F.normalize(word_embeddings[ids].float(), dim=-1) * signs[: ids.shape[1]].to(ids.device)
     return F.normalize((embedded * mask[..., None]).sum(1), dim=-1)
 
 
@@ -79,18 +80,27 @@ class NameHead(nn.Module):
         self.out = nn.Linear(width, embedding_size)
         self.log_scale = nn.Parameter(torch.tensor(SCALE).log())
 
-    def forward(self, tokens: Tensor, targets: Tensor, names: Tensor, codes: Tensor) -> tuple[Tensor, float]:
+    def forward(self, tokens: Tensor, targets: Tensor, names: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
         """tokens [..., D], targets [...] `name_id`s or `IGNORE`, names [W] sorted ids, codes [W, De].
 
-        Returns loss and accuracy.
+        Returns loss and accuracy; 0 and NaN where there is nothing to tell.
         """
         keep = targets != IGNORE
-        if not keep.any():
-            return tokens.sum() * 0.0, 0.0
         target = torch.searchsorted(names, targets[keep])
         likeness = F.normalize(self.out(self.norm(tokens[keep])).float(), dim=-1) @ codes.T
         logits = self.log_scale.exp() * likeness
-        return F.cross_entropy(logits, target), (logits.argmax(1) == target).float().mean().item()
+        return mean_loss(logits, target), hit_rate(logits, target)
+
+
+def mean_loss(logits: Tensor, target: Tensor) -> Tensor:
+    """Mean cross-entropy of logits [n, C] and classes [n] that are not `IGNORE`; 0 where all are."""
+    counted = (target != IGNORE).sum().clamp(min=1)
+    return F.cross_entropy(logits, target, ignore_index=IGNORE, reduction="sum") / counted
+
+
+def hit_rate(logits: Tensor, target: Tensor) -> Tensor:
+    """Share of classes [n], those that are `IGNORE` left out, that logits [n, C] tell; NaN where all are."""
+    return (logits.argmax(1) == target).sum() / (target != IGNORE).sum()
 
 
 def grounding_loss(looked: Tensor, relevant: Tensor) -> Tensor:
@@ -107,9 +117,8 @@ def grounding_loss(looked: Tensor, relevant: Tensor) -> Tensor:
         `Tensor`: scalar; 0 where no row has a token.
     """
     asked = relevant.any(1)
-    if not asked.any():
-        return looked.sum() * 0.0
-    return -((looked.float() * relevant).sum(1)[asked] + 1e-6).log().mean()
+    surprise = -((looked.float() * relevant).sum(1) + 1e-6).log()  # [Q]
+    return (surprise * asked).sum() / asked.sum().clamp(min=1)
 
 
 def question_grounding(reading: Reading, grounded_heads: int, batch: "TowerBatch") -> dict[str, Tensor]:
@@ -131,7 +140,7 @@ def question_grounding(reading: Reading, grounded_heads: int, batch: "TowerBatch
     first, last = (
         weights[:, :grounded_heads].mean(1).flatten(0, 1) for weights in (reading.across[0], reading.across[-1])
     )  # [P * Q, T, N]
-    rows, ends = torch.arange(len(first)), batch.mask.flatten(0, 1).sum(1) - 1
+    rows, ends = torch.arange(len(first), device=first.device), batch.mask.flatten(0, 1).sum(1) - 1
     at_names = [
         grounding_loss(first[rows, batch.name_ends[:, k]], batch.named[:, k]) for k in range(batch.named.shape[1])
     ]
@@ -160,18 +169,17 @@ class DenseHeads(nn.Module):
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, sum(self.sizes.values()))
 
-    def forward(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, float]]:
-        """tokens [B, N, D], targets [B, N, TARGETS] -> summed loss and the accuracy of each target."""
+    def forward(self, tokens: Tensor, targets: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """tokens [B, N, D], targets [B, N, TARGETS] -> summed loss and the accuracy of each target, NaN where there is
+        nothing to tell."""
         logits = self.out(self.norm(tokens)).float().flatten(0, 1)  # [B * N, classes]
         loss, accuracy = logits.new_zeros(()), {}
         for name, column, part in zip(
             self.sizes, self.columns, logits.split(list(self.sizes.values()), 1), strict=True
         ):
             target = targets[..., column].flatten()
-            keep = target != IGNORE
-            if keep.any():
-                loss = loss + F.cross_entropy(part[keep], target[keep])
-                accuracy[name] = (part[keep].argmax(1) == target[keep]).float().mean().item()
+            loss = loss + mean_loss(part, target)
+            accuracy[name] = hit_rate(part, target)
         return loss, accuracy
 
 
@@ -219,3 +227,15 @@ class TowerBatch:
     programs: list[str]
     questions: list[str]
     answer_texts: list[str]
+
+    def to(self, device: torch.device) -> "TowerBatch":
+        """The batch with its tensors on a device; from pinned memory they follow while other work goes on."""
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> "TowerBatch":
+        """The batch in memory that a GPU copies from by itself; for `DataLoader`."""
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "TowerBatch":
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: change(value) for name, value in values.items() if isinstance(value, Tensor)})

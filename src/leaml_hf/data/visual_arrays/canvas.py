@@ -79,12 +79,16 @@ def _set_text(family: str, size: int, text: str) -> tuple[tuple[float, ...], int
 @lru_cache(maxsize=20_000)
 def text_mask(family: str, size: int, text: str) -> Image.Image:
     """A text's bitmap, put together from those of its characters: names are many, characters few."""
-    pens, width = _set_text(family, size, text)
-    mask = Image.new("L", (width, sum(_font(family, size).getmetrics())))
-    for pen, char in zip(pens, text, strict=True):
+    mask = Image.new("L", text_size(family, size, text))
+    for pen, char in zip(_set_text(family, size, text)[0], text, strict=True):
         glyph, left, _ = _glyph(family, size, char)
         mask.paste(255, (round(pen + left), 0), glyph)
     return mask
+
+
+def text_size(family: str, size: int, text: str) -> tuple[int, int]:
+    """Width and height of a text's bitmap in pixels."""
+    return _set_text(family, size, text)[1], sum(_font(family, size).getmetrics())
 
 
 def _share_of_page(box: Box) -> Box:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .scenes import Scene
+from .scenes import Scene, is_inside
 from .wording import Question, all_marks, pick, yes_or_no
 
 FULL_WIDTH = ("circle", "square", "diamond", "cross")  # shapes as wide as the box that they are drawn in
@@ -31,8 +31,7 @@ def _sized(scene: Scene) -> list[int]:
 
 
 def _inside(scene: Scene) -> list[bool]:
-    left, top, right, bottom = scene.region
-    return [left <= m.box[0] and m.box[2] <= right and top <= m.box[1] and m.box[3] <= bottom for m in scene.marks]
+    return [is_inside(mark.box, scene.region) for mark in scene.marks]
 
 
 def pointed_color(rng: np.random.Generator, scene: Scene) -> Question | None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .canvas import FULL, SCALE, Canvas, Drawing, text_mask
+from .canvas import FULL, SCALE, Canvas, Drawing, text_size
 from .conventions import VARIANTS
 from .noise import clutter, sense
 from .pictures import Backdrop
@@ -69,10 +69,10 @@ def render_page(variant: str, rng: np.random.Generator, tries: int = 60) -> tupl
     for word in words:
         angle = int(rng.choice((0, 0, 0, 45, 90)))
         size = int(rng.integers(*canvas.conventions.font_sizes))
-        flat = text_mask(canvas.family, size, word)
+        long, high = text_size(canvas.family, size, word)
         turn = math.radians(angle)
-        width = flat.width * math.cos(turn) + flat.height * math.sin(turn)
-        height = flat.width * math.sin(turn) + flat.height * math.cos(turn)
+        width = long * math.cos(turn) + high * math.sin(turn)
+        height = long * math.sin(turn) + high * math.cos(turn)
         left, top = (float(rng.uniform(3, max(4, FULL - room - 3))) for room in (width, height))
         place = np.s_[int(top) : int(top + height) + 3, int(left) : int(left + width) + 3]
         if taken[place].any():

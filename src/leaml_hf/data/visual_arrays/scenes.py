@@ -131,6 +131,11 @@ def centre(box: tuple[float, float, float, float]) -> tuple[float, float]:
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
+def is_inside(box: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
+    """Whether a box (left, top, right, bottom) lies wholly in another."""
+    return other[0] <= box[0] and box[2] <= other[2] and other[1] <= box[1] and box[3] <= other[3]
+
+
 def draw_colors(rng: np.random.Generator, n: int) -> list[str]:
     """`n` different colour names."""
     return [COLOR_NAMES[i] for i in rng.permutation(len(COLOR_NAMES))[:n]]

@@ -11,12 +11,14 @@ import numpy as np
 
 from .canvas import Drawing, Glyph
 from .conventions import COLOR_NAMES
-from .scenes import CHART_KINDS, COMPONENTS, NODE_SHAPES, SHAPES, STEPS, Scene
+from .scenes import CHART_KINDS, COMPONENTS, NODE_SHAPES, SHAPES, STEPS, Scene, is_inside
 
 IGNORE = -100
 PARTS = 5  # of a line, in which its highest and its lowest point lie
 OPEN = 0  # in place of the number of classes: the class is a `name_id`, of which there is no end
 MAX_MARKS = 8
+MAX_LINKS = 15
+STATES = ("", "final", "hidden", "open", "closed")
 KINDS = CHART_KINDS + SHAPES + NODE_SHAPES + COMPONENTS
 ATTRIBUTES: dict[str, int] = {
     "color": len(COLOR_NAMES),
@@ -33,7 +35,16 @@ ATTRIBUTES: dict[str, int] = {
     "peak": PARTS,
     "valley": PARTS,
     "front": 2,
-    "kin": MAX_MARKS + 1,  # marks of the same shape (layout)
+    "kin": MAX_MARKS + 1,  # marks of the same shape (not charts)
+    "state": len(STATES),
+    "leaving": MAX_MARKS,  # links from here
+    "reaching": MAX_MARKS,
+    "links": MAX_LINKS + 1,  # in the whole diagram
+    "next": OPEN,  # name of the only mark that a link leads to
+    "previous": OPEN,
+    "member": 2,  # whether it lies in the box (annotated) or in a branch (circuits)
+    "members": MAX_MARKS + 1,
+    "called": MAX_MARKS + 1,  # marks with a call-out
 }
 CHARACTERS = string.ascii_letters + string.digits + ".-"
 SLOTS = 3  # characters told apart within one token, from left to right
@@ -88,7 +99,28 @@ def attribute_table(scene: Scene) -> np.ndarray:
         table["kin"][:] = [sum(other.shape == m.shape for other in marks) for m in marks]
         if scene.occluded is not None:
             table["front"][list(scene.occluded)] = (0, 1)
+    if scene.task == "diagram":
+        table["state"][:] = [STATES.index(m.state) for m in marks]
+    if scene.kind == "circuit":
+        _tell_members(table, [i in scene.branches for i in range(n)])
+    elif scene.task == "diagram":
+        table["links"][:] = len(scene.links)
+        for end, count, name in (("source", "leaving", "next"), ("target", "reaching", "previous")):
+            other = "target" if end == "source" else "source"
+            for i in range(n):
+                joined = [getattr(link, other) for link in scene.links if getattr(link, end) == i]
+                table[count][i] = len(joined)
+                if len(joined) == 1:
+                    table[name][i] = name_id(marks[joined[0]].label)
+    elif scene.task == "annotated":
+        table["value"][:] = [round(4 * m.value) for m in marks]
+        table["called"][:] = sum(bool(m.label) for m in marks)
+        _tell_members(table, [is_inside(m.box, scene.region) for m in marks])
     return np.stack(list(table.values()), 1)
+
+
+def _tell_members(table: dict[str, np.ndarray], members: list[bool]) -> None:
+    table["member"][:], table["members"][:] = members, sum(members)
 
 
 def name_table(names: list[str]) -> np.ndarray:
