@@ -95,7 +95,7 @@ class PatternTeacher:
             answers[program, answer_kind(answer)].add(answer)
             questions[program, answer_kind(answer)][template(question)] += 1
         self.patterns = {
-            p: [t for t, _ in questions[p].most_common(24)]
+            p: [t for t, _ in questions[p].most_common(PATTERNS_OF_PROGRAM)]
             for p in sorted(questions)
             if len(answers[p]) <= MAX_ANSWERS
         }

@@ -86,7 +86,7 @@ def pretrain_base(
     processor.save_pretrained(folder)
     with torch.inference_mode():
         accuracy = heldout_accuracy(model, processor)
-    write_pretrain_report(output, output, accuracy)
+    write_pretrain_report(output, output, accuracy, start)
     results = {"output": str(folder), "pictures": pictures, "rows": rows, **accuracy}
     (output / "pretrain_results.json").write_text(json.dumps(results, indent=1))
     return results

@@ -17,7 +17,9 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return list({line["step"]: line for line in lines}.values())
 
 
-def write_pretrain_report(run: Path, folder: Path, accuracy: dict[str, float], scenes: int = 400) -> Path:
+def write_pretrain_report(
+    run: Path, folder: Path, accuracy: dict[str, float], start: str | None = None, scenes: int = 400
+) -> Path:
     """
     Writes `leaml-smol.md` and `leaml-smol.png`.
 
@@ -25,6 +27,7 @@ def write_pretrain_report(run: Path, folder: Path, accuracy: dict[str, float], s
         run (`Path`): folder of a run, with `tower_log.jsonl` and `bridge_log.jsonl`.
         folder (`Path`): where to write.
         accuracy (`dict[str, float]`): of the finished base, per task and "task/program".
+        start (`str`, *optional*): the base that the run went on from.
         scenes (`int`, *optional*, defaults to 400): held-out scenes that answer frequencies are counted on.
 
     Returns:
@@ -38,6 +41,7 @@ def write_pretrain_report(run: Path, folder: Path, accuracy: dict[str, float], s
         "",
         "Written by `leaml pretrain` from the logs of its run. Source data: variant `base` of Visual Arrays, train",
         "split; figures: its validation split, answers generated and compared as everywhere else.",
+        *(() if start is None else (f"The run went on from an earlier `{Path(start).name}`.",)),
         "",
         "![Accuracy over pictures](leaml-smol.png)",
         "",

@@ -26,9 +26,11 @@ from ..data.visual_arrays.targets import (
 from ..data.visual_arrays.wording import Question
 from .tower import NAMES, RIVALRY, SPELLED, TowerBatch
 
+TASK_SHARES = {"chart": 0.45, "diagram": 0.25, "annotated": 0.2, "layout": 0.1}
+DOMAIN_SHARES = {"synthetic": 0.8, "natural": 0.1, "medical": 0.1}
 # Share of the pictures that each task and domain has.
-CELLS = {("chart", "synthetic"): 0.4, ("diagram", "synthetic"): 0.25, ("annotated", "synthetic"): 0.2,
-         ("layout", "synthetic"): 0.15}  # fmt: skip
+CELLS = {(task, domain): of_task * of_domain for task, of_task in TASK_SHARES.items()
+         for domain, of_domain in DOMAIN_SHARES.items()}  # fmt: skip
 USUAL = (*COLOR_NAMES, *SHAPES, *CHART_KINDS, *COMPONENTS, *"0123456789.kM-", "yes", "no", "up", "down", "positive",
          "negative", "none", "open", "closed", "series", "parallel")  # fmt: skip
 LONGEST = 48  # tokens of a question; of a longer one the last are kept, as a processor does
@@ -99,9 +101,9 @@ class SourceStream(IterableDataset):
         choose = np.random.default_rng([97, number])
         cells = list(self.cells)
         for slot, cell in enumerate(choose.choice(len(cells), self.batch_size, p=list(self.cells.values()))):
-            task, _ = cells[cell]
+            task, domain = cells[cell]
             index = number * self.batch_size + slot
-            drawing, scene, questions = draw_scene(task, "base", self.split, index)
+            drawing, scene, questions = draw_scene(task, "base", self.split, index, domain=domain)
             pixels.append(torch.from_numpy(np.array(drawing.image)).permute(2, 0, 1))
             owners = token_owners(drawing, self.side)
             table = attribute_table(scene)
