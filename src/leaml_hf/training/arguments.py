@@ -14,14 +14,14 @@ class LeamlTrainingArguments(TrainingArguments):
 
     The following defaults differ from those of [`~transformers.TrainingArguments`]: `learning_rate` 2e-4 falling on a
     cosine with warm-up to 5e-5, `max_grad_norm` 1.0, `label_smoothing_factor` 0.05, `per_device_train_batch_size` 16,
-    `max_steps` 80, `remove_unused_columns` `False`, `report_to` `"none"`, `save_strategy` `"no"`.
+    `max_steps` 60, `remove_unused_columns` `False`, `report_to` `"none"`, `save_strategy` `"no"`.
 
     Args:
         consistency_weight (`float`, *optional*, defaults to 1.0):
             Weight of the loss on pseudo-answers; 0 switches the unlabelled pictures off.
         consistency_start (`float`, *optional*, defaults to 0.0):
             Share of the steps before unlabelled pictures enter, in [0, 1].
-        refresh_steps (`int`, *optional*, defaults to 40):
+        refresh_steps (`int`, *optional*, defaults to 30):
             Steps after which the averaged teacher answers a new draw of unlabelled rows.
         refresh_rows (`int`, *optional*, defaults to 400):
             Unlabelled rows in such a draw.
@@ -45,7 +45,7 @@ class LeamlTrainingArguments(TrainingArguments):
         use_patterns (`bool`, *optional*, defaults to `True`):
             Whether questions are put into words of the base's source, where the labels show which of its questions
             decide the new ones (needs source rows with a program).
-        replay_share (`float`, *optional*, defaults to 1.0):
+        replay_share (`float`, *optional*, defaults to 0.5):
             Rows of the source data in a batch, as a share of the labelled ones, so that the source is not forgotten.
         strong_views (`bool`, *optional*, defaults to `True`):
             Whether half of the rows are seen under strong views: pseudo-answers, given to the plain view, are to hold
@@ -62,13 +62,13 @@ class LeamlTrainingArguments(TrainingArguments):
     max_grad_norm: float = field(default=1.0, metadata={"help": "Gradient clipping."})
     label_smoothing_factor: float = field(default=0.05, metadata={"help": "Label smoothing on answers."})
     per_device_train_batch_size: int = field(default=16, metadata={"help": "Labelled rows a step."})
-    max_steps: int = field(default=80, metadata={"help": "Steps at most."})
+    max_steps: int = field(default=60, metadata={"help": "Steps at most."})
     remove_unused_columns: bool = field(default=False)
     report_to: str | list[str] | None = field(default="none")
     save_strategy: str = field(default="no")
     consistency_weight: float = field(default=1.0, metadata={"help": "Weight of the loss on unlabelled pictures."})
     consistency_start: float = field(default=0.0, metadata={"help": "Share of steps before it enters."})
-    refresh_steps: int = field(default=40, metadata={"help": "Steps between new pseudo-answers."})
+    refresh_steps: int = field(default=30, metadata={"help": "Steps between new pseudo-answers."})
     refresh_rows: int = field(default=400, metadata={"help": "Unlabelled rows answered at a refresh."})
     teacher_decay: float = field(default=0.98, metadata={"help": "Decay of the averaged adapter."})
     keep_share: float = field(default=0.5, metadata={"help": "Share of pseudo-answers kept at most."})
@@ -78,7 +78,7 @@ class LeamlTrainingArguments(TrainingArguments):
     patience: int = field(default=4, metadata={"help": "Looks without improvement before the end."})
     spelling_weight: float = field(default=1.0, metadata={"help": "Weight of the loss on spelt answers."})
     use_patterns: bool = field(default=True, metadata={"help": "Ask the base in the words of its source."})
-    replay_share: float = field(default=1.0, metadata={"help": "Source rows per labelled row in a batch."})
+    replay_share: float = field(default=0.5, metadata={"help": "Source rows per labelled row in a batch."})
     strong_views: bool = field(default=True, metadata={"help": "Strong views of half of the rows."})
 
     def __post_init__(self) -> None:
