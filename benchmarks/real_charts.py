@@ -17,14 +17,15 @@ from matplotlib.figure import Figure
 from leaml_hf.training.adapt import adapt
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-COMMAND = "leaml adapt real-charts --base leaml-smol --labels 1% --seed {}"
+COMMAND = "leaml adapt real-charts --base leaml-smol --labels 1% --test-rows 1500 --seed {}"
 
 
 def run(seed: int, folder: Path) -> dict:
     """Results of a seed, from its file if there is one."""
     file = folder / f"seed{seed}" / "leaml_results.json"
     if not file.exists():
-        adapt("real-charts", "leaml-smol", file.parent, seed=seed, progress=True, command=COMMAND.format(seed))
+        command = COMMAND.format(seed)
+        adapt("real-charts", "leaml-smol", file.parent, seed=seed, test_rows=1500, progress=True, command=command)
     return json.loads(file.read_text())
 
 

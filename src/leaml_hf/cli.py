@@ -256,7 +256,7 @@ def _parser() -> argparse.ArgumentParser:
         "--ood", action="append", metavar="DATA", help="pictures from elsewhere to measure OOD detection on"
     )
     adapt.add_argument(
-        "--test-rows", type=_integer(1), default=1500, help="test questions judged at most (default 1500)"
+        "--test-rows", type=_integer(1), default=1000, help="test questions judged at most (default 1000)"
     )
     adapt.add_argument("--max-steps", type=_integer(1), help="training steps at most")
     adapt.add_argument("--learning-rate", type=float, help="peak learning rate")

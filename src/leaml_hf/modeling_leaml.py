@@ -279,7 +279,8 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
             raise LeamlInputError(
                 "encode_vision is for composed models: give pixel_values to forward() or generate() instead."
             )
-        output = self.vision_tower(pixel_values=pixel_values.to(self.vision_tower.dtype))
+        pixels = pixel_values.to(self.vision_tower.dtype).contiguous(memory_format=torch.channels_last)
+        output = self.vision_tower(pixel_values=pixels)
         states, self._grid = encoder_states(output, self.config.vision_config, pixel_values.shape[-2:])
         if self.connector is not None:
             cells = states.transpose(1, 2).unflatten(2, self._grid)  # [P, Dv, h, w]

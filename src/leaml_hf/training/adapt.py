@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 OOD_SETS = ("visual-arrays:layout/base", "visual-arrays:chart/style")
 RELIABILITY_ROWS = 600  # unlabelled rows that OOD scores are fitted on, at most
 MIN_RELIABILITY_ROWS = 8
-OOD_ROWS = 300
+OOD_ROWS = 200  # of each set
 EXAMPLES = 12  # pictures in the report
 SHIPPED_OPTIONS = {"adapt_bridge": True, "lora_alpha": 80}  # for bases whose questions read the picture themselves
 
@@ -38,7 +38,7 @@ def adapt(
     labels: str = "1%",
     ood: tuple[str, ...] = OOD_SETS,
     seed: int = 0,
-    test_rows: int | None = 1500,
+    test_rows: int | None = 1000,
     progress: bool = False,
     command: str = "",
     adapter_options: dict[str, Any] | None = None,
@@ -55,7 +55,7 @@ def adapt(
             ones included.
         ood (`tuple[str, ...]`, *optional*): DATA of pictures from elsewhere, to measure OOD detection on.
         seed (`int`, *optional*, defaults to 0): of everything drawn at random.
-        test_rows (`int`, *optional*, defaults to 1500): test rows judged at most; None for all.
+        test_rows (`int`, *optional*, defaults to 1000): test rows judged at most; None for all.
         progress (`bool`, *optional*, defaults to `False`): whether to show bars.
         command (`str`, *optional*): written beside the figures.
         adapter_options (`dict`, *optional*): of `LeamlForVisualQA.from_backbone`; `dtype` defaults to the machine's
