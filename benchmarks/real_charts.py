@@ -45,7 +45,6 @@ def figures(results: dict) -> dict[str, float]:
         "FPR95": after["fpr95"],
         "answered": 100 * after["coverage"],
         "right of these": 100 * after["selective_accuracy"],
-        "seconds": results["seconds"],
     }
 
 
@@ -112,7 +111,7 @@ def _shown(name: str, value: float) -> str:
         return f"{value:.3f}"
     if name == "gain":
         return f"{value:+.1f}"
-    return f"{value:.0f}" if name in ("seed", "labels", "seconds") else f"{value:.1f}"
+    return f"{value:.0f}" if name in ("seed", "labels") else f"{value:.1f}"
 
 
 def main() -> None:
