@@ -123,12 +123,14 @@ def open_pictures(
     """Pictures by their key, each once: the vision states of a composed model, from `cache` where nothing that they
     depend on is trained, and the pictures themselves for others."""
     from ..training.cache import FrozenCache
+    from ..training.views import WEAK
 
-    if model.config.is_composed:
-        known = cache if cache is not None and cache.vision_is_frozen else FrozenCache(model, processor)
-        return known.pictures(keys, [partial(images.__getitem__, place) for place in range(len(keys))])
     first = {key: place for place, key in reversed(list(enumerate(keys)))}
-    return {key: images[place] for key, place in first.items()}
+    if not model.config.is_composed:
+        return {key: images[place] for key, place in first.items()}
+    known = cache if cache is not None and cache.vision_is_frozen else FrozenCache(model, processor)
+    loaders = [partial(images.__getitem__, place) for place in first.values()]
+    return dict(zip(first, known.vision(list(first), [WEAK] * len(first), loaders), strict=True))
 
 
 def _nll(confidence: np.ndarray, correct: np.ndarray) -> float:

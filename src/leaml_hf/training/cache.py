@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..processing_leaml import LeamlProcessor
-from .views import WEAK, view_of
+from .views import view_of
 
 ENCODED_AT_ONCE = 64  # pictures
 MAX_BYTES = 2**30  # of vision states that are kept; further ones are computed whenever they are asked for
@@ -48,12 +48,6 @@ class FrozenCache:
         room = MAX_BYTES // stacked[0].nbytes - len(self._vision)
         self._vision.update((spot, states.clone()) for spot, states in islice(new.items(), max(0, room)))
         return stacked
-
-    def pictures(self, keys: Sequence[str], images: Sequence[Callable[[], Image.Image]]) -> dict[str, Tensor]:
-        """States `[N, Dv]` of pictures as they are, by their key."""
-        first = {key: place for place, key in reversed(list(enumerate(keys)))}
-        states = self.vision(list(first), [WEAK] * len(first), [images[place] for place in first.values()])
-        return dict(zip(first, states, strict=True))
 
     @torch.no_grad()
     def lower(self, texts: Sequence[str], input_ids: Tensor, attention_mask: Tensor) -> Tensor:
