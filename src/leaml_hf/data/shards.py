@@ -15,11 +15,14 @@ from typing import Any
 
 from ..errors import LeamlInputError
 from .sources import parse_cell
-from .visual_arrays.builder import cell_name, grid, iter_rows, row_features
+from .visual_arrays.builder import DOMAINS, cell_name, grid, iter_rows, row_features
 from .workers import finished
 
 MANIFEST = "checksums.jsonl"
 SHARD_ROWS = 4000
+# Rows of each cell, by domain, at full size: a million training pairs, 200,000 a variant, half of them labelled.
+FULL_ROWS = {domain: {"train": 30_000 if domain == "synthetic" else 10_000, "validation": 800, "test": 1600}
+             for domain in DOMAINS}  # fmt: skip
 
 
 def config_name(spec: str) -> str:
