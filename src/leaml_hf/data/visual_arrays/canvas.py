@@ -156,9 +156,10 @@ class Canvas:
             color = color + (45 if sum(self.ground) < 380 else -45)
         return tuple(int(v) for v in np.clip(color, 0, 255))
 
-    def text(self, x: float, y: float, text: str, anchor: str = "mm", size: int | None = None, angle: int = 0) -> Box:
-        """Writes `text` with its anchor (l/m/r, t/m/b) at x, y, turned by `angle` degrees to the left; returns its box
-        in pixels, kept inside the page."""
+    def text(self, x: float, y: float, text: str, anchor: str = "mm", size: int | None = None, angle: int = 0,
+             ink: tuple[int, int, int] | None = None) -> Box:  # fmt: skip
+        """Writes `text` with its anchor (l/m/r, t/m/b) at x, y, turned by `angle` degrees to the left, in the page's
+        ink or another one; returns its box in pixels, kept inside the page."""
         size = size or self.font_size
         flat = text_mask(self.family, size, text)
         mask = flat.rotate(angle, Image.Resampling.BICUBIC, expand=True) if angle else flat
@@ -166,7 +167,7 @@ class Canvas:
         top = y - mask.height * {"t": 0, "m": 0.5, "b": 1}[anchor[1]]
         left = min(max(2, left), FULL - mask.width - 2)
         top = min(max(1, top), FULL - mask.height - 1)
-        self.image.paste(self.ink, (int(left), int(top)), mask)
+        self.image.paste(ink or self.ink, (int(left), int(top)), mask)
         turn = math.radians(angle)
         for char, pen in zip(text, _set_text(self.family, size, text)[0], strict=True):
             away = pen + _glyph(self.family, size, char)[2] / 2 - flat.width / 2  # of the middle of the text
@@ -178,7 +179,8 @@ class Canvas:
         return _set_text(self.family, size or self.font_size, text)[1]
 
     def note(self, mark: int, *boxes: Box) -> None:
-        """Records pixel boxes as parts of a mark, in [0, 1]."""
+        """Records pixel boxes as parts of a mark, or of a cell behind the marks, in [0, 1]."""
+        self.parts += [[] for _ in range(mark + 1 - len(self.parts))]
         self.parts[mark] += [_share_of_page(box) for box in boxes]
 
     def annotate(self, name: str, *boxes: Box) -> None:
@@ -368,3 +370,11 @@ class Canvas:
         elif kind == "cross":
             self.draw.line((x - r, y - r, x + r, y + r), fill=color, width=4)
             self.draw.line((x - r, y + r, x + r, y - r), fill=color, width=4)
+
+    def polygon(self, points: list[tuple[float, float]], color: tuple[int, int, int]) -> None:
+        """A filled shape without an outline."""
+        self.draw.polygon(points, fill=color)
+
+    def stroke(self, points: list[tuple[float, float]], color: tuple[int, int, int], width: int = 3) -> None:
+        """A line through points, in pixels, with round joints."""
+        self.draw.line(points, fill=color, width=width, joint="curve")
