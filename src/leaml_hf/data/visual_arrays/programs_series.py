@@ -254,9 +254,13 @@ def thickest(rng: np.random.Generator, scene: Scene) -> Question | None:
 def areas_cross(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "area" or scene.stacked:
         return None
-    a, b = (int(i) for i in rng.permutation(len(scene.marks))[:2])
-    one, other = scene.marks[a], scene.marks[b]
-    holds = clear_cross(one.points, other.points)
+    marks = scene.marks
+    found = draw_claim(rng, [(a, b, clear_cross(marks[a].points, marks[b].points))
+                             for a, b in permutations(range(len(marks)), 2)])  # fmt: skip
+    if found is None:
+        return None
+    a, b, holds = found
+    one, other = marks[a], marks[b]
     by_color = rng.random() < 0.5
     first, second = (one.color, other.color) if by_color else (one.label, other.label)
     pair = f"the {first} and the {second} area" if by_color else f"{first} and {second}"

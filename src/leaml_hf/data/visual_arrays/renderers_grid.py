@@ -7,6 +7,7 @@ from .renderers_chart import legend_margins, names_angle
 from .scenes import Scene
 
 Color = tuple[int, int, int]
+BESIDE = 0.26  # of the page, at most, for a legend beside many bars
 TINT, DEEP = 0.9, 0.62  # how far the ends of a heat map's scale are from its hue: to white, to black
 
 
@@ -15,6 +16,8 @@ def open_plot(canvas: Canvas, scene: Scene, names: list[str] | None) -> tuple[st
     returns the place of the legend and the names' angle."""
     canvas.title()
     place = canvas.legend_place(scene)
+    if place in ("left", "right") and canvas.legend_width(scene.marks) > BESIDE * FULL:
+        place = next(other for other in canvas.conventions.legend_places if other in ("top", "bottom"))
     margin = legend_margins(canvas, scene, place)
     number = canvas.number_room(scene)
     title = canvas.axis_title(True, margin)

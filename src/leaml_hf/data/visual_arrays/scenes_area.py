@@ -26,13 +26,15 @@ def sample_areas(rng: np.random.Generator) -> Scene:
 
 
 def _overlapping(rng: np.random.Generator, n: int, length: int) -> np.ndarray:
-    """Heights in ticks `[n, length]`; any two of them are apart at both ends, and clearly cross once or not at all."""
+    """Heights in ticks `[n, length]`; any two of them are apart at both ends, and clearly cross once or not at all.
+    Some do: otherwise nobody could tell them from areas that lie on each other."""
     along = np.linspace(0, 1, length)
     while True:
         starts, ends = (rng.permutation(np.arange(1, 10))[:n] for _ in range(2))
         bend = rng.normal(0, 0.8) * np.sin(np.pi * along)
         table = (starts[:, None] * (1 - along) + ends[:, None] * along + bend).clip(0.5, 10)
-        if all(clear_cross(a, b) is not None for k, a in enumerate(table) for b in table[:k]):
+        crossing = [clear_cross(a, b) for k, a in enumerate(table) for b in table[:k]]
+        if None not in crossing and any(crossing):
             return table.round(2)
 
 
