@@ -43,7 +43,8 @@ def median_color(rng: np.random.Generator, scene: Scene) -> Question | None:
     if found is None:
         return None
     i, word = found
-    text = pick(rng, f"What color is the box with the {word} median?", f"Which color has the box whose median is {word}?",
+    text = pick(rng, f"What color is the box with the {word} median?",
+                 f"Which color has the box whose median is {word}?",
                 f"Give the color of the box with the {word} median.",
                 f"In what color is the box of the {word} median shown?",
                 f"Tell me the color of the box with the {word} median.")  # fmt: skip
@@ -114,7 +115,8 @@ def median_compare(rng: np.random.Generator, scene: Scene) -> Question | None:
         return None
     a, b, holds = found
     one, other = scene.marks[a].label, scene.marks[b].label
-    text = pick(rng, f"Is the median of {one} higher than that of {other}?", f"Does {one} have a higher median than {other}?",
+    text = pick(rng, f"Is the median of {one} higher than that of {other}?",
+                 f"Does {one} have a higher median than {other}?",
                 f"By their medians, is {one} above {other}?", f"Is the median of {one} above the median of {other}?",
                 f"Tell me whether {one} has a higher median than {other}.")  # fmt: skip
     return Question("median_compare", text, yes_or_no(holds), (a, b), 2, ((one, (a,)), (other, (b,))))

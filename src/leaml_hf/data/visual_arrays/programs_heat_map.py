@@ -34,7 +34,8 @@ def _extreme(rng: np.random.Generator, scene: Scene) -> tuple[int, int, str]:
 def count_rows(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "heatmap":
         return None
-    text = pick(rng, "How many rows of cells are there?", "Count the rows of cells.", "How many rows does the grid have?",
+    text = pick(rng, "How many rows of cells are there?", "Count the rows of cells.",
+                 "How many rows does the grid have?",
                 "What is the number of rows?", "Tell me how many rows of cells are shown.")  # fmt: skip
     n = len(scene.marks)
     return Question("count_rows", text, str(n), (*all_marks(scene), *_all_cells(scene)), n)

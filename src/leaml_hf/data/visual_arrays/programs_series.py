@@ -38,7 +38,8 @@ def group_top(rng: np.random.Generator, scene: Scene) -> Question | None:
     k, most, i = found
     where, word = scene.x_labels[k], pick(rng, "tallest", "highest") if most else pick(rng, "shortest", "lowest")
     text = pick(rng, f"Which series has the {word} bar for {where}?", f"For {where}, which series is {word}?",
-                f"Name the series with the {word} bar for {where}.", f"Of the bars for {where}, which series is {word}?",
+                f"Name the series with the {word} bar for {where}.",
+                 f"Of the bars for {where}, which series is {word}?",
                 f"Tell me which series is {word} for {where}.")  # fmt: skip
     return Question("group_top", text, scene.marks[i].label, (i, *_place_cells(scene, k)), len(scene.marks),
                     also=_place_names(k))  # fmt: skip
@@ -92,7 +93,7 @@ def group_change(rng: np.random.Generator, scene: Scene) -> Question | None:
     name, where, elsewhere = scene.marks[i].label, scene.x_labels[k], scene.x_labels[m]
     text = pick(rng, f"Is {name} higher for {where} than for {elsewhere}?",
                 f"Does {name} have a taller bar for {where} than for {elsewhere}?",
-                f"Of {name}, is the bar for {where} taller than the one for {elsewhere}?",
+                f"Of {name}, is the bar for {where} taller than that for {elsewhere}?",
                 f"Is the bar of {name} for {where} higher than that for {elsewhere}?",
                 f"Tell me whether {name} is higher for {where} than for {elsewhere}.")  # fmt: skip
     return Question("group_change", text, yes_or_no(holds), (i, scene.cell(i, k), scene.cell(i, m)), 2,
@@ -195,7 +196,8 @@ def stack_compare(rng: np.random.Generator, scene: Scene) -> Question | None:
     k, m, holds = found
     one, other = scene.x_labels[k], scene.x_labels[m]
     text = pick(rng, f"Is the stack {one} higher than the stack {other}?", f"Is {one} taller than {other} in all?",
-                f"Is the total of {one} above that of {other}?", f"Does the stack for {one} rise above that for {other}?",
+                f"Is the total of {one} above that of {other}?",
+                 f"Does the stack for {one} rise above that for {other}?",
                 f"Tell me whether the whole stack {one} is higher than {other}.")  # fmt: skip
     return Question("stack_compare", text, yes_or_no(holds), _place_cells(scene, k, m), 2, also=_place_names(k, m))
 
@@ -231,7 +233,8 @@ def area_top(rng: np.random.Generator, scene: Scene) -> Question | None:
         return None
     end, side = ((0, "left"), (-1, "right"))[rng.integers(2)]
     i = len(scene.marks) - 1 if scene.stacked else int(_table(scene)[:, end].argmax())
-    text = pick(rng, f"Which area reaches highest at the {side} edge?", f"At the {side} edge, which area reaches highest?",
+    text = pick(rng, f"Which area reaches highest at the {side} edge?",
+                 f"At the {side} edge, which area reaches highest?",
                 f"Name the area that reaches highest at the {side} end.",
                 f"Whose upper edge is the highest at the {side} end?",
                 f"Tell me which area comes highest at the {side} edge.")  # fmt: skip
@@ -246,7 +249,8 @@ def thickest(rng: np.random.Generator, scene: Scene) -> Question | None:
     if i is None:
         return None
     text = pick(rng, f"Which area is thickest at the {side} edge?", f"At the {side} edge, which area is thickest?",
-                f"Name the area that is thickest at the {side} end.", f"Which area takes most room at the {side} edge?",
+                f"Name the area that is thickest at the {side} end.",
+                 f"Which area takes most room at the {side} edge?",
                 f"Tell me which area is thickest at the {side} end.")  # fmt: skip
     return Question("thickest", text, scene.marks[i].label, all_marks(scene), len(scene.marks))
 

@@ -1,5 +1,7 @@
 """Draws charts with a cell for each pair of names: grouped bars, stacked bars and heat maps."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from .canvas import FULL, Box, Canvas
@@ -125,11 +127,11 @@ def draw_heat_map(canvas: Canvas, scene: Scene) -> None:
     line = [(x0, y0), (x1, y0), (x1, y1), (x0, y1), (x0, y0)]
     if canvas.outline:
         canvas.stroke(line, canvas.ink, 2)
-    _color_bar(canvas, scene, scale, (x1 + 12, y0, x1 + 30, y1) if at_right else (x0, FULL - size - 24, x1, FULL - size - 8),
-               at_right)  # fmt: skip
+    bar = (x1 + 12, y0, x1 + 30, y1) if at_right else (x0, FULL - size - 24, x1, FULL - size - 8)
+    _color_bar(canvas, scene, scale, bar, at_right)
 
 
-def _scale(hue: Color):
+def _scale(hue: Color) -> Callable[[float], Color]:
     """From [0, 1] to a shade of a hue, light to dark."""
     hue = np.array(hue, float)
     light, dark = hue + (255 - hue) * TINT, hue * (1 - DEEP)
@@ -145,7 +147,7 @@ def _fill(canvas: Canvas, box: Box, color: Color) -> None:
     canvas.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], color)
 
 
-def _color_bar(canvas: Canvas, scene: Scene, scale, box: Box, upright: bool) -> None:
+def _color_bar(canvas: Canvas, scene: Scene, scale: Callable[[float], Color], box: Box, upright: bool) -> None:
     """The scale with its numbers, dark at the top or the right."""
     left, top, right, bottom = box
     steps = 24

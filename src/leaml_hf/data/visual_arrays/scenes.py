@@ -8,7 +8,11 @@ from .conventions import COLOR_NAMES
 
 CHART_KINDS = ("bar", "hbar", "line", "pie", "scatter", "grouped", "stacked", "area", "heatmap", "boxplot")
 SERIES_KINDS = ("grouped", "stacked", "area")  # charts whose marks are series
-GRID_KINDS = ("grouped", "stacked", "heatmap")  # charts whose marks have a cell (a bar, a part) for each name of an axis
+GRID_KINDS = (
+    "grouped",
+    "stacked",
+    "heatmap",
+)  # charts whose marks have a cell (a bar, a part) for each name of an axis
 SHAPES = ("circle", "square", "triangle", "star", "diamond", "hexagon", "cross")
 STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 25, 50, 100, 200, 500, 1000, 2000, 5000, 20_000, 100_000)  # units of a tick
 DIAGRAM_KINDS = ("flow", "tree", "states", "food_web", "circuit")
@@ -157,10 +161,11 @@ def draw_colors(rng: np.random.Generator, n: int) -> list[str]:
     return [COLOR_NAMES[i] for i in rng.permutation(len(COLOR_NAMES))[:n]]
 
 
-def draw_axis(rng: np.random.Generator) -> dict[str, float | bool]:
-    """Numbers of a value axis."""
+def draw_axis(rng: np.random.Generator, every: int | None = None) -> dict[str, float | bool]:
+    """Numbers of a value axis, at every so many ticks (by default one or two)."""
     step = STEPS[rng.integers(len(STEPS))]
-    return {"step": step, "every": 2 if rng.random() < 0.7 else 1, "thousands": bool(rng.random() < 0.5)}
+    every = every or (2 if rng.random() < 0.7 else 1)
+    return {"step": step, "every": every, "thousands": bool(rng.random() < 0.5)}
 
 
 def draw_first_tick(rng: np.random.Generator) -> int:

@@ -21,7 +21,7 @@ def sample_areas(rng: np.random.Generator) -> Scene:
         trend = "" if stacked or abs(rise) < 1.5 else "up" if rise > 0 else "down"
         marks.append(Mark(name, color, "area", float(row[-1]), row, trend))
     top = table.sum(0).max() if stacked else table.max()
-    return Scene("chart", "area", marks, **draw_axis(rng), reach=float(top * rng.uniform(1.04, 1.15)),
+    return Scene("chart", "area", marks, **draw_axis(rng, every=2), reach=float(top * rng.uniform(1.04, 1.15)),
                  x_labels=tuple(places), has_key=True, stacked=stacked)  # fmt: skip
 
 

@@ -26,7 +26,7 @@ def sample_boxes(rng: np.random.Generator) -> Scene:
         if i in outlying:
             points += _outliers(rng, lower, upper)
         marks.append(Mark(name, color, "boxplot", float(median), np.array(points)))
-    return Scene("chart", "boxplot", marks, **draw_axis(rng), first_tick=draw_first_tick(rng),
+    return Scene("chart", "boxplot", marks, **draw_axis(rng, every=2), first_tick=draw_first_tick(rng),
                  single_color=single)  # fmt: skip
 
 

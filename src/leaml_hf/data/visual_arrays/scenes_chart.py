@@ -3,9 +3,9 @@
 import numpy as np
 
 from .scenes import CHART_KINDS, Mark, Scene, draw_axis, draw_colors, draw_first_tick
+from .scenes_area import sample_areas
 from .scenes_boxes import sample_boxes
 from .scenes_grid import sample_grouped, sample_heat_map, sample_stacked
-from .scenes_area import sample_areas
 from .words import sample_words
 
 _NEW = 0.45  # share of the kinds from "grouped" on

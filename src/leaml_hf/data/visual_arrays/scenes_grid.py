@@ -6,11 +6,24 @@ from .scenes import Mark, Scene, draw_axis, draw_colors
 from .words import sample_two_sets
 
 CELL_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20)  # short numbers, that have room in a cell
-HUES = ("red", "orange", "green", "olive", "cyan", "blue", "purple", "pink", "brown", "gray")  # have light and dark shades
+HUES = (
+    "red",
+    "orange",
+    "green",
+    "olive",
+    "cyan",
+    "blue",
+    "purple",
+    "pink",
+    "brown",
+    "gray",
+)  # have light and dark shades
 
 
 def _marks(names: list[str], colors: list[str], kind: str, table: np.ndarray) -> list[Mark]:
-    return [Mark(name, color, kind, float(row.mean()), row) for name, color, row in zip(names, colors, table, strict=True)]
+    return [
+        Mark(name, color, kind, float(row.mean()), row) for name, color, row in zip(names, colors, table, strict=True)
+    ]
 
 
 def sample_grouped(rng: np.random.Generator) -> Scene:
@@ -20,7 +33,7 @@ def sample_grouped(rng: np.random.Generator) -> Scene:
     whole = bool(rng.random() < 0.7)
     table = rng.integers(1, 11, (n, m)).astype(float) if whole else rng.uniform(0.5, 10.0, (n, m)).round(2)
     reach = 10.5 if whole else float(table.max() * rng.uniform(1.03, 1.15))
-    return Scene("chart", "grouped", _marks(names, draw_colors(rng, n), "grouped", table), **draw_axis(rng),
+    return Scene("chart", "grouped", _marks(names, draw_colors(rng, n), "grouped", table), **draw_axis(rng, every=2),
                  reach=reach, x_labels=tuple(places), has_key=True)  # fmt: skip
 
 
@@ -32,7 +45,7 @@ def sample_stacked(rng: np.random.Generator) -> Scene:
     totals = rng.integers(3, 11, m).astype(float) if whole else rng.uniform(3.0, 10.0, m)
     table = np.stack([total * _shares(rng, n) for total in totals], 1)
     reach = 10.5 if whole else float(totals.max() * rng.uniform(1.03, 1.15))
-    return Scene("chart", "stacked", _marks(names, draw_colors(rng, n), "stacked", table), **draw_axis(rng),
+    return Scene("chart", "stacked", _marks(names, draw_colors(rng, n), "stacked", table), **draw_axis(rng, every=2),
                  reach=reach, x_labels=tuple(places), has_key=True)  # fmt: skip
 
 
@@ -42,7 +55,11 @@ def _shares(rng: np.random.Generator, n: int) -> np.ndarray:
     while True:
         shares = rng.dirichlet(np.full(n, 1.5 if big else 4.0))
         ordered = np.sort(shares)
-        if ordered[0] > 0.1 and ordered[-1] - ordered[-2] > 0.08 and (ordered[-1] > 0.57 if big else ordered[-1] < 0.45):
+        if (
+            ordered[0] > 0.1
+            and ordered[-1] - ordered[-2] > 0.08
+            and (ordered[-1] > 0.57 if big else ordered[-1] < 0.45)
+        ):
             return shares
 
 
