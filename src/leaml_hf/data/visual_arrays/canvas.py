@@ -156,10 +156,9 @@ class Canvas:
             color = color + (45 if sum(self.ground) < 380 else -45)
         return tuple(int(v) for v in np.clip(color, 0, 255))
 
-    def text(self, x: float, y: float, text: str, anchor: str = "mm", size: int | None = None, angle: int = 0,
-             ink: tuple[int, int, int] | None = None) -> Box:  # fmt: skip
-        """Writes `text` with its anchor (l/m/r, t/m/b) at x, y, turned by `angle` degrees to the left, in the page's
-        ink or another one; returns its box in pixels, kept inside the page."""
+    def text(self, x: float, y: float, text: str, anchor: str = "mm", size: int | None = None, angle: int = 0) -> Box:
+        """Writes `text` with its anchor (l/m/r, t/m/b) at x, y, turned by `angle` degrees to the left; returns its box
+        in pixels, kept inside the page."""
         size = size or self.font_size
         flat = text_mask(self.family, size, text)
         mask = flat.rotate(angle, Image.Resampling.BICUBIC, expand=True) if angle else flat
@@ -167,7 +166,7 @@ class Canvas:
         top = y - mask.height * {"t": 0, "m": 0.5, "b": 1}[anchor[1]]
         left = min(max(2, left), FULL - mask.width - 2)
         top = min(max(1, top), FULL - mask.height - 1)
-        self.image.paste(ink or self.ink, (int(left), int(top)), mask)
+        self.image.paste(self.ink, (int(left), int(top)), mask)
         turn = math.radians(angle)
         for char, pen in zip(text, _set_text(self.family, size, text)[0], strict=True):
             away = pen + _glyph(self.family, size, char)[2] / 2 - flat.width / 2  # of the middle of the text
@@ -378,3 +377,10 @@ class Canvas:
     def stroke(self, points: list[tuple[float, float]], color: tuple[int, int, int], width: int = 3) -> None:
         """A line through points, in pixels, with round joints."""
         self.draw.line(points, fill=color, width=width, joint="curve")
+
+    def text_on(self, fill: tuple[int, int, int], x: float, y: float, text: str, size: int) -> Box:
+        """Writes a text around x, y in black or white, whichever stands out from what it is written on."""
+        ink, self.ink = self.ink, (15, 15, 15) if sum(fill) > 380 else (245, 245, 245)
+        box = self.text(x, y, text, "mm", size)
+        self.ink = ink
+        return box

@@ -118,8 +118,7 @@ def draw_heat_map(canvas: Canvas, scene: Scene) -> None:
         color = scale(marks[i].points[k] / scene.reach)
         _fill(canvas, box, color)
         if scene.show_values:
-            ink = (15, 15, 15) if sum(color) > 380 else (245, 245, 245)
-            canvas.text((box[0] + box[2]) / 2, (box[1] + box[3]) / 2, text, "mm", text_size, ink=ink)
+            canvas.text_on(color, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, text, text_size)
         canvas.note(scene.cell(i, k), box)
     for i, mark in enumerate(marks):
         canvas.note(i, canvas.text(x0 - 6, y0 + (i + 0.5) * high, mark.label, "rm"))
