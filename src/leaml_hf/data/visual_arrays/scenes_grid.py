@@ -6,18 +6,8 @@ from .scenes import Mark, Scene, draw_axis, draw_colors
 from .words import sample_two_sets
 
 CELL_STEPS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20)  # short numbers, that have room in a cell
-HUES = (
-    "red",
-    "orange",
-    "green",
-    "olive",
-    "cyan",
-    "blue",
-    "purple",
-    "pink",
-    "brown",
-    "gray",
-)  # have light and dark shades
+# Of these there are light and dark shades.
+HUES = ("red", "orange", "green", "olive", "cyan", "blue", "purple", "pink", "brown", "gray")
 
 
 def _marks(names: list[str], colors: list[str], kind: str, table: np.ndarray) -> list[Mark]:
