@@ -12,6 +12,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
+from chart_answers import CHART_TYPES, answer_kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageDraw
@@ -120,7 +121,7 @@ def answer_chart(question: Question, scene: Scene) -> str:
         case "share":
             return "yes" if max(m.value for m in marks) > 50 else "no"
         case "chart_type":
-            return scene.kind.removeprefix("h")
+            return CHART_TYPES.get(scene.kind, scene.kind)
         case _:
             return answer_structure(question, scene, words, extreme)
 
@@ -180,6 +181,8 @@ def answer_structure(question: Question, scene: Scene, words: list[str], extreme
                 int(w) - 1 if w.isdigit() else ordinals.index(w) for w in words if w.isdigit() or w in ordinals
             )
             return (ordered if {"left", "top"} & set(words) else ordered[::-1])[place].color
+        case _:
+            return answer_kind(question, scene)
 
 
 def answer_layout(question: Question, scene: Scene) -> str:
@@ -359,6 +362,7 @@ class TestRows:
         for index in range(40):
             base, told = (ask_scene(task, "test", index, variant=variant) for variant in ("base", "content"))
             names = dict(zip((m.label for m in base[0].marks), (m.label for m in told[0].marks), strict=True))
+            names |= dict(zip(base[0].x_labels, told[0].x_labels, strict=True))
             assert len(set(names.values())) == len(names)
             renamed += any(old != new for old, new in names.items())
             for one, other in zip(base[1], told[1], strict=True):
@@ -402,7 +406,7 @@ class TestAnswers:
     @pytest.mark.parametrize("task", TASKS)
     def test_every_program_is_right(self, task):
         asked = Counter()
-        for index in range(600):
+        for index in range(1500 if task == "chart" else 600):
             scene = sample_scene(task, "train", index)
             for question in ask(scene, rng_for(0, task, "train", index, 1), 8):
                 assert CHECKS[task](question, scene) == question.answer, (index, question)
@@ -418,7 +422,7 @@ class TestAnswers:
             assert len({question.text for question in questions}) == 8
             for question in questions:
                 assert check(question, scene) == question.answer
-                assert max(question.relevant, default=0) < len(scene.marks)
+                assert max(question.relevant, default=0) < len(drawing.parts)
             boxes = np.array([box for part in drawing.parts for box in part])
             assert ((boxes >= 0) & (boxes <= 1)).all()
             assert (boxes[:, :2] < boxes[:, 2:]).all()
@@ -430,6 +434,7 @@ class TestAnswers:
             scene = sample_scene(task, "train", index)
             for question in ask(scene, rng_for(0, task, "train", index, 1), 8):
                 for name, marks in question.names:
+                    assert max(marks, default=0) < len(scene.marks)
                     assert find(question.text, name) >= 0
                     for mark in (scene.marks[i] for i in marks):
                         words = {mark.label, mark.color, mark.shape, f"{mark.shape}s", f"{mark.shape}es"}
@@ -440,14 +445,16 @@ class TestAnswers:
     def test_two_way_answers_are_balanced(self):
         answers = {}
         for task in TASKS:
-            for index in range(600):
+            for index in range(1500 if task == "chart" else 600):
                 scene = sample_scene(task, "train", index)
                 for question in ask(scene, rng_for(0, task, "train", index, 1), 8):
                     answers.setdefault(question.program, Counter())[question.answer] += 1
         two_way = {"compare", "relation", "share", "trend", "key", "at_least", "multiple", "is_color", "has_color",
                    "parallel", "path", "branch", "switch", "linked", "direction", "stance", "own_color", "half",
                    "which_half", "final_state", "is_labeled", "in_box", "wider_than_bar", "same_color",
-                   "larger"}  # fmt: skip
+                   "larger", "group_compare", "group_change", "over_half", "stack_compare", "areas_cross",
+                   "areas_stacked", "cell_compare", "has_outliers", "median_compare",
+                   "over_quartile"}  # fmt: skip
         assert two_way == {name for name, count in answers.items() if len(count) == 2}
         for name in two_way:
             total = answers[name].total()
@@ -457,11 +464,12 @@ class TestAnswers:
 class TestBaselines:
     @pytest.mark.parametrize("task", TASKS)
     def test_questions_alone_tell_no_more_than_the_commonest_answer(self, task):
-        figures = visual_arrays_baselines(task, train_pictures=1200, test_pictures=500)
-        assert figures["n"] == 4000
+        pictures = 800 if task == "chart" else 500  # there are many programs for charts
+        figures = visual_arrays_baselines(task, train_pictures=1200, test_pictures=pictures)
+        assert figures["n"] == 8 * pictures
         assert figures["question_only"] < figures["prior"] + 0.02
         for name, part in figures["programs"].items():
-            chance = 2 * (0.25 / part["n"]) ** 0.5
+            chance = 2 * (0.5 / part["n"]) ** 0.5  # two deviations of the difference of two readers
             assert part["question_only"] < part["prior"] + 0.05 + chance, (name, part)
 
     def test_a_question_that_gives_its_answer_away_is_found(self):
@@ -563,7 +571,7 @@ class TestTargets:
             targets = token_targets(attribute_table(scene), drawing, token_owners(drawing, SIDE))
             assert targets.shape == (SIDE * SIDE, len(TARGETS))
             table = attribute_table(scene)
-            owned = np.flatnonzero(targets[:, 0] != IGNORE)
+            owned = np.flatnonzero(targets[:, list(ATTRIBUTES).index("count")] != IGNORE)
             seen = set()
             for token in owned:
                 row, column = divmod(int(token), SIDE)
@@ -578,9 +586,11 @@ class TestTargets:
                 ]  # fmt: skip
                 same = [i for i in marks if (targets[token, : len(ATTRIBUTES)] == table[i]).all()]
                 assert same, (index, token)
-                assert targets[token, 0] in {COLOR_NAMES.index(scene.marks[i].color) for i in same}
+                owners = [*range(len(scene.marks)), *(i for i, _ in scene.cells)]
+                colors = {COLOR_NAMES.index(scene.marks[owners[i]].color) for i in same}
+                assert targets[token, 0] in ({IGNORE} if scene.kind == "heatmap" else colors)
                 seen.update(same)
-            assert len(seen) >= len(scene.marks) - 1  # one may lie wholly under others' tokens
+            assert len(seen) >= 0.8 * len(table) - 1  # some may lie wholly under others' tokens
 
     def test_classes_are_within_their_range(self):
         sizes = np.array(list(TARGETS.values()))

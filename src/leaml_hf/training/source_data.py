@@ -171,7 +171,7 @@ def _meant(question: Question, attributes: np.ndarray) -> np.ndarray:
 def _rivalry(question: Question, scene: Scene) -> np.ndarray:
     """Which of two named marks has more `[NAMES, RIVALRY]`; comparisons stay at chance for very long without it."""
     table = np.full((NAMES, len(RIVALRY)), IGNORE)
-    if len(question.names) == NAMES:
+    if len(question.names) == NAMES and not scene.cells:  # in grids the values of their cells are compared
         first, second = (scene.marks[marks[0]] for _, marks in question.names)
         gaps = [first.value - second.value]
         if first.box is not None:

@@ -178,7 +178,8 @@ class Canvas:
         return _set_text(self.family, size or self.font_size, text)[1]
 
     def note(self, mark: int, *boxes: Box) -> None:
-        """Records pixel boxes as parts of a mark, in [0, 1]."""
+        """Records pixel boxes as parts of a mark, or of a cell behind the marks, in [0, 1]."""
+        self.parts += [[] for _ in range(mark + 1 - len(self.parts))]
         self.parts[mark] += [_share_of_page(box) for box in boxes]
 
     def annotate(self, name: str, *boxes: Box) -> None:
@@ -368,3 +369,18 @@ class Canvas:
         elif kind == "cross":
             self.draw.line((x - r, y - r, x + r, y + r), fill=color, width=4)
             self.draw.line((x - r, y + r, x + r, y - r), fill=color, width=4)
+
+    def polygon(self, points: list[tuple[float, float]], color: tuple[int, int, int]) -> None:
+        """A filled shape without an outline."""
+        self.draw.polygon(points, fill=color)
+
+    def stroke(self, points: list[tuple[float, float]], color: tuple[int, int, int], width: int = 3) -> None:
+        """A line through points, in pixels, with round joints."""
+        self.draw.line(points, fill=color, width=width, joint="curve")
+
+    def text_on(self, fill: tuple[int, int, int], x: float, y: float, text: str, size: int) -> Box:
+        """Writes a text around x, y in black or white, whichever stands out from what it is written on."""
+        ink, self.ink = self.ink, (15, 15, 15) if sum(fill) > 380 else (245, 245, 245)
+        box = self.text(x, y, text, "mm", size)
+        self.ink = ink
+        return box

@@ -5,16 +5,19 @@ from collections.abc import Callable
 import numpy as np
 
 from . import programs_annotated as annotated
+from . import programs_boxes as boxes
 from . import programs_chart as chart
 from . import programs_diagram as diagram
+from . import programs_heat_map as heat_map
 from . import programs_layout as layout
+from . import programs_series as series
 from . import programs_structure as structure
 from .scenes import Scene
 from .wording import Question
 
 Program = Callable[[np.random.Generator, Scene], Question | None]
 PROGRAMS: dict[str, tuple[Program, ...]] = {
-    "chart": chart.PROGRAMS + structure.PROGRAMS,
+    "chart": chart.PROGRAMS + structure.PROGRAMS + series.PROGRAMS + heat_map.PROGRAMS + boxes.PROGRAMS,
     "layout": layout.PROGRAMS,
     "diagram": diagram.PROGRAMS,
     "annotated": annotated.PROGRAMS,
@@ -30,6 +33,11 @@ ONCE = {
     "count_labels",
     "count_in_box",
     "count_outside",
+    "count_series",
+    "count_places",
+    "count_rows",
+    "count_columns",
+    "count_outlying",
 }  # more of them would tell
 
 

@@ -9,7 +9,8 @@ from .canvas import FULL, Canvas
 from .scenes import Scene
 
 
-def _legend_margins(canvas: Canvas, scene: Scene, place: str | None) -> dict[str, float]:
+def legend_margins(canvas: Canvas, scene: Scene, place: str | None) -> dict[str, float]:
+    """Pixels around the plot that titles and a legend at `place` take."""
     if place is None:
         return {"left": 8, "right": 12, "top": 42, "bottom": 12}
     widest = canvas.legend_width(scene.marks) + 8
@@ -29,12 +30,12 @@ def draw_bars(canvas: Canvas, scene: Scene) -> None:
         colors = colors[:1] * len(marks)
     canvas.title()
     place = canvas.legend_place(scene)
-    margin = _legend_margins(canvas, scene, place)
+    margin = legend_margins(canvas, scene, place)
     number = canvas.number_room(scene)
     words = max(canvas.text_width(m.label) for m in marks) + 10
     left, right = (8, number) if canvas.opposite else (number, 0)
     title = canvas.axis_title(vertical, margin)
-    angle = _names_angle(canvas, words, (FULL - left - right - title) / len(marks)) if vertical else 0
+    angle = names_angle(canvas, words, (FULL - left - right - title) / len(marks)) if vertical else 0
     mirrored = not vertical and canvas.rng.random() < canvas.conventions.mirrored
     if vertical:
         below = {0: 2 * canvas.font_size, 45: 0.71 * (words + canvas.font_size), 90: words}[angle]
@@ -87,7 +88,7 @@ def draw_bars(canvas: Canvas, scene: Scene) -> None:
         canvas.legend(marks, colors, place)
 
 
-def _names_angle(canvas: Canvas, widest: float, slot: float) -> int:
+def names_angle(canvas: Canvas, widest: float, slot: float) -> int:
     """Degrees by which the names under bars are turned; long ones always are."""
     turned = canvas.rng.random() - canvas.conventions.upward_names
     if turned < 0 or (widest > 1.9 * slot and turned < 0.4):
@@ -101,7 +102,7 @@ def draw_series(canvas: Canvas, scene: Scene) -> None:
     colors = [canvas.shade(m.color) for m in marks]
     canvas.title()
     place = canvas.legend_place(scene)
-    margin = _legend_margins(canvas, scene, place)
+    margin = legend_margins(canvas, scene, place)
     number = canvas.number_room(scene)
     title = canvas.axis_title(True, margin)
     left, right = (8, number) if canvas.opposite else (number, 0)
@@ -142,7 +143,7 @@ def draw_pie(canvas: Canvas, scene: Scene) -> None:
     colors = [canvas.shade(m.color) for m in marks]
     canvas.title()
     place = canvas.legend_place(scene)
-    margin = _legend_margins(canvas, scene, place)
+    margin = legend_margins(canvas, scene, place)
     around = 0 if place else max(canvas.text_width(m.label) for m in marks) * 0.8 + 6
     canvas.area = (margin["left"] + around, margin["top"] + (0 if place else 22), FULL - margin["right"] - around,
                    FULL - margin["bottom"] - (0 if place else 22))  # fmt: skip

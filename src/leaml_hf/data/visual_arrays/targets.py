@@ -11,7 +11,7 @@ import numpy as np
 
 from .canvas import Drawing, Glyph
 from .conventions import COLOR_NAMES
-from .scenes import CHART_KINDS, COMPONENTS, NODE_SHAPES, SHAPES, STEPS, Scene, is_inside
+from .scenes import CHART_KINDS, COMPONENTS, GRID_KINDS, NODE_SHAPES, SHAPES, STEPS, Scene, is_inside
 
 IGNORE = -100
 PARTS = 5  # of a line, in which its highest and its lowest point lie
@@ -69,13 +69,18 @@ def _part(place: int, length: int) -> int:
 
 
 def attribute_table(scene: Scene) -> np.ndarray:
-    """Attributes of each mark `[marks, len(ATTRIBUTES)]` (int64), `IGNORE` where one does not apply."""
+    """Attributes of each mark, and behind them of each cell, `[marks + cells, len(ATTRIBUTES)]` (int64), `IGNORE`
+    where one does not apply."""
     marks, n = scene.marks, len(scene.marks)
     table = {name: np.full(n, IGNORE) for name in ATTRIBUTES}
     table["color"][:] = [_COLOR_ID[m.color] for m in marks]
     table["label"][:] = [name_id(m.label) if m.label else IGNORE for m in marks]
     table["shape"][:] = [KINDS.index(m.shape) for m in marks]
     table["count"][:] = n
+    if scene.kind == "heatmap":
+        table["color"][:] = IGNORE  # shades from nearly white to nearly black
+    if scene.kind in GRID_KINDS:
+        return np.stack([*np.stack(list(table.values()), 1), *_cell_rows(table, scene)])
     if scene.task == "chart":
         values = [m.value for m in marks]
         scale = 10 if scene.kind == "pie" else 1
@@ -84,14 +89,14 @@ def attribute_table(scene: Scene) -> np.ndarray:
         table["rank_from_top"][:] = _ranks([-v for v in values])
         if scene.kind != "pie":
             table["step"][:] = STEPS.index(scene.step)
-        if scene.kind in ("bar", "hbar"):
+        if scene.kind in ("bar", "hbar", "boxplot"):
             table["place"][:] = np.arange(n)
         elif scene.dots:
             table["place"][:] = _ranks([m.points[0, 0] for m in marks])
         if scene.kind == "line":
             table["peak"][:] = [_part(m.points.argmax(), len(m.points)) for m in marks]
             table["valley"][:] = [_part(m.points.argmin(), len(m.points)) for m in marks]
-        if scene.kind in ("line", "scatter"):
+        if scene.kind in ("line", "scatter", "area"):
             table["trend"][:] = [{"up": 1, "down": 0}.get(m.trend, IGNORE) for m in marks]
     else:
         table["place"][:] = _ranks([m.box[0] + m.box[2] for m in marks])
@@ -117,6 +122,19 @@ def attribute_table(scene: Scene) -> np.ndarray:
         table["called"][:] = sum(bool(m.label) for m in marks)
         _tell_members(table, [is_inside(m.box, scene.region) for m in marks])
     return np.stack(list(table.values()), 1)
+
+
+def _cell_rows(table: dict[str, np.ndarray], scene: Scene) -> list[np.ndarray]:
+    """A cell has what its mark has, its own value, its rank among those of its place, and its place."""
+    values = np.stack([mark.points for mark in scene.marks])
+    rows = []
+    for i, k in scene.cells:
+        row = {name: column[i] for name, column in table.items()}
+        row |= {"value": round(values[i, k]), "step": STEPS.index(scene.step), "place": k,
+                "rank_from_top": (values[:, k] > values[i, k]).sum(),
+                "rank_from_bottom": (values[:, k] < values[i, k]).sum()}  # fmt: skip
+        rows.append(np.array(list(row.values())))
+    return rows
 
 
 def _tell_members(table: dict[str, np.ndarray], members: list[bool]) -> None:

@@ -12,7 +12,7 @@ class Question:
     """A question about a scene.
 
     Attributes:
-        relevant: indices of the marks that decide the answer.
+        relevant: indices of the marks, and behind them of the cells, that decide the answer.
         complexity: how many marks must be read and compared.
         names: the words of `text` that name marks, each with the indices of these marks.
         also: annotations that the answer rests on beside marks (keys of `Drawing.annotations`).
@@ -33,6 +33,11 @@ NOUN = {
     "line": "line",
     "pie": "slice",
     "scatter": "group",
+    "grouped": "series",
+    "stacked": "series",
+    "area": "area",
+    "heatmap": "row",
+    "boxplot": "box",
     "layout": "shape",
     "annotated": "shape",
 }
@@ -43,7 +48,9 @@ LEAST = {"bar": ("shortest", "lowest", "smallest"), "hbar": ("shortest", "smalle
 MORE = {"bar": ("taller", "shorter"), "hbar": ("longer", "shorter"),
         "line": ("higher at the end", "lower at the end"), "pie": ("larger", "smaller"),
         "scatter": ("higher", "lower")}  # fmt: skip
-KIND_ANSWER = {"bar": "bar", "hbar": "bar", "line": "line", "pie": "pie", "scatter": "scatter"}
+KIND_ANSWER = {"bar": "bar", "hbar": "bar", "line": "line", "pie": "pie", "scatter": "scatter",
+               "grouped": "grouped bar", "stacked": "stacked bar", "area": "area", "heatmap": "heat map",
+               "boxplot": "box"}  # fmt: skip
 
 
 def noun_of(scene: Scene) -> str:
@@ -61,11 +68,18 @@ def yes_or_no(holds: bool) -> str:
 def plural(noun: str) -> str:
     if noun.endswith("ry"):
         return f"{noun[:-1]}ies"
+    if noun == "series":
+        return noun
     return f"{noun}es" if noun.endswith(("x", "ch", "ss")) else f"{noun}s"
 
 
 def all_marks(scene: Scene) -> tuple[int, ...]:
     return tuple(range(len(scene.marks)))
+
+
+def is_ranked(scene: Scene) -> bool:
+    """Whether marks have one value each, by which questions rank them in a word of `MOST`."""
+    return scene.kind in MOST
 
 
 def extreme(rng: np.random.Generator, scene: Scene) -> tuple[int, str]:
