@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageDraw
+from test_layout_scenes import ANSWERS
 
 from leaml_hf import LeamlInputError
 from leaml_hf.data.baselines import question_baselines
@@ -183,6 +184,8 @@ def answer_structure(question: Question, scene: Scene, words: list[str], extreme
 
 
 def answer_layout(question: Question, scene: Scene) -> str:
+    if scene.kind in ANSWERS:
+        return ANSWERS[scene.kind](question, scene)
     words = re.findall(r"\w+", question.text)
     marks = scene.marks
     colored = [m for m in marks if m.color in words]
@@ -447,7 +450,7 @@ class TestAnswers:
         two_way = {"compare", "relation", "share", "trend", "key", "at_least", "multiple", "is_color", "has_color",
                    "parallel", "path", "branch", "switch", "linked", "direction", "stance", "own_color", "half",
                    "which_half", "final_state", "is_labeled", "in_box", "wider_than_bar", "same_color",
-                   "larger"}  # fmt: skip
+                   "larger", "beside", "facing", "free_opposite", "in_color_box", "box_in_box"}  # fmt: skip
         assert two_way == {name for name, count in answers.items() if len(count) == 2}
         for name in two_way:
             total = answers[name].total()

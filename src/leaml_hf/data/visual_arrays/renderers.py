@@ -12,13 +12,15 @@ from .pictures import Backdrop
 from .renderers_annotated import draw_annotated
 from .renderers_chart import draw_bars, draw_pie, draw_series
 from .renderers_diagram import draw_circuit, draw_graph
-from .renderers_layout import draw_layout
+from .renderers_layout import draw_containment, draw_layout
+from .renderers_seating import draw_seating
 from .scenes import Scene
 from .words import sample_words
 
 DRAW = {"bar": draw_bars, "hbar": draw_bars, "line": draw_series, "scatter": draw_series, "pie": draw_pie,
          "flow": draw_graph, "tree": draw_graph, "states": draw_graph, "food_web": draw_graph, "circuit": draw_circuit,
-         "layout": draw_layout, "annotated": draw_annotated}  # fmt: skip
+         "layout": draw_layout, "seating": draw_seating, "containment": draw_containment,
+         "annotated": draw_annotated}  # fmt: skip
 
 
 def render(scene: Scene, variant: str, rng: np.random.Generator, backdrop: Backdrop | None = None) -> Drawing:
