@@ -16,6 +16,7 @@ from chart_answers import CHART_TYPES, answer_kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageDraw
+from test_layout_scenes import ANSWERS
 
 from leaml_hf import LeamlInputError
 from leaml_hf.data.baselines import question_baselines
@@ -28,7 +29,7 @@ from leaml_hf.data.visual_arrays.noise import clutter, sense
 from leaml_hf.data.visual_arrays.programs import PROGRAMS, ask
 from leaml_hf.data.visual_arrays.renderers import DRAW, render_page
 from leaml_hf.data.visual_arrays.sampling import sample_scene
-from leaml_hf.data.visual_arrays.scenes import COMPONENTS, SHAPES, TASKS, Link, Mark, Scene, rng_for
+from leaml_hf.data.visual_arrays.scenes import COMPONENTS, DIAGRAM_KINDS, SHAPES, TASKS, Link, Mark, Scene, rng_for
 from leaml_hf.data.visual_arrays.subjects import SUBJECTS
 from leaml_hf.data.visual_arrays.targets import (
     ATTRIBUTES,
@@ -186,6 +187,8 @@ def answer_structure(question: Question, scene: Scene, words: list[str], extreme
 
 
 def answer_layout(question: Question, scene: Scene) -> str:
+    if scene.kind in ANSWERS:
+        return ANSWERS[scene.kind](question, scene)
     words = re.findall(r"\w+", question.text)
     marks = scene.marks
     colored = [m for m in marks if m.color in words]
@@ -454,7 +457,8 @@ class TestAnswers:
                    "which_half", "final_state", "is_labeled", "in_box", "wider_than_bar", "same_color",
                    "larger", "group_compare", "group_change", "over_half", "stack_compare", "areas_cross",
                    "areas_stacked", "cell_compare", "has_outliers", "median_compare",
-                   "over_quartile"}  # fmt: skip
+                   "over_quartile", "beside", "facing", "free_opposite", "in_color_box",
+                   "box_in_box"}  # fmt: skip
         assert two_way == {name for name, count in answers.items() if len(count) == 2}
         for name in two_way:
             total = answers[name].total()
@@ -553,6 +557,21 @@ class TestNoise:
                         row, column = (min(int(v * FULL), FULL - 1) for v in (y, x))
                         assert not changed[row, column]
         assert patched > 25
+
+    def test_every_kind_of_diagram_has_its_patches_and_none_covers_a_wire(self):
+        noise, patched = Noise(patches=(2, 2), scribbles=(0, 0), strangers=(0, 0)), {}
+        for index in range(100):
+            scene = sample_scene("diagram", "train", index)
+            canvas = Canvas(VARIANTS["base"], np.random.default_rng(index), len(scene.marks))
+            DRAW[scene.kind](canvas, scene)
+            before = np.array(canvas.image)
+            clutter(canvas, noise, scene)
+            changed = (np.array(canvas.image) != before).any(-1)
+            patched.setdefault(scene.kind, []).append(changed.any())
+            for left, top, right, bottom in np.array(canvas.annotations.get("wires", ())).reshape(-1, 4) * FULL:
+                assert not changed[int(top) : int(bottom), int(left) : int(right)].any()
+        assert set(patched) == set(DIAGRAM_KINDS)
+        assert all(np.mean(found) > 0.9 for found in patched.values()), patched
 
     def test_a_poor_camera_changes_values_not_the_picture(self):
         image = draw_scene("chart", "base", "train", 0)[0].image

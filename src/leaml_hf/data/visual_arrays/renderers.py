@@ -13,7 +13,8 @@ from .renderers_annotated import draw_annotated
 from .renderers_chart import draw_bars, draw_pie, draw_series
 from .renderers_diagram import draw_circuit, draw_graph
 from .renderers_grid import draw_grouped, draw_heat_map, draw_stacked
-from .renderers_layout import draw_layout
+from .renderers_layout import draw_containment, draw_layout
+from .renderers_seating import draw_seating
 from .renderers_spread import draw_areas, draw_boxes
 from .scenes import Scene
 from .words import sample_words
@@ -22,7 +23,8 @@ DRAW = {"bar": draw_bars, "hbar": draw_bars, "line": draw_series, "scatter": dra
          "grouped": draw_grouped, "stacked": draw_stacked, "area": draw_areas, "heatmap": draw_heat_map,
          "boxplot": draw_boxes,
          "flow": draw_graph, "tree": draw_graph, "states": draw_graph, "food_web": draw_graph, "circuit": draw_circuit,
-         "layout": draw_layout, "annotated": draw_annotated}  # fmt: skip
+         "layout": draw_layout, "seating": draw_seating, "containment": draw_containment,
+         "annotated": draw_annotated}  # fmt: skip
 
 
 def render(scene: Scene, variant: str, rng: np.random.Generator, backdrop: Backdrop | None = None) -> Drawing:

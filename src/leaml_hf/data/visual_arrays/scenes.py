@@ -19,6 +19,7 @@ DIAGRAM_KINDS = ("flow", "tree", "states", "food_web", "circuit")
 NODE_SHAPES = ("box", "oval", "rhombus")
 COMPONENTS = ("resistor", "lamp", "capacitor", "motor", "battery", "switch")
 LOADS = tuple(kind for kind in COMPONENTS if kind != "battery")  # of a battery there is always one
+LAYOUT_KINDS = ("layout", "seating", "containment")
 TASKS = ("chart", "layout", "diagram", "annotated")
 SPLITS = ("train", "validation", "test")
 QUESTIONS_PER_SCENE = 8
@@ -62,13 +63,53 @@ class Link:
     label: str = ""
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table seen from above, with its chairs in the order of the clock.
+
+    Attributes:
+        box: (left, top, right, bottom) of its top, in [0, 1]; an ellipse if `is_round`.
+        chairs: boxes of the chairs, in [0, 1].
+        sides: at which side each chair stands; chairs at a round table all stand at the same.
+        opposite: of each chair the one straight across; -1 where there is none.
+        taken: the chair of each mark.
+    """
+
+    is_round: bool
+    box: tuple[float, float, float, float]
+    chairs: tuple[tuple[float, float, float, float], ...]
+    sides: tuple[int, ...]
+    opposite: tuple[int, ...]
+    taken: tuple[int, ...]
+
+    @property
+    def sitter(self) -> dict[int, int]:
+        """The mark that sits on each chair that is not free."""
+        return {chair: mark for mark, chair in enumerate(self.taken)}
+
+    @property
+    def ring(self) -> list[int]:
+        """The marks in the order of the clock."""
+        return [mark for _, mark in sorted(self.sitter.items())]
+
+    def across(self, mark: int) -> int | None:
+        """The mark straight across from another, None where nobody is."""
+        return self.sitter.get(self.opposite[self.taken[mark]])
+
+    def are_neighbors(self, one: int, other: int) -> bool | None:
+        """Whether two chairs stand side by side; None around the corner of a table, where opinions may differ."""
+        if (one - other) % len(self.chairs) not in (1, len(self.chairs) - 1):
+            return False
+        return True if self.sides[one] == self.sides[other] else None
+
+
 @dataclass
 class Scene:
     """A picture's content.
 
     Attributes:
         task: one of `TASKS`.
-        kind: one of `CHART_KINDS` or `DIAGRAM_KINDS`, or "layout" or "annotated".
+        kind: one of `CHART_KINDS`, `DIAGRAM_KINDS` or `LAYOUT_KINDS`, or "annotated".
         marks: in drawing order.
         step: units of one tick of the value axis, or of the scale bar.
         first_tick: number of the tick at which the value axis starts (0 for bars).
@@ -83,6 +124,8 @@ class Scene:
         stacked: area: every area begins where the one below it ends.
         dots: scatter: every mark is one dot rather than a group of them.
         occluded: layout: the mark behind and the one in front of it.
+        table: seating: what the marks, who are people, sit at.
+        holders: containment: of each mark the box directly around it, a mark itself; -1 where there is none.
         links: diagram: its arrows.
         branches: circuit: marks that lie side by side between the same two points.
         region: annotated: the box drawn around some marks (left, top, right, bottom), in [0, 1].
@@ -105,6 +148,8 @@ class Scene:
     stacked: bool = False
     dots: bool = False
     occluded: tuple[int, int] | None = None
+    table: Table | None = None
+    holders: tuple[int, ...] = ()
     links: tuple[Link, ...] = ()
     branches: tuple[int, ...] = ()
     region: tuple[float, float, float, float] | None = None
@@ -141,6 +186,11 @@ class Scene:
         return f"{value:{form}}"
 
 
+def chair_name(chair: int) -> str:
+    """How the box of a chair is called among a drawing's annotations."""
+    return f"chair {chair}"
+
+
 def rng_for(seed: int, task: str, split: str, index: int, *stream: int) -> np.random.Generator:
     """Random stream of scene `index`: depends on the arguments alone, so row i is the same in any shard."""
     return np.random.default_rng([seed, TASKS.index(task), SPLITS.index(split), index, *stream])
@@ -154,6 +204,11 @@ def centre(box: tuple[float, float, float, float]) -> tuple[float, float]:
 def is_inside(box: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:
     """Whether a box (left, top, right, bottom) lies wholly in another."""
     return other[0] <= box[0] and box[2] <= other[2] and other[1] <= box[1] and box[3] <= other[3]
+
+
+def is_box(mark: Mark) -> bool:
+    """Whether a mark of a containment scene is a box, rather than a shape that may lie in one."""
+    return mark.shape == "box"
 
 
 def draw_colors(rng: np.random.Generator, n: int) -> list[str]:

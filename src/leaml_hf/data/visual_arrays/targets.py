@@ -11,7 +11,7 @@ import numpy as np
 
 from .canvas import Drawing, Glyph
 from .conventions import COLOR_NAMES
-from .scenes import CHART_KINDS, COMPONENTS, GRID_KINDS, NODE_SHAPES, SHAPES, STEPS, Scene, is_inside
+from .scenes import CHART_KINDS, COMPONENTS, GRID_KINDS, NODE_SHAPES, SHAPES, STEPS, Scene, is_box, is_inside
 
 IGNORE = -100
 PARTS = 5  # of a line, in which its highest and its lowest point lie
@@ -37,13 +37,13 @@ ATTRIBUTES: dict[str, int] = {
     "front": 2,
     "kin": MAX_MARKS + 1,  # marks of the same shape (not charts)
     "state": len(STATES),
-    "leaving": MAX_MARKS,  # links from here
-    "reaching": MAX_MARKS,
-    "links": MAX_LINKS + 1,  # in the whole diagram
-    "next": OPEN,  # name of the only mark that a link leads to
+    "leaving": MAX_MARKS,  # links from here; at a table: people right beside
+    "reaching": MAX_MARKS,  # links to here; in boxes: boxes around it
+    "links": MAX_LINKS + 1,  # in the whole diagram; at a table: chairs
+    "next": OPEN,  # name of the only mark that a link leads to; at a table: of the next clockwise
     "previous": OPEN,
-    "member": 2,  # whether it lies in the box (annotated) or in a branch (circuits)
-    "members": MAX_MARKS + 1,
+    "member": 2,  # whether it lies in the box (annotated), a box or a branch (circuits); at a table: faces someone
+    "members": MAX_MARKS + 1,  # of these; at a table: free chairs; in boxes: shapes in this one, or in that around it
     "called": MAX_MARKS + 1,  # marks with a call-out
 }
 CHARACTERS = string.ascii_letters + string.digits + ".-"
@@ -104,6 +104,10 @@ def attribute_table(scene: Scene) -> np.ndarray:
         table["kin"][:] = [sum(other.shape == m.shape for other in marks) for m in marks]
         if scene.occluded is not None:
             table["front"][list(scene.occluded)] = (0, 1)
+    if scene.kind == "seating":
+        _tell_seats(table, scene)
+    elif scene.kind == "containment":
+        _tell_boxes(table, scene)
     if scene.task == "diagram":
         table["state"][:] = [STATES.index(m.state) for m in marks]
     if scene.kind == "circuit":
@@ -139,6 +143,28 @@ def _cell_rows(table: dict[str, np.ndarray], scene: Scene) -> list[np.ndarray]:
 
 def _tell_members(table: dict[str, np.ndarray], members: list[bool]) -> None:
     table["member"][:], table["members"][:] = members, sum(members)
+
+
+def _tell_seats(table: dict[str, np.ndarray], scene: Scene) -> None:
+    seats, marks = scene.table, scene.marks
+    table["member"][:] = [seats.across(i) is not None for i in range(len(marks))]
+    table["members"][:] = len(seats.chairs) - len(marks)
+    table["links"][:] = len(seats.chairs)
+    table["leaving"][:] = [sum(bool(seats.are_neighbors(a, b)) for b in seats.taken) for a in seats.taken]
+    for mark, other in zip(seats.ring, np.roll(seats.ring, -1), strict=True):
+        if marks[mark].label:
+            table["next"][mark], table["previous"][other] = name_id(marks[other].label), name_id(marks[mark].label)
+
+
+def _tell_boxes(table: dict[str, np.ndarray], scene: Scene) -> None:
+    boxes = [i for i, mark in enumerate(scene.marks) if is_box(mark)]
+    for i, mark in enumerate(scene.marks):
+        nearest = i if i in boxes else scene.holders[i]
+        table["member"][i] = scene.holders[i] >= 0
+        table["reaching"][i] = sum(is_inside(mark.box, scene.marks[k].box) for k in boxes if k != i)
+        if nearest >= 0:
+            table["members"][i] = sum(not is_box(other) and is_inside(other.box, scene.marks[nearest].box)
+                                      for other in scene.marks)  # fmt: skip
 
 
 def name_table(names: list[str]) -> np.ndarray:

@@ -1,10 +1,14 @@
 """A question about a scene, and the words that the programs share."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from .scenes import Scene
+
+Option = TypeVar("Option")
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,17 @@ def noun_of(scene: Scene) -> str:
 
 def pick(rng: np.random.Generator, *options: str) -> str:
     return options[rng.integers(len(options))]
+
+
+def choose(rng: np.random.Generator, options: Iterable[tuple[Option, bool]]) -> tuple[Option, bool] | None:
+    """One of the options that something holds for, or one of the others, as a coin falls; None where all are alike."""
+    ways: tuple[list[Option], list[Option]] = ([], [])
+    for option, holds in options:
+        ways[bool(holds)].append(option)
+    if not all(ways):
+        return None
+    coin = bool(rng.random() < 0.5)
+    return ways[coin][rng.integers(len(ways[coin]))], coin
 
 
 def yes_or_no(holds: bool) -> str:
