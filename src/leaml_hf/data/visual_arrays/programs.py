@@ -11,8 +11,8 @@ from . import programs_containment as containment
 from . import programs_diagram as diagram
 from . import programs_heat_map as heat_map
 from . import programs_layout as layout
-from . import programs_series as series
 from . import programs_seating as seating
+from . import programs_series as series
 from . import programs_structure as structure
 from .scenes import Scene
 from .wording import Question
