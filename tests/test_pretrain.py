@@ -87,9 +87,9 @@ class TestStream:
     def test_of_a_long_question_the_end_is_kept(self, tokenizer) -> None:
         stream = SourceStream(tokenizer, 1, 0, 1)
         question = Question("compare", "so " * 60 + "is red taller than blue?", "yes", (0,), 1, (("blue", (0,)),))
-        ids = stream._tokens(question.text)[0]
-        assert ids == tuple(tokenizer(question.text)["input_ids"][-LONGEST:])
-        assert tokenizer.decode([ids[stream._names(question, np.array([0]))[0][0]]]) == "blue"
+        ids, ends = stream._tokens(question.text)
+        assert ids == tokenizer(question.text)["input_ids"][-LONGEST:]
+        assert tokenizer.decode([ids[stream._names(question, ends, np.array([[True]]))[0][0]]]) == "blue"
 
     def test_a_batch_goes_to_a_device_as_it_is(self, tokenizer) -> None:
         batch = SourceStream(tokenizer, 1, 0, 1).batch(0)

@@ -1,8 +1,9 @@
 """The stream of source pictures that a base is pre-trained on: drawn on the fly from their index, never stored."""
 
 import os
-import re
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from functools import lru_cache
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset
 
 from ..data.visual_arrays.builder import draw_scene
+from ..data.visual_arrays.canvas import SIZE
 from ..data.visual_arrays.conventions import COLOR_NAMES
 from ..data.visual_arrays.renderers import render_page
 from ..data.visual_arrays.scenes import CHART_KINDS, COMPONENTS, SHAPES, Scene
@@ -55,22 +57,27 @@ class SourceStream(IterableDataset):
                  side: int = 14, pages: int = 0, cells: dict[tuple[str, str], float] = CELLS) -> None:  # fmt: skip
         self.tokenizer, self.batch_size, self.start, self.num_batches = tokenizer, batch_size, start, num_batches
         self.split, self.side, self.pages, self.cells = split, side, pages, cells
+        self.encoder = deepcopy(tokenizer.backend_tokenizer)  # calling the tokenizer takes ten times as long
+        self.encoder.no_truncation()
+        self.encoder.no_padding()
 
-    @lru_cache(maxsize=200_000)  # noqa: B019  (one stream lives as long as its run)
-    def _tokens(self, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    def _tokens(self, text: str) -> tuple[list[int], list[int]]:
         """Ids of a text, and where in it each token ends; of a long one the last `LONGEST`."""
-        encoded = self.tokenizer(text, return_offsets_mapping=True)
-        ids, spans = (encoded[key][-LONGEST:] for key in ("input_ids", "offset_mapping"))
-        return tuple(ids), tuple(end for _, end in spans)
+        encoded = self.encoder.encode(text)
+        return encoded.ids[-LONGEST:], [end for _, end in encoded.offsets[-LONGEST:]]
 
-    def _names(self, question: Question, owners: np.ndarray) -> tuple[list[int], np.ndarray]:
-        """For each name the token that it ends with, and the vision tokens of the marks it names `[NAMES, N]`."""
-        places, named = [0] * NAMES, np.zeros((NAMES, len(owners)), bool)
-        ends = self._tokens(question.text)[1]
+    @lru_cache(maxsize=20_000)  # noqa: B019  (one stream lives as long as its run)
+    def _name_ids(self, name: str) -> tuple[int, ...]:
+        """Ids of a name or an answer, as it stands within a text."""
+        return tuple(self._tokens(f" {name}")[0])
+
+    def _names(self, question: Question, ends: list[int], shown: np.ndarray) -> tuple[list[int], np.ndarray]:
+        """For each name the token that it ends with, given where the tokens end, and the vision tokens of the marks it
+        names `[NAMES, N]`, given those of each mark `[marks, N]`."""
+        places, named = [0] * NAMES, np.zeros((NAMES, shown.shape[1]), bool)
         for k, (name, marks) in enumerate(question.names):
-            stop = re.search(rf"(?<!\w){re.escape(name)}(?!\w)", question.text).end()
-            places[k] = next(i for i, end in enumerate(ends) if end >= stop)
-            named[k] = np.isin(owners, marks)
+            places[k] = bisect_left(ends, _end_of(name, question.text))
+            named[k] = _of_marks(shown, marks)
         return places, named
 
     def _answers(
@@ -79,8 +86,8 @@ class SourceStream(IterableDataset):
         """Answers `[n, SPELLED]` as places in the choices, and the choices `[C]`: what stands in the batch's pictures
         and questions, usual answers, and some others."""
         end = self.tokenizer.eos_token_id
-        rows = [[*self._tokens(f" {text}")[0], end][:SPELLED] for text in texts]
-        usual = [token for text in USUAL for token in self._tokens(f" {text}")[0]]
+        rows = [[*self._name_ids(text), end][:SPELLED] for text in texts]
+        usual = [token for text in USUAL for token in self._name_ids(text)]
         others = rng.integers(len(self.tokenizer), size=OTHERS).tolist()
         written = [token for row in (*names, *rows) for token in row]
         choices = np.unique([end, *usual, *others, *written])
@@ -97,39 +104,46 @@ class SourceStream(IterableDataset):
 
     def batch(self, number: int) -> TowerBatch:
         """Batch `number`, the same whenever it is asked for."""
-        pixels, targets, asked, names, meant, rivalry, claims = [], [], [], [], [], [], []
+        count = self.batch_size + self.pages
+        pixels = np.empty((count, SIZE, SIZE, 3), np.uint8)
+        targets = np.empty((count, self.side**2, len(TARGETS)), np.int64)
+        asked, names, relevant, ids, name_ends, named, meant, rivalry = [], [], [], [], [], [], [], []
         choose = np.random.default_rng([97, number])
         cells = list(self.cells)
         for slot, cell in enumerate(choose.choice(len(cells), self.batch_size, p=list(self.cells.values()))):
             task, domain = cells[cell]
             index = number * self.batch_size + slot
             drawing, scene, questions = draw_scene(task, "base", self.split, index, domain=domain)
-            pixels.append(torch.from_numpy(np.array(drawing.image)).permute(2, 0, 1))
-            owners = token_owners(drawing, self.side)
-            table = attribute_table(scene)
-            targets.append(torch.from_numpy(token_targets(table, drawing, owners)))
-            asked += [(task, question, owners) for question in questions]
-            names += [mark.label for mark in scene.marks if mark.label]
+            pixels[slot] = drawing.image
+            owners, table = token_owners(drawing, self.side), attribute_table(scene)
+            targets[slot] = token_targets(table, drawing, owners)
+            shown = owners == np.arange(len(scene.marks))[:, None]  # [marks, N]
             attributes = mark_targets(table)
-            meant += [_meant(question, attributes) for question in questions]
-            rivalry += [_rivalry(question, scene) for question in questions]
-            claims += [_claim(question) for question in questions]
-        for _ in range(self.pages):
+            asked += [(task, question) for question in questions]
+            names += [mark.label for mark in scene.marks if mark.label]
+            for question in questions:
+                tokens, ends = self._tokens(question.text)
+                places, where = self._names(question, ends, shown)
+                ids.append(tokens)
+                name_ends.append(places)
+                named.append(where)
+                relevant.append(_of_marks(shown, question.relevant))
+                meant.append(_meant(question, attributes))
+                rivalry.append(_rivalry(question, scene))
+        for slot in range(self.batch_size, count):
             page, written = render_page("base", choose)
-            pixels.append(torch.from_numpy(np.array(page.image)).permute(2, 0, 1))
-            targets.append(torch.from_numpy(token_targets(name_table(written), page, token_owners(page, self.side))))
+            pixels[slot] = page.image
+            targets[slot] = token_targets(name_table(written), page, token_owners(page, self.side))
             names += written
-        ids = [self._tokens(question.text)[0] for _, question, _ in asked]
-        named = [self._names(question, owners) for _, question, owners in asked]
         input_ids, mask = _padded(ids)
         shape = (self.batch_size, -1, input_ids.shape[1])
         name_by_id = dict(sorted((name_id(name), name) for name in names))
-        spelled = [self._tokens(f" {name}")[0] for name in name_by_id.values()]
+        spelled = [self._name_ids(name) for name in name_by_id.values()]
         name_tokens, name_mask = _padded(spelled or [(0,)])
-        answers, choices = self._answers([question.answer for _, question, _ in asked], spelled, choose)
+        answers, choices = self._answers([question.answer for _, question in asked], spelled, choose)
         return TowerBatch(
-            pixels=torch.stack(pixels),
-            targets=torch.stack(targets),
+            pixels=torch.from_numpy(pixels).permute(0, 3, 1, 2),
+            targets=torch.from_numpy(targets),
             input_ids=input_ids.view(shape),
             mask=mask.view(shape),
             answers=answers,
@@ -137,19 +151,34 @@ class SourceStream(IterableDataset):
             names=torch.tensor(list(name_by_id), dtype=torch.int64),
             name_tokens=name_tokens,
             name_mask=name_mask,
-            relevant=torch.from_numpy(np.stack([np.isin(owners, q.relevant) for _, q, owners in asked])),
-            name_ends=torch.tensor([places for places, _ in named]),
-            named=torch.from_numpy(np.stack([where for _, where in named])),
+            relevant=torch.from_numpy(np.stack(relevant)),
+            name_ends=torch.tensor(name_ends),
+            named=torch.from_numpy(np.stack(named)),
             name_targets=torch.from_numpy(np.stack(meant)),
             rivalry=torch.from_numpy(np.stack(rivalry)),
-            claims=torch.from_numpy(np.stack(claims)),
-            programs=[f"{task}/{question.program}" for task, question, _ in asked],
-            questions=[question.text for _, question, _ in asked],
-            answer_texts=[question.answer for _, question, _ in asked],
+            claims=torch.from_numpy(np.stack([_claim(question) for _, question in asked])),
+            programs=[f"{task}/{question.program}" for task, question in asked],
+            questions=[question.text for _, question in asked],
+            answer_texts=[question.answer for _, question in asked],
         )
 
 
-def _padded(rows: list[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
+def _of_marks(shown: np.ndarray, marks: Sequence[int]) -> np.ndarray:
+    """Vision tokens of any of the marks `[N]`, given those of each `[marks, N]`."""
+    return shown[list(marks)].any(0)
+
+
+def _end_of(name: str, text: str) -> int:
+    """Where a name ends in a text in which it stands as a word, perhaps also as a part of one. (A regular expression
+    would have to be compiled for each name.)"""
+    within = f" {text} "  # so that something stands before and behind
+    start = within.index(name, 1)
+    while any(char.isalnum() or char == "_" for char in (within[start - 1], within[start + len(name)])):
+        start = within.index(name, start + 1)
+    return start - 1 + len(name)
+
+
+def _padded(rows: list[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     """Rows of ids as one tensor, padded on the right, and which of it are ids."""
     lengths = torch.tensor([len(row) for row in rows])
     longest = int(lengths.max())

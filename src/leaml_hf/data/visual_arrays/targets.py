@@ -71,7 +71,8 @@ def _part(place: int, length: int) -> int:
 def attribute_table(scene: Scene) -> np.ndarray:
     """Attributes of each mark `[marks, len(ATTRIBUTES)]` (int64), `IGNORE` where one does not apply."""
     marks, n = scene.marks, len(scene.marks)
-    table = {name: np.full(n, IGNORE) for name in ATTRIBUTES}
+    columns = np.full((len(ATTRIBUTES), n), IGNORE)
+    table = dict(zip(ATTRIBUTES, columns, strict=True))
     table["color"][:] = [_COLOR_ID[m.color] for m in marks]
     table["label"][:] = [name_id(m.label) if m.label else IGNORE for m in marks]
     table["shape"][:] = [KINDS.index(m.shape) for m in marks]
@@ -116,7 +117,7 @@ def attribute_table(scene: Scene) -> np.ndarray:
         table["value"][:] = [round(4 * m.value) for m in marks]
         table["called"][:] = sum(bool(m.label) for m in marks)
         _tell_members(table, [is_inside(m.box, scene.region) for m in marks])
-    return np.stack(list(table.values()), 1)
+    return columns.T
 
 
 def _tell_members(table: dict[str, np.ndarray], members: list[bool]) -> None:
