@@ -1,6 +1,7 @@
 """Pre-training of a base: the stream of drawn pictures, the stages, and going on after a kill."""
 
 import json
+from bisect import bisect_left
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from leaml_hf.training.pretrain_tower import (
     pretrain_tower,
     tower_config,
 )
-from leaml_hf.training.source_data import CELLS, LONGEST, SourceStream, source_loader
+from leaml_hf.training.source_data import CELLS, LONGEST, SourceStream, _end_of, source_loader
 from leaml_hf.training.stage import Averages, schedule
 from leaml_hf.training.tower import SPELLED, DenseHeads, NameHead, name_codes
 
@@ -85,11 +86,11 @@ class TestStream:
             assert row in (IGNORE, int(answer == "yes"))
 
     def test_of_a_long_question_the_end_is_kept(self, tokenizer) -> None:
-        stream = SourceStream(tokenizer, 1, 0, 1)
-        question = Question("compare", "so " * 60 + "is red taller than blue?", "yes", (0,), 1, (("blue", (0,)),))
-        ids, ends = stream._tokens(question.text)
-        assert ids == tokenizer(question.text)["input_ids"][-LONGEST:]
-        assert tokenizer.decode([ids[stream._names(question, ends, np.array([[True]]))[0][0]]]) == "blue"
+        text = "so " * 60 + "is red taller than blue?"
+        ids, ends = SourceStream(tokenizer, 1, 0, 1)._tokens(text)
+        assert ids == tokenizer(text)["input_ids"][-LONGEST:]
+        assert tokenizer.decode([ids[bisect_left(ends, _end_of("blue", text))]]) == "blue"
+        assert _end_of("red", "bored redder red?") == len("bored redder red")
 
     def test_a_batch_goes_to_a_device_as_it_is(self, tokenizer) -> None:
         batch = SourceStream(tokenizer, 1, 0, 1).batch(0)

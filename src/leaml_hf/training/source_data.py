@@ -1,5 +1,6 @@
 """The stream of source pictures that a base is pre-trained on: drawn on the fly from their index, never stored."""
 
+import gc
 import os
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
@@ -14,19 +15,19 @@ from ..data.visual_arrays.builder import draw_scene
 from ..data.visual_arrays.canvas import SIZE
 from ..data.visual_arrays.conventions import COLOR_NAMES
 from ..data.visual_arrays.renderers import render_page
-from ..data.visual_arrays.scenes import CHART_KINDS, COMPONENTS, SHAPES, Scene
+from ..data.visual_arrays.scenes import CHART_KINDS, COMPONENTS, QUESTIONS_PER_SCENE, SHAPES, Scene
 from ..data.visual_arrays.targets import (
+    ATTRIBUTES,
     IGNORE,
     TARGETS,
     attribute_table,
-    mark_targets,
     name_id,
     name_table,
     token_owners,
     token_targets,
 )
 from ..data.visual_arrays.wording import Question
-from .tower import NAMES, RIVALRY, SPELLED, TowerBatch
+from .tower import CLAIM, NAMES, RIVALRY, SPELLED, TowerBatch
 
 TASK_SHARES = {"chart": 0.45, "diagram": 0.25, "annotated": 0.2, "layout": 0.1}
 DOMAIN_SHARES = {"synthetic": 0.8, "natural": 0.1, "medical": 0.1}
@@ -71,15 +72,6 @@ class SourceStream(IterableDataset):
         """Ids of a name or an answer, as it stands within a text."""
         return tuple(self._tokens(f" {name}")[0])
 
-    def _names(self, question: Question, ends: list[int], shown: np.ndarray) -> tuple[list[int], np.ndarray]:
-        """For each name the token that it ends with, given where the tokens end, and the vision tokens of the marks it
-        names `[NAMES, N]`, given those of each mark `[marks, N]`."""
-        places, named = [0] * NAMES, np.zeros((NAMES, shown.shape[1]), bool)
-        for k, (name, marks) in enumerate(question.names):
-            places[k] = bisect_left(ends, _end_of(name, question.text))
-            named[k] = _of_marks(shown, marks)
-        return places, named
-
     def _answers(
         self, texts: list[str], names: list[tuple[int, ...]], rng: np.random.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -107,7 +99,13 @@ class SourceStream(IterableDataset):
         count = self.batch_size + self.pages
         pixels = np.empty((count, SIZE, SIZE, 3), np.uint8)
         targets = np.empty((count, self.side**2, len(TARGETS)), np.int64)
-        asked, names, relevant, ids, name_ends, named, meant, rivalry = [], [], [], [], [], [], [], []
+        rows = self.batch_size * QUESTIONS_PER_SCENE
+        relevant, named = np.zeros((rows, self.side**2), bool), np.zeros((rows, NAMES, self.side**2), bool)
+        name_ends, name_targets, rivalry, claims = (
+            np.full((rows, NAMES, *of_a_name), fill)
+            for fill, *of_a_name in ((0,), (IGNORE, len(TARGETS)), (IGNORE, len(RIVALRY)), (IGNORE, len(CLAIM)))
+        )
+        asked, names, ids = [], [], []
         choose = np.random.default_rng([97, number])
         cells = list(self.cells)
         for slot, cell in enumerate(choose.choice(len(cells), self.batch_size, p=list(self.cells.values()))):
@@ -118,18 +116,19 @@ class SourceStream(IterableDataset):
             owners, table = token_owners(drawing, self.side), attribute_table(scene)
             targets[slot] = token_targets(table, drawing, owners)
             shown = owners == np.arange(len(scene.marks))[:, None]  # [marks, N]
-            attributes = mark_targets(table)
-            asked += [(task, question) for question in questions]
             names += [mark.label for mark in scene.marks if mark.label]
-            for question in questions:
+            for row, question in enumerate(questions, slot * QUESTIONS_PER_SCENE):
                 tokens, ends = self._tokens(question.text)
-                places, where = self._names(question, ends, shown)
+                asked.append((task, question))
                 ids.append(tokens)
-                name_ends.append(places)
-                named.append(where)
-                relevant.append(_of_marks(shown, question.relevant))
-                meant.append(_meant(question, attributes))
-                rivalry.append(_rivalry(question, scene))
+                relevant[row] = shown[list(question.relevant)].any(0)
+                for k, (name, marks) in enumerate(question.names):
+                    name_ends[row, k] = bisect_left(ends, _end_of(name, question.text))
+                    named[row, k] = shown[list(marks)].any(0)
+                    if len(marks) == 1:
+                        name_targets[row, k, : len(ATTRIBUTES)] = table[marks[0]]
+                if len(question.names) == NAMES:
+                    _compare(question, scene, rivalry[row], claims[row])
         for slot in range(self.batch_size, count):
             page, written = render_page("base", choose)
             pixels[slot] = page.image
@@ -151,21 +150,16 @@ class SourceStream(IterableDataset):
             names=torch.tensor(list(name_by_id), dtype=torch.int64),
             name_tokens=name_tokens,
             name_mask=name_mask,
-            relevant=torch.from_numpy(np.stack(relevant)),
-            name_ends=torch.tensor(name_ends),
-            named=torch.from_numpy(np.stack(named)),
-            name_targets=torch.from_numpy(np.stack(meant)),
-            rivalry=torch.from_numpy(np.stack(rivalry)),
-            claims=torch.from_numpy(np.stack([_claim(question) for _, question in asked])),
+            relevant=torch.from_numpy(relevant),
+            name_ends=torch.from_numpy(name_ends),
+            named=torch.from_numpy(named),
+            name_targets=torch.from_numpy(name_targets),
+            rivalry=torch.from_numpy(rivalry),
+            claims=torch.from_numpy(claims),
             programs=[f"{task}/{question.program}" for task, question in asked],
             questions=[question.text for _, question in asked],
             answer_texts=[question.answer for _, question in asked],
         )
-
-
-def _of_marks(shown: np.ndarray, marks: Sequence[int]) -> np.ndarray:
-    """Vision tokens of any of the marks `[N]`, given those of each `[marks, N]`."""
-    return shown[list(marks)].any(0)
 
 
 def _end_of(name: str, text: str) -> int:
@@ -188,42 +182,28 @@ def _padded(rows: list[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
     )
 
 
-def _meant(question: Question, attributes: np.ndarray) -> np.ndarray:
-    """Attributes of the one mark that each name stands for `[NAMES, TARGETS]`, `IGNORE` where it is not one."""
-    table = np.full((NAMES, len(TARGETS)), IGNORE)
-    for k, (_, marks) in enumerate(question.names):
-        if len(marks) == 1:
-            table[k] = attributes[marks[0]]
-    return table
+def _compare(question: Question, scene: Scene, rivalry: np.ndarray, claims: np.ndarray) -> None:
+    """Fills in which of two named marks has more `[NAMES, RIVALRY]`, as comparisons stay at chance for very long
+    without it, and at the first of them whether what the question says of them is so `[NAMES, CLAIM]`."""
+    first, second = (scene.marks[marks[0]] for _, marks in question.names)
+    gaps = [first.value - second.value]
+    if first.box is not None:
+        gaps += [first.box[axis] + first.box[axis + 2] - second.box[axis] - second.box[axis + 2] for axis in (0, 1)]
+    for column, gap in enumerate(gaps):
+        if abs(gap) > (0.4 if column == 0 else 0.05):
+            rivalry[:, column] = (gap > 0, gap < 0)
+    if question.answer in ("yes", "no"):
+        claims[0] = question.answer == "yes"
 
 
-def _rivalry(question: Question, scene: Scene) -> np.ndarray:
-    """Which of two named marks has more `[NAMES, RIVALRY]`; comparisons stay at chance for very long without it."""
-    table = np.full((NAMES, len(RIVALRY)), IGNORE)
-    if len(question.names) == NAMES:
-        first, second = (scene.marks[marks[0]] for _, marks in question.names)
-        gaps = [first.value - second.value]
-        if first.box is not None:
-            gaps += [first.box[axis] + first.box[axis + 2] - second.box[axis] - second.box[axis + 2]
-                     for axis in (0, 1)]  # fmt: skip
-        for column, gap in enumerate(gaps):
-            if abs(gap) > (0.4 if column == 0 else 0.05):
-                table[:, column] = (gap > 0, gap < 0)
-    return table
-
-
-def _claim(question: Question) -> np.ndarray:
-    """Whether what a question says of two names is so, at the first of them `[NAMES, 1]`."""
-    table = np.full((NAMES, 1), IGNORE)
-    if len(question.names) == NAMES and question.answer in ("yes", "no"):
-        table[0] = question.answer == "yes"
-    return table
+def _freeze(_: int) -> None:
+    gc.freeze()
 
 
 def source_loader(stream: SourceStream, num_workers: int | None = None) -> DataLoader:
     """The stream's batches, in order, drawn in `num_workers` processes beside the training; by default one fewer than
-    there are cores."""
+    there are cores. The garbage collector of these passes over what they were started with."""
     if num_workers is None:
         num_workers = max(1, (os.cpu_count() or 1) - 1)
     return DataLoader(stream, batch_size=None, num_workers=num_workers, prefetch_factor=4 if num_workers else None,
-                      pin_memory=torch.cuda.is_available())  # fmt: skip
+                      pin_memory=torch.cuda.is_available(), worker_init_fn=_freeze)  # fmt: skip

@@ -7,7 +7,6 @@ import contextlib
 import math
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import accumulate
 from typing import NamedTuple
 
 import numpy as np
@@ -23,7 +22,6 @@ FULL = SIZE * SCALE
 _BEFORE = {"l": 0.0, "t": 0.0, "m": 0.5, "r": 1.0, "b": 1.0}  # share of a text that lies before its anchor
 MASTER = 64  # size in pixels that characters are drawn at
 RIM = 3  # pixels of the page's colour around what is drawn over a picture
-_PARTS = 10_000 / FULL  # boxes are told to that part of the page
 _STEEP = [min(255, 8 * level) for level in range(256)]
 Box = tuple[float, float, float, float]
 
@@ -125,7 +123,7 @@ def text_size(family: str, size: int, text: str) -> tuple[int, int]:
 
 
 def _share_of_page(box: Box) -> Box:
-    return tuple([min(max(round(v * _PARTS), 0), 10_000) / 10_000 for v in box])
+    return tuple([0.0 if v < 0 else 1.0 if v > FULL else v / FULL for v in box])
 
 
 @cache

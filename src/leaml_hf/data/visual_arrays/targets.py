@@ -131,11 +131,6 @@ def name_table(names: list[str]) -> np.ndarray:
     return table
 
 
-def mark_targets(table: np.ndarray) -> np.ndarray:
-    """Attributes `[marks, len(ATTRIBUTES)]` as targets `[marks, len(TARGETS)]`, `IGNORE` for what a cell shows."""
-    return np.pad(table, ((0, 0), (0, len(TARGETS) - len(ATTRIBUTES))), constant_values=IGNORE)
-
-
 def glyph_targets(glyphs: list[Glyph], side: int) -> np.ndarray:
     """Characters in each token of a `side` x `side` grid in the order of reading: `[side * side, SLOTS]`, `IGNORE`
     where there is no text."""
