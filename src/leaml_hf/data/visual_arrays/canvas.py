@@ -1,6 +1,7 @@
 """The page that a picture is drawn on: text, fills, legends, axes, and where each part and character stands.
 
-Everything is drawn at twice the size and reduced (Pillow does not smooth shapes); text comes from cached bitmaps.
+Everything is drawn at twice the size and reduced (Pillow does not smooth shapes); text is put together from cached
+bitmaps of characters.
 """
 
 import contextlib
@@ -68,48 +69,45 @@ def _master_glyph(family: str, char: str) -> tuple[Image.Image, int, int, float]
 
 
 @cache
-def _glyph(family: str, size: int, char: str) -> tuple[np.ndarray, int, float]:
+def _glyph(family: str, size: int, char: str) -> tuple[Image.Image, int, float]:
     """A character's bitmap, where it begins right of the pen, and how far the pen moves, in pixels."""
     page, start, end, advance = _master_glyph(family, char)
     scale, height = MASTER / size, _height(family, size)
     left, right = math.floor(start / scale), math.ceil(end / scale)
     box = (MASTER + left * scale, 0, MASTER + right * scale, height * scale)
-    return np.asarray(page.resize((right - left, height), Image.Resampling.BOX, box)), left, advance / scale
+    return page.resize((right - left, height), Image.Resampling.BOX, box), left, advance / scale
 
 
 class _SetText(NamedTuple):
-    """Where the parts of a text lie in its bitmap, in pixels from the left: the bitmaps of its characters, and the
-    middles of the characters."""
+    """A text's characters: their bitmaps, where these begin and where the middles of the characters are, in pixels
+    from where the text begins; and its width."""
 
+    bitmaps: list[Image.Image]
     lefts: list[int]
     middles: list[float]
     width: int
 
+    def write(self, draw: ImageDraw.ImageDraw, left: int, top: int, ink: int | tuple[int, int, int]) -> None:
+        # not by ImageDraw.bitmap, whose checks take longer than a character
+        pen, ink = draw.draw, draw.draw.draw_ink(ink)
+        for bitmap, start in zip(self.bitmaps, self.lefts, strict=True):
+            pen.draw_bitmap((left + start, top), bitmap.im, ink)
+
 
 @lru_cache(maxsize=20_000)
 def _set_text(family: str, size: int, text: str) -> _SetText:
-    lefts, middles, width, pen = [], [], 1, 0.0
+    bitmaps, lefts, middles, width, pen = [], [], [], 1, 0.0
     for char in text:
         bitmap, left, advance = _glyph(family, size, char)
         if not lefts:
             pen = -left
-        lefts.append(max(0, round(pen + left)))
+        begin = round(pen + left)
+        bitmaps.append(bitmap)
+        lefts.append(begin)
         middles.append(pen + advance / 2)
-        width = max(width, lefts[-1] + bitmap.shape[1])
+        width = max(width, begin + bitmap.width)
         pen += advance
-    return _SetText(lefts, middles, width)
-
-
-@lru_cache(maxsize=20_000)
-def text_mask(family: str, size: int, text: str) -> Image.Image:
-    """A text's bitmap, put together from those of its characters: names are many, characters few."""
-    width, height = text_size(family, size, text)
-    mask = np.zeros((height, width), np.uint8)
-    for left, char in zip(_set_text(family, size, text).lefts, text, strict=True):
-        bitmap = _glyph(family, size, char)[0]
-        place = mask[:, left : left + bitmap.shape[1]]
-        np.maximum(place, bitmap, out=place)
-    return Image.fromarray(mask)
+    return _SetText(bitmaps, lefts, middles, width)
 
 
 @cache
@@ -194,19 +192,24 @@ class Canvas:
         """Writes `text` with its anchor (l/m/r, t/m/b) at x, y, turned by `angle` degrees to the left; returns its box
         in pixels, kept inside the page."""
         size = size or self.font_size
-        mask = text_mask(self.family, size, text)
-        reach = mask.width / 2  # from the middle of the text to its ends
+        line, height = _set_text(self.family, size, text), _height(self.family, size)
+        width, reach = line.width, line.width / 2  # reach: from the middle of the text to its ends
         if angle:
-            mask = mask.rotate(angle, Image.Resampling.BICUBIC, expand=True)
-        width, height = mask.size
+            mask = Image.new("L", (width, height))
+            line.write(ImageDraw.Draw(mask), 0, 0, 255)
+            mask = mask.rotate(angle, Image.Resampling.BILINEAR, expand=True)
+            width, height = mask.size
         left = min(max(2, x - width * _BEFORE[anchor[0]]), FULL - width - 2)
         top = min(max(1, y - height * _BEFORE[anchor[1]]), FULL - height - 1)
-        self.draw.bitmap((int(left), int(top)), mask, self.ink)
+        if angle:
+            self.draw.bitmap((int(left), int(top)), mask, self.ink)
+        else:
+            line.write(self.draw, int(left), int(top), self.ink)
         across, down, turn = left + width / 2, top + height / 2, math.radians(angle)
         right, up = math.cos(turn) / FULL, math.sin(turn) / FULL  # of a pixel along the text
         self.glyphs += [
             Glyph(char, across / FULL + (middle - reach) * right, down / FULL - (middle - reach) * up, angle == 90)
-            for char, middle in zip(text, _set_text(self.family, size, text).middles, strict=True)
+            for char, middle in zip(text, line.middles, strict=True)
         ]
         return left, top, left + width, top + height
 
