@@ -4,11 +4,12 @@
 
 Both draw what a chart of the base variant has: bars, lines, pies or dots in its colours, page and plot ground,
 title, axis title, numbers of the axis, grid, spines, names, legend, written values, outlines, markers and font
-size, at 224 x 224 pixels with smoothed edges, and both encode it with `encode_png`. matplotlib is told where the plot stands, writes
-in its own font, and has one figure with an Agg canvas that is cleared and used again. Scenes are sampled before the
-clock starts; our rate with sampling is given too. The two take turns in short rounds, and the processor's time counts,
-so that a busy machine changes little; the figure given is the median of the rounds' ratios. Prints a table, or with
---json one line for machines; --sheet writes a picture with the first charts of both, to compare by eye.
+size, at 224 x 224 pixels with smoothed edges, and both encode it with `encode_png`. matplotlib is told where the
+plot stands, writes in its own font, and has one figure with an Agg canvas that is cleared and used again. Scenes are
+sampled before the clock starts; our rate with sampling is given too. The two take turns in short rounds, and the
+processor's time counts, so that a busy machine changes little; the figure given is the median of the rounds' ratios.
+Prints a table, or with --json one line for machines; --sheet writes a picture with the first charts of both, to
+compare by eye.
 """
 
 import argparse
