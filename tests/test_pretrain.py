@@ -3,7 +3,6 @@
 import json
 from bisect import bisect_left
 
-import numpy as np
 import pytest
 import torch
 from conftest import make_text

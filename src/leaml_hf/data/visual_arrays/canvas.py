@@ -143,7 +143,7 @@ class Canvas:
         self.rng = rng
         self.ground = c.grounds[rng.integers(len(c.grounds))]
         dark = sum(self.ground) < 300
-        self.ink = (225, 225, 225) if dark else tuple(int(v) for v in rng.integers(0, 90, 1).repeat(3))
+        self.ink = (225, 225, 225) if dark else (int(rng.integers(0, 90)),) * 3
         self.grid_color = tuple(int(g + (i - g) * 0.22) for g, i in zip(self.ground, self.ink, strict=True))
         self.family = c.fonts[rng.integers(len(c.fonts))]
         self.font_size = int(rng.integers(c.font_sizes[0], c.font_sizes[1] + 1))
