@@ -83,9 +83,8 @@ class SourceStream(IterableDataset):
         others = rng.integers(len(self.tokenizer), size=OTHERS).tolist()
         written = [token for row in (*names, *rows) for token in row]
         choices = np.unique([end, *usual, *others, *written])
-        table = np.full((len(rows), SPELLED), IGNORE)
-        for place, row in enumerate(rows):
-            table[place, : len(row)] = np.searchsorted(choices, row)
+        place_of = {token: place for place, token in enumerate(choices.tolist())}
+        table = np.array([[place_of[token] for token in row] + [IGNORE] * (SPELLED - len(row)) for row in rows])
         return torch.from_numpy(table), torch.from_numpy(choices)
 
     def __iter__(self) -> Iterator[TowerBatch]:
