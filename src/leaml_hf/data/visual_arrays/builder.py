@@ -56,8 +56,14 @@ def _row(
         "set_size": len(scene.cells) or len(scene.marks),
         "distractors": _distractors(scene, set(question.relevant)),
         "complexity": question.complexity,
-        "relevant_boxes": [list(box) for mark in question.relevant for box in drawing.parts[mark]]
-        + [list(box) for name in question.also for box in drawing.annotations[name]],
+        "relevant_boxes": [
+            [round(v, 4) for v in box]
+            for boxes in (
+                *(drawing.parts[mark] for mark in question.relevant),
+                *(drawing.annotations[name] for name in question.also),
+            )
+            for box in boxes
+        ],
         "shift_factors": list(VARIANTS[variant].factors),
         "shift_strengths": list(VARIANTS[variant].factors.values()),
         "seed": seed,

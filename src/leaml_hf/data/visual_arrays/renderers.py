@@ -72,14 +72,15 @@ def render_page(variant: str, rng: np.random.Generator, tries: int = 60) -> tupl
     taken = np.zeros((FULL, FULL), bool)
     written: list[str] = []
     words = [word for _ in range(tries // 4) for word in sample_words(rng, 4)]
-    for word in words:
-        angle = int(rng.choice((0, 0, 0, 45, 90)))
-        size = int(rng.integers(*canvas.conventions.font_sizes))
+    angles = rng.choice((0, 0, 0, 45, 90), tries).tolist()
+    sizes = rng.integers(*canvas.conventions.font_sizes, tries).tolist()
+    spots = rng.random((tries, 2)).tolist()
+    for word, angle, size, (across, down) in zip(words, angles, sizes, spots, strict=False):
         long, high = text_size(canvas.family, size, word)
         turn = math.radians(angle)
         width = long * math.cos(turn) + high * math.sin(turn)
         height = long * math.sin(turn) + high * math.cos(turn)
-        left, top = (float(rng.uniform(3, max(4, FULL - room - 3))) for room in (width, height))
+        left, top = 3 + across * max(1, FULL - width - 6), 3 + down * max(1, FULL - height - 6)
         place = np.s_[int(top) : int(top + height) + 3, int(left) : int(left + width) + 3]
         if taken[place].any():
             continue

@@ -1,7 +1,6 @@
 """Draws charts."""
 
 import math
-from itertools import pairwise
 
 import numpy as np
 
@@ -124,12 +123,14 @@ def draw_series(canvas: Canvas, scene: Scene) -> None:
         if lines:
             across = np.linspace(0.04, 0.96, len(mark.points))
             spots = np.stack([x0 + (x1 - x0) * across, y1 - (y1 - y0) * mark.points / scene.reach], 1)
-            canvas.draw.line([tuple(p) for p in spots], fill=colors[i], width=thick, joint="curve")
             pieces = max(2, 24 // len(spots))
-            dense = np.concatenate([np.linspace(a, b, pieces + 1)[:-1] for a, b in pairwise(spots)])
-            canvas.note(i, *((x - 4, y - 4, x + 4, y + 4) for x, y in dense))
+            steps = np.arange(pieces)[:, None] / pieces
+            dense = (spots[:-1, None] + steps * (spots[1:] - spots[:-1])[:, None]).reshape(-1, 2)
+            spots = spots.tolist()
+            canvas.draw.line([tuple(p) for p in spots], fill=colors[i], width=thick, joint="curve")
+            canvas.note(i, *((x - 4, y - 4, x + 4, y + 4) for x, y in dense.tolist()))
         else:
-            spots = np.stack([x0 + (x1 - x0) * mark.points[:, 0], y1 - (y1 - y0) * mark.points[:, 1]], 1)
+            spots = np.stack([x0 + (x1 - x0) * mark.points[:, 0], y1 - (y1 - y0) * mark.points[:, 1]], 1).tolist()
             canvas.note(i, *((x - 6, y - 6, x + 6, y + 6) for x, y in spots))
         if (kind != "none" and len(spots) <= 8) or not lines:
             for x, y in spots:
@@ -155,9 +156,11 @@ def draw_pie(canvas: Canvas, scene: Scene) -> None:
     for i, mark in enumerate(marks):
         end = angle + 3.6 * mark.value
         canvas.draw.pieslice((cx - r, cy - r, cx + r, cy + r), angle, end, fill=colors[i], outline=border, width=3)
+        steps = max(2, int(mark.value / 3)) + 1
         for radius in (0.35, 0.6, 0.85):
             rho = hole + (r - hole) * radius
-            for a in np.radians(np.linspace(angle, end, max(2, int(mark.value / 3)) + 2)[1:-1]):
+            for step in range(1, steps):
+                a = math.radians(angle + (end - angle) * step / steps)
                 x, y = cx + rho * math.cos(a), cy + rho * math.sin(a)
                 canvas.note(i, (x - 5, y - 5, x + 5, y + 5))
         if not place:

@@ -72,7 +72,8 @@ def attribute_table(scene: Scene) -> np.ndarray:
     """Attributes of each mark, and behind them of each cell, `[marks + cells, len(ATTRIBUTES)]` (int64), `IGNORE`
     where one does not apply."""
     marks, n = scene.marks, len(scene.marks)
-    table = {name: np.full(n, IGNORE) for name in ATTRIBUTES}
+    columns = np.full((len(ATTRIBUTES), n), IGNORE)
+    table = dict(zip(ATTRIBUTES, columns, strict=True))
     table["color"][:] = [_COLOR_ID[m.color] for m in marks]
     table["label"][:] = [name_id(m.label) if m.label else IGNORE for m in marks]
     table["shape"][:] = [KINDS.index(m.shape) for m in marks]
@@ -125,7 +126,7 @@ def attribute_table(scene: Scene) -> np.ndarray:
         table["value"][:] = [round(4 * m.value) for m in marks]
         table["called"][:] = sum(bool(m.label) for m in marks)
         _tell_members(table, [is_inside(m.box, scene.region) for m in marks])
-    return np.stack(list(table.values()), 1)
+    return columns.T
 
 
 def _cell_rows(table: dict[str, np.ndarray], scene: Scene) -> list[np.ndarray]:
@@ -172,11 +173,6 @@ def name_table(names: list[str]) -> np.ndarray:
     table = np.full((len(names), len(ATTRIBUTES)), IGNORE)
     table[:, list(ATTRIBUTES).index("label")] = [name_id(name) for name in names]
     return table
-
-
-def mark_targets(table: np.ndarray) -> np.ndarray:
-    """Attributes `[marks, len(ATTRIBUTES)]` as targets `[marks, len(TARGETS)]`, `IGNORE` for what a cell shows."""
-    return np.pad(table, ((0, 0), (0, len(TARGETS) - len(ATTRIBUTES))), constant_values=IGNORE)
 
 
 def glyph_targets(glyphs: list[Glyph], side: int) -> np.ndarray:
