@@ -24,6 +24,8 @@ from ..data.visual_arrays.targets import (
     token_targets,
 )
 from ..data.visual_arrays.wording import Question
+from ..modeling_leaml import answer_span
+from ..processing_leaml import LeamlProcessor
 from .tower import NAMES, RIVALRY, SPELLED, TowerBatch
 
 TASK_SHARES = {"chart": 0.45, "diagram": 0.25, "annotated": 0.2, "layout": 0.1}
@@ -49,12 +51,15 @@ class SourceStream(IterableDataset):
         side (`int`): vision tokens in a row.
         pages (`int`): pages of names behind the pictures of each batch.
         cells (`dict`): share of the pictures of each task and domain; they sum to 1.
+        processor ([`LeamlProcessor`], *optional*): prepares questions and answers for the language model, where that
+            is to read them: half as slow as drawing, and so done where there are several processes.
     """
 
     def __init__(self, tokenizer, batch_size: int, start: int, num_batches: int, split: str = "train",
-                 side: int = 14, pages: int = 0, cells: dict[tuple[str, str], float] = CELLS) -> None:  # fmt: skip
+                 side: int = 14, pages: int = 0, cells: dict[tuple[str, str], float] = CELLS,
+                 processor: LeamlProcessor | None = None) -> None:  # fmt: skip
         self.tokenizer, self.batch_size, self.start, self.num_batches = tokenizer, batch_size, start, num_batches
-        self.split, self.side, self.pages, self.cells = split, side, pages, cells
+        self.split, self.side, self.pages, self.cells, self.processor = split, side, pages, cells, processor
 
     @lru_cache(maxsize=200_000)  # noqa: B019  (one stream lives as long as its run)
     def _tokens(self, text: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -146,7 +151,15 @@ class SourceStream(IterableDataset):
             programs=[f"{task}/{question.program}" for task, question, _ in asked],
             questions=[question.text for _, question, _ in asked],
             answer_texts=[question.answer for _, question, _ in asked],
+            **self._prompts([question for _, question, _ in asked]),
         )
+
+    def _prompts(self, asked: list[Question]) -> dict[str, torch.Tensor]:
+        if self.processor is None:
+            return {}
+        text = self.processor.encode_text([q.text for q in asked], [q.answer for q in asked])
+        labels = text["labels"][:, -answer_span(text["labels"]) :]
+        return {"prompts": text["input_ids"], "prompt_mask": text["attention_mask"], "labels": labels}
 
 
 def _padded(rows: list[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor]:
