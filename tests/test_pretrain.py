@@ -22,7 +22,7 @@ from leaml_hf.training.pretrain_tower import (
     tower_config,
 )
 from leaml_hf.training.source_data import CELLS, LONGEST, SourceStream, _end_of, source_loader
-from leaml_hf.training.stage import Averages, schedule
+from leaml_hf.training.stage import ROUND, Averages, Stage, drawn_batches, schedule
 from leaml_hf.training.tower import SPELLED, DenseHeads, NameHead, name_codes
 
 
@@ -90,6 +90,15 @@ class TestStream:
         assert tokenizer.decode([ids[bisect_left(ends, _end_of("blue", text))]]) == "blue"
         assert _end_of("red", "bored redder red?") == len("bored redder red")
 
+    def test_with_a_processor_a_batch_has_what_the_language_model_reads(self, tokenizer) -> None:
+        processor = LeamlProcessor.from_backbones(tokenizer, max_question_tokens=LONGEST)
+        batch = SourceStream(tokenizer, 2, 0, 1, processor=processor).batch(0)
+        text = processor(questions=batch.questions, answers=batch.answer_texts)
+        assert torch.equal(batch.prompts, text["input_ids"]) and torch.equal(batch.prompt_mask, text["attention_mask"])
+        span = batch.labels.shape[1]
+        assert torch.equal(batch.labels, text["labels"][:, -span:]) and (text["labels"][:, : 1 - span] == -100).all()
+        assert torch.equal(batch.input_ids.flatten(0, 1) * batch.mask.flatten(0, 1), text["question_ids"])
+
     def test_a_batch_goes_to_a_device_as_it_is(self, tokenizer) -> None:
         batch = SourceStream(tokenizer, 1, 0, 1).batch(0)
         moved = batch.to(torch.device("meta"))
@@ -109,6 +118,34 @@ class TestAverages:
             "chart": 0.5, "chart/count": 1.0, "chart/value": 0.0, "layout": 1.0, "layout/count": 1.0, "loss": 1.5
         }  # fmt: skip
         assert means.read() == {}
+
+
+class TestPasses:
+    @pytest.mark.parametrize(
+        ("passes", "start", "last"), [(1, 2, 5), (2, 0, 2 * ROUND + 3), (2, ROUND + 1, 40), (3, 50, 53)]
+    )
+    def test_rounds_of_batches_come_again_and_a_resumed_run_goes_on_within_one(
+        self, tmp_path, monkeypatch, passes, start, last
+    ) -> None:
+        monkeypatch.setattr("leaml_hf.training.stage.source_loader", lambda stream, workers: Numbers(stream))
+        stage = Stage("tower", tmp_path, torch.nn.Linear(1, 1), None, None, None, None, passes=passes)
+        whole = [int(batch) for batch in stage._batches(None, 1, 0, last, torch.device("cpu"))]
+        assert whole[start:] == [int(batch) for batch in stage._batches(None, 1, start, last, torch.device("cpu"))]
+        assert len(whole) == last and set(whole) == set(range(drawn_batches(last, passes)))
+        full = whole[: last - last % (ROUND * passes)]
+        assert all(full.count(number) == passes for number in set(full))
+        if passes > 1:
+            assert whole[: 2 * ROUND] == [*range(ROUND)] * 2
+
+
+class Numbers:
+    """Stands for a loader: batches that are their numbers."""
+
+    def __init__(self, stream: SourceStream) -> None:
+        self.stream = stream
+
+    def __iter__(self):
+        return map(torch.tensor, range(self.stream.start, self.stream.num_batches))
 
 
 class TestTower:

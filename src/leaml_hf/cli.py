@@ -179,7 +179,7 @@ def _pretrain(args: argparse.Namespace) -> dict[str, Any]:
     from .training.pretrain import pretrain_base
 
     return pretrain_base(Path(args.output), args.pictures, args.rows, args.start, args.batch_size, args.learning_rate,
-                         args.minutes, args.workers, args.device)  # fmt: skip
+                         args.minutes, args.workers, args.device, args.passes)  # fmt: skip
 
 
 def _inspect(args: argparse.Namespace) -> dict[str, Any]:
@@ -318,6 +318,8 @@ def _parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--minutes", type=_above_zero, default=math.inf,
                           help="end after so long; rates fall by the clock (default: no limit)")  # fmt: skip
     pretrain.add_argument("--workers", type=_integer(1), help="processes that draw (default: cores less one)")
+    pretrain.add_argument("--passes", type=_integer(1), default=1,
+                          help="times that the vision half is trained on each picture drawn (default 1)")  # fmt: skip
     pretrain.add_argument("--device", choices=("cpu", "cuda"), help="where to train (default: a GPU if there is one)")
 
     inspect = command("inspect", _inspect, _print_inspect, "Parameters added, adapted layers and base of a model.",

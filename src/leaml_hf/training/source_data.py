@@ -27,6 +27,8 @@ from ..data.visual_arrays.targets import (
     token_targets,
 )
 from ..data.visual_arrays.wording import Question
+from ..modeling_leaml import answer_span
+from ..processing_leaml import LeamlProcessor
 from .tower import CLAIM, NAMES, RIVALRY, SPELLED, TowerBatch
 
 TASK_SHARES = {"chart": 0.45, "diagram": 0.25, "annotated": 0.2, "layout": 0.1}
@@ -52,12 +54,15 @@ class SourceStream(IterableDataset):
         side (`int`): vision tokens in a row.
         pages (`int`): pages of names behind the pictures of each batch.
         cells (`dict`): share of the pictures of each task and domain; they sum to 1.
+        processor ([`LeamlProcessor`], *optional*): prepares questions and answers for the language model, where that
+            is to read them: half as slow as drawing, and so done where there are several processes.
     """
 
     def __init__(self, tokenizer, batch_size: int, start: int, num_batches: int, split: str = "train",
-                 side: int = 14, pages: int = 0, cells: dict[tuple[str, str], float] = CELLS) -> None:  # fmt: skip
+                 side: int = 14, pages: int = 0, cells: dict[tuple[str, str], float] = CELLS,
+                 processor: LeamlProcessor | None = None) -> None:  # fmt: skip
         self.tokenizer, self.batch_size, self.start, self.num_batches = tokenizer, batch_size, start, num_batches
-        self.split, self.side, self.pages, self.cells = split, side, pages, cells
+        self.split, self.side, self.pages, self.cells, self.processor = split, side, pages, cells, processor
         self.encoder = deepcopy(tokenizer.backend_tokenizer)  # calling the tokenizer takes ten times as long
         self.encoder.no_truncation()
         self.encoder.no_padding()
@@ -158,7 +163,15 @@ class SourceStream(IterableDataset):
             programs=[f"{task}/{question.program}" for task, question in asked],
             questions=[question.text for _, question in asked],
             answer_texts=[question.answer for _, question in asked],
+            **self._prompts([question for _, question in asked]),
         )
+
+    def _prompts(self, asked: list[Question]) -> dict[str, torch.Tensor]:
+        if self.processor is None:
+            return {}
+        text = self.processor.encode_text([q.text for q in asked], [q.answer for q in asked])
+        labels = text["labels"][:, -answer_span(text["labels"]) :]
+        return {"prompts": text["input_ids"], "prompt_mask": text["attention_mask"], "labels": labels}
 
 
 def _end_of(name: str, text: str) -> int:
