@@ -125,12 +125,15 @@ class TestPasses:
         ("passes", "start", "last"), [(1, 2, 5), (2, 0, 2 * ROUND + 3), (2, ROUND + 1, 40), (3, 50, 53)]
     )
     def test_rounds_of_batches_come_again_and_a_resumed_run_goes_on_within_one(
-        self, tmp_path, monkeypatch, passes, start, last
+        self, tokenizer, tmp_path, monkeypatch, passes, start, last
     ) -> None:
         monkeypatch.setattr("leaml_hf.training.stage.source_loader", lambda stream, workers: Numbers(stream))
         stage = Stage("tower", tmp_path, torch.nn.Linear(1, 1), None, None, None, None, passes=passes)
-        whole = [int(batch) for batch in stage._batches(None, 1, 0, last, torch.device("cpu"))]
-        assert whole[start:] == [int(batch) for batch in stage._batches(None, 1, start, last, torch.device("cpu"))]
+        rest, whole = (
+            [int(batch) for batch in stage._batches(tokenizer, 1, begin, last, torch.device("cpu"))]
+            for begin in (start, 0)
+        )
+        assert whole[start:] == rest
         assert len(whole) == last and set(whole) == set(range(drawn_batches(last, passes)))
         full = whole[: last - last % (ROUND * passes)]
         assert all(full.count(number) == passes for number in set(full))
