@@ -31,7 +31,7 @@ from ..modeling_leaml import answer_span
 from ..processing_leaml import LeamlProcessor
 from .tower import CLAIM, NAMES, RIVALRY, SPELLED, TowerBatch
 
-TASK_SHARES = {"chart": 0.45, "diagram": 0.25, "annotated": 0.2, "layout": 0.1}
+TASK_SHARES = {"chart": 0.45, "diagram": 0.27, "annotated": 0.15, "layout": 0.13}
 DOMAIN_SHARES = {"synthetic": 0.8, "natural": 0.1, "medical": 0.1}
 # Share of the pictures that each task and domain has.
 CELLS = {(task, domain): of_task * of_domain for task, of_task in TASK_SHARES.items()
