@@ -31,7 +31,6 @@ lint: $(SETUP)
 base: $(SETUP)
 	$(BIN)/leaml pretrain --output out/leaml-smol
 
-# Charts a second against matplotlib; answers that need no picture
+# Charts a second against matplotlib
 bench: $(SETUP)
 	$(BIN)/python benchmarks/draw_charts.py
-	$(BIN)/python benchmarks/blind_pictures.py
