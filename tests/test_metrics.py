@@ -99,11 +99,12 @@ def test_wilson_equals_scipy(successes, n):
 
 def test_bootstrap_is_seeded_and_covers():
     confidence, correct = sample(300)
-    slow = metrics.bootstrap_interval(metrics.accuracy, correct, seed=3)
-    fast = metrics.bootstrap_interval(np.mean, correct, seed=3, vectorized=True)
-    assert slow == pytest.approx(fast)
-    assert fast == pytest.approx(metrics.wilson_interval(correct.sum(), 300), abs=0.02)
-    assert metrics.bootstrap_interval(np.mean, correct, seed=4, vectorized=True) != fast
+    found = metrics.bootstrap_interval(np.mean, correct, seed=3)
+    assert found == metrics.bootstrap_interval(metrics.accuracy, correct, seed=3)
+    assert found == pytest.approx(metrics.wilson_interval(correct.sum(), 300), abs=0.02)
+    assert metrics.bootstrap_interval(np.mean, correct, seed=4) != found
+    both = metrics.bootstrap_interval(lambda c: np.array([c.mean(), 1 - c.mean()]), correct, seed=3)
+    assert np.array(both) == pytest.approx(np.array([found, (1 - found[1], 1 - found[0])]).T)
     low, high = metrics.bootstrap_interval(metrics.aurc, confidence, correct, resamples=200)
     assert low < metrics.aurc(confidence, correct) < high
 
