@@ -86,7 +86,7 @@ def plot(confidence: np.ndarray, correct: np.ndarray, bins: int) -> "Figure":
     left.set_title("Calibration")
     coverage, risk = risk_coverage_curve(confidence, correct)
     shown = np.unique(np.linspace(0, len(risk) - 1, 500).astype(int))
-    right.plot(coverage[shown], risk[shown], color="#2457c5", drawstyle="steps-post")
+    right.plot(coverage[shown], risk[shown], color="#2457c5")
     right.set(
         xlabel="Share of questions answered", ylabel="Share of wrong answers", xlim=(0, 1.02), ylim=(-0.02, 1.02)
     )
@@ -114,7 +114,7 @@ def build() -> "gr.Blocks":
         with gr.Row():
             with gr.Column():
                 table = gr.Dataframe(EXAMPLE, interactive=True, type="pandas", label="Rows", max_height=420)
-                file = gr.File(label="or a CSV file with these columns", file_types=[".csv"], type="filepath")
+                file = gr.File(label="or a CSV file with these columns", file_types=[".csv"], height=120)
                 with gr.Row():
                     tolerance = gr.Number(0.05, label="Tolerance for numbers", minimum=0, maximum=1, step=0.01)
                     bins = gr.Number(15, label="Bins", minimum=1, maximum=1000, precision=0)
@@ -124,7 +124,7 @@ def build() -> "gr.Blocks":
             with gr.Column():
                 figures = gr.Dataframe(headers=["figure", "value", "low", "high"], interactive=False, label="Figures",
                                        max_height=560)  # fmt: skip
-                plots = gr.Plot(label="Plots")
+                plots = gr.Plot(show_label=False)
         button.click(run, [file, table, tolerance, bins, tpr, resamples], [figures, plots])
     return page
 
