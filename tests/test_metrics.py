@@ -42,6 +42,14 @@ def test_ece_equals_a_slow_count(pairs, bins):
     assert metrics.ece(confidence, correct, bins) == pytest.approx(slow_ece(confidence, correct, bins))
 
 
+@pytest.mark.parametrize("bins", [1, 2, 3, 7, 10, 15, 49, 100, 1000])
+def test_bins_of_equal_width_are_closed_on_the_right_exactly(bins):
+    borders = np.arange(bins + 1) / bins
+    near = np.concatenate([borders, np.nextafter(borders, 2)[:-1], np.nextafter(borders, -1)[1:]])
+    counted = np.bincount(np.searchsorted(borders[1:-1], near, side="left"), minlength=bins)
+    assert metrics.reliability_bins(near, near > 0.5, bins)["count"].tolist() == counted.tolist()
+
+
 def test_ece_of_equal_mass_bins():
     confidence = [0.1, 0.2, 0.3, 0.4, 0.9, 0.9]
     correct = [0, 0, 1, 0, 1, 0]

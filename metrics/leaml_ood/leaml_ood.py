@@ -287,12 +287,15 @@ def reliability_bins(
     if bins < 1:
         raise LeamlInputError(f"Give at least one bin, not {bins}.")
     if scheme == "width":
-        edges = np.arange(1, bins) / bins
+        low, high = np.arange(bins) / bins, np.arange(1, bins + 1) / bins
+        index = np.minimum(confidence * bins, bins - 1).astype(np.intp)  # right but for borders and rounding
+        index -= (confidence <= low[index]) & (index > 0)
+        index += confidence > high[index]
     elif scheme == "mass":
         edges = np.quantile(confidence, np.arange(1, bins) / bins, method="inverted_cdf")
+        index = np.searchsorted(edges, confidence, side="left")
     else:
         raise LeamlInputError(f'Give the scheme "width" or "mass", not "{scheme}".')
-    index = np.searchsorted(edges, confidence, side="left")
     count = np.bincount(index, minlength=bins)
     held = count > 0
     return {
