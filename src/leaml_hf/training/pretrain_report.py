@@ -85,9 +85,8 @@ def _draw(logs: dict[str, list[dict[str, Any]]], path: Path) -> None:
             curve = [(line["pictures"], line[task]) for line in log if task in line]
             axes.plot(*zip(*curve, strict=True) if curve else ([], []), color=color, label=f"{task}, while training")
             held_out = [(line["pictures"], line["heldout"][task]) for line in log if task in line.get("heldout", {})]
-            axes.plot(
-                *zip(*held_out, strict=True) if held_out else ([], []), "o", color=color, label=f"{task}, held out"
-            )
+            if held_out:
+                axes.plot(*zip(*held_out, strict=True), "o", color=color, label=f"{task}, held out")
         axes.set(title=stage, xlabel="pictures seen", ylim=(0, 1))
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("accuracy")
