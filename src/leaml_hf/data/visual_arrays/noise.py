@@ -8,12 +8,14 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .canvas import FULL, Canvas
+from .canvas import FULL, Box, Canvas
 from .conventions import Noise
 from .scenes import Scene
 from .words import sample_words
 
 COVERED = 0.2  # of a mark's boxes, at most, by one patch
+SHAPED = ("layout", "annotated")  # tasks that ask about shapes: patches are stains there, which nobody counts as one
+DROPS = 9  # of a stain
 SCALES = (1.0, 0.7, 0.5)  # of a patch, until there is room for it
 
 
@@ -41,7 +43,10 @@ def clutter(canvas: Canvas, noise: Noise, scene: Scene) -> None:
         box = next((place for place in places if place is not None), None)
         if box is not None:
             shade = tuple(int(v) for v in rng.integers(120, 256, 3))
-            canvas.draw.rectangle(box, fill=shade, outline=tuple(int(0.7 * v) for v in shade), width=2)
+            if scene.task in SHAPED:
+                _stain(canvas, box, shade)
+            else:
+                canvas.draw.rectangle(box, fill=shade, outline=tuple(int(0.7 * v) for v in shade), width=2)
     layer = Image.new("RGBA", (FULL, FULL))
     pen = ImageDraw.Draw(layer)
     for _ in range(_between(rng, noise.scribbles)):
@@ -80,6 +85,16 @@ def sense(image: Image.Image, noise: Noise, rng: np.random.Generator) -> Image.I
     noisy, buffer = Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8)), io.BytesIO()
     noisy.save(buffer, "JPEG", quality=_between(rng, noise.quality))
     return Image.open(buffer).convert("RGB")
+
+
+def _stain(canvas: Canvas, box: Box, shade: tuple[int, int, int]) -> None:
+    """A stain of drops that run into each other, within a box in pixels."""
+    left, top, right, bottom = box
+    for _ in range(DROPS):
+        radius = canvas.rng.uniform(0.1, 0.28) * min(right - left, bottom - top)
+        x = canvas.rng.uniform(left + radius, right - radius)
+        y = canvas.rng.uniform(top + radius, bottom - radius)
+        canvas.draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=shade)
 
 
 def _between(rng: np.random.Generator, bounds: tuple[int, int]) -> int:

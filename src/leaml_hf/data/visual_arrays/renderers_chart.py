@@ -116,7 +116,10 @@ def draw_series(canvas: Canvas, scene: Scene) -> None:
     radius = canvas.rng.uniform(8, 12) if scene.dots else canvas.rng.uniform(5, 8)
     if lines:
         count = len(scene.x_labels)
-        every = math.ceil(sum(canvas.text_width(w) + 8 for w in scene.x_labels) / (x1 - x0))
+        half, apart = [canvas.text_width(word) / 2 + 4 for word in scene.x_labels], 0.92 * (x1 - x0) / (count - 1)
+        every = next(step for step in range(1, count + 1)
+                     if all(half[i] + half[i + step] < step * apart for i in range(0, count - step, step))
+                     )  # fmt: skip
         for i in range(0, count, every):
             canvas.text(x0 + (x1 - x0) * (0.04 + 0.92 * i / (count - 1)), y1 + 4, scene.x_labels[i], "mt")
     for i, mark in enumerate(marks):

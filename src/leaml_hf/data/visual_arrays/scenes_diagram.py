@@ -166,8 +166,9 @@ def _tree(rng: np.random.Generator) -> Scene:
         if sideways:
             box = _box((away + 0.02, along), 0.27, min(0.13, 0.7 * room))
         else:
-            # leaves in two heights where many stand side by side
-            low = 0.14 if len(order) > 3 and k in order and order.index(k) % 2 else 0.0
+            # neighbours in two heights where many stand side by side
+            before = sum(level[other] == level[k] and place[other] < place[k] for other in range(n))
+            low = 0.14 if len(order) > 3 and before % 2 else 0.0
             box = _box((along, away + low - 0.04), min(0.27, (1.8 if len(order) > 3 else 0.9) * room), 0.11)
         marks.append(Mark(names[k], colors[k], shape, float(level[k]), box=_inside(box)))
     links = tuple(Link(parent, child + 1) for child, parent in enumerate(parents))
