@@ -1,6 +1,19 @@
-"""Tiny random backbones, tokenizer and pictures for offline tests."""
+# ruff: noqa: E402
+"""A Hub on loopback, and tiny random backbones, tokenizer and pictures, for offline tests."""
 
+import atexit
+import os
+import shutil
+import tempfile
 from pathlib import Path
+
+from hub_server import HubServer
+
+# The Hub of all tests, so that nothing is asked of the real one; huggingface_hub reads its address when imported.
+HUB = HubServer()
+HUB_CACHE = tempfile.mkdtemp()
+atexit.register(shutil.rmtree, HUB_CACHE, ignore_errors=True)
+os.environ.update(HUB.environment(HUB_CACHE))
 
 import numpy as np
 import pytest
@@ -99,6 +112,12 @@ def open_adapter(model: LeamlForVisualQA, seed: int = 3) -> LeamlForVisualQA:
             if ".lora_B." in name:
                 parameter.normal_(std=0.1, generator=generator)
     return model
+
+
+@pytest.fixture(scope="session")
+def hub() -> HubServer:
+    """The Hub on loopback; alice is logged in."""
+    return HUB
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -356,6 +357,51 @@ class LeamlTrainer(Trainer):
         folder = output_dir or self.args.output_dir
         self.model.save_pretrained(folder)
         self.processing_class.save_pretrained(folder)
+
+    def push_to_hub(
+        self,
+        commit_message: str | None = "End of training",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        base: str | None = None,
+    ) -> Any:
+        """
+        Saves, and uploads adapter, reliability, processor, card and code; the figures too, if `leaml_results.json` is
+        in the output folder.
+
+        Args:
+            commit_message (`str`, *optional*, defaults to `"End of training"`): of the commit.
+            blocking (`bool`, *optional*, defaults to `True`): whether to wait for the upload.
+            token (`str`, *optional*): defaults to `args.hub_token`, `HF_TOKEN`, or that of `hf auth login`.
+            revision (`str`, *optional*): branch; defaults to `args.hub_revision`.
+            private (`bool`, *optional*): whether a new repo is private; defaults to `args.hub_private_repo`.
+            base (`str`, *optional*): Hub id of the adapter's base, where it is not known by one yet.
+
+        Returns:
+            `dict` or `Future`: see [`~leaml_hf.hub.publish.publish`]. The repo is `args.hub_model_id`, by default
+                called as the output folder.
+
+        Raises:
+            [`LeamlError`]: if the Hub refused, or the upload broke off.
+        """
+        from huggingface_hub import HfApi
+
+        from ..hub.publish import publish
+
+        args = self.args
+        self.save_model()
+        given = (
+            args.output_dir,
+            args.hub_model_id or Path(args.output_dir).absolute().name,
+            args.hub_private_repo if private is None else private,
+            revision or args.hub_revision,
+            token or args.hub_token,
+            base,
+            commit_message,
+        )
+        return publish(*given) if blocking else HfApi().run_as_future(publish, *given)
 
 
 class _Guards(TrainerCallback):
