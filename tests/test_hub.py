@@ -204,5 +204,5 @@ def test_offline_what_is_cached_is_there_and_the_rest_is_not(hub, api, folder, t
 
 
 def test_this_is_the_client_as_it_is(hub):
-    assert constants.ENDPOINT == hub.url and constants.HF_HUB_DISABLE_XET
+    assert hub.url == constants.ENDPOINT and constants.HF_HUB_DISABLE_XET
     assert issubclass(LocalEntryNotFoundError, FileNotFoundError)

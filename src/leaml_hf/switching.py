@@ -87,10 +87,8 @@ class SwitchingMixin:
             [`LeamlInputError`]: if there is none of that name.
         """
         if adapter_name not in self.adapter_names():
-            raise LeamlInputError(
-                f"There is no adapter {adapter_name}: choose from {', '.join(self.adapter_names()) or 'none'}, or load "
-                "it with load_adapter."
-            )
+            known = ", ".join(self.adapter_names()) or "none"
+            raise LeamlInputError(f"There is no adapter {adapter_name}: choose from {known}, or use load_adapter.")
         if adapter_name != self.adapter_name:
             self.unmerge_adapter()
             self._shelve()

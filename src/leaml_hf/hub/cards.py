@@ -256,8 +256,9 @@ def _rows(results: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
         if any(side.get(key) is not None for side in sides):
             shown = [_shown(side.get(key), percent) for side in sides]
             if key == "accuracy":
+                intervals = [side["accuracy_ci"] for side in sides]
                 shown = [f"{text} ({_shown(low, True)} to {_shown(high, True)})"
-                         for text, (low, high) in zip(shown, (s["accuracy_ci"] for s in sides), strict=True)]  # fmt: skip
+                         for text, (low, high) in zip(shown, intervals, strict=True)]  # fmt: skip
             yield label, *shown
 
 
@@ -271,15 +272,16 @@ def _example_question(results: dict[str, Any]) -> str:
 def _summary(config: LeamlConfig, results: dict[str, Any]) -> str:
     base = base_name(config)
     if not config.has_adapter:
-        return (f"A base for LEAML adapters on {base}: vision encoder and bridge, without the language model, which is "
-                "loaded from where it is.")  # fmt: skip
+        return (f"A base for LEAML adapters on {base}: vision encoder and bridge; the language model is loaded from "
+                "where it is.")  # fmt: skip
     text = f"A LEAML adapter on {base}: it answers questions about pictures, and says how sure it is"
     if not results:
         return f"{text}. Its figures were not published with it."
     before, after = results["before"], results["after"]
     if results["handed_over"] == "base":
-        return (f"{text}. No adapter was better than the base on the labels held back for that decision, so its weights "
-                f"change nothing; it has a reliability module. Accuracy {_shown(after['accuracy'], True)}.")  # fmt: skip
+        return (f"{text}. No adapter was better than the base on the labels held back for that decision, so its "
+                "weights change nothing; it has a reliability module. Accuracy "
+                f"{_shown(after['accuracy'], True)}.")  # fmt: skip
     return (f"{text} and whether a picture is unfamiliar. With {results['labels_used']} labels and "
             f"{results['unlabeled_used']} unlabelled questions of {results['data']}, accuracy rose from "
             f"{_shown(before['accuracy'], True)} to {_shown(after['accuracy'], True)}.")  # fmt: skip
@@ -340,7 +342,7 @@ def _limits(config: LeamlConfig, results: dict[str, Any]) -> Iterator[str]:
         yield (f"The accuracy's 95% interval is {_shown(low, True)} to {_shown(high, True)}; other seeds and other "
                "pictures give other figures.")  # fmt: skip
         yield "Confidence is calibrated on pictures like those of training; elsewhere it is too high."
-    yield "Questions and answers are English and short (a word or a number); what was not asked in training is a guess."
+    yield "Questions and answers are English and short: a word or a number. What training never asked is a guess."
     yield "Not for decisions about people or for diagnosis."
     if config.has_adapter:
         yield "It works on its own base only, and refuses another; the base's licence holds as well."
@@ -353,5 +355,5 @@ def _cost(results: dict[str, Any]) -> str:
     used = f"{cost['cpu_seconds'] / 60:.0f} minutes of processor time on {cost['cores']} cores ({cost['processor']})"
     if cost.get("accelerator"):
         used += f" and {cost['accelerator']}"
-    return (f"Adapting, with both evaluations, took {results['seconds'] / 60:.0f} minutes: {used}, "
-            f"{cost['peak_memory_mb']:,.0f} MB of memory at most. Energy and emissions were not measured.")  # fmt: skip
+    return (f"Adapting, with both evaluations, took {results['seconds'] / 60:.0f} minutes: {used}, at most "
+            f"{cost['peak_memory_mb']:,.0f} MB of memory. Energy and emissions were not measured.")  # fmt: skip

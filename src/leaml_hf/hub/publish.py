@@ -144,7 +144,7 @@ def _public_config(config: dict[str, Any], base: str | None) -> dict[str, Any]:
         name = config.get(key)
         if name is not None and (Path(name).is_absolute() or Path(name).is_dir()):
             raise LeamlInputError(
-                f"The base is the folder {name} of this machine: publish it first, and give its Hub id as base (--base)."
+                f"The base is the folder {name} of this machine: publish it first, and give its Hub id with --base."
                 if key == "base_name_or_path"
                 else f"The base was made from the folder {name} of this machine: make it from a model on the Hub."
             )
