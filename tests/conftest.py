@@ -2,10 +2,12 @@
 """A Hub on loopback, and tiny random backbones, tokenizer and pictures, for offline tests."""
 
 import atexit
+import copy
 import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from hub_server import HubServer
 
@@ -159,3 +161,14 @@ def backbone_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
     make_vision().save_pretrained(folder / "vision")
     make_text().save_pretrained(folder / "text")
     return folder / "vision", folder / "text"
+
+
+@pytest.fixture(scope="session")
+def shared(hub: HubServer, tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Models and adapters on the Hub, as [`shared_models.Shared`]."""
+    from shared_models import share
+
+    folder = tmp_path_factory.mktemp("shared")
+    return share(
+        folder, copy.deepcopy(tokenizer), make_vision(), make_text(), make_llava(), open_adapter, SMALL_ADAPTER
+    )

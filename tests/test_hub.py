@@ -33,13 +33,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 @pytest.fixture()
-def hub(hub: HubServer) -> Iterator[HubServer]:
-    """The Hub, emptied before and after, and so is the client's cache."""
-    for state in ("before", "after"):
-        hub.clear()
-        shutil.rmtree(constants.HF_HUB_CACHE, ignore_errors=True)
-        if state == "before":
-            yield hub
+def hub(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[HubServer]:
+    """The Hub, empty for a while, and a client that has cached nothing."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "own cache"))
+    kept = hub.repos, hub.objects
+    hub.clear()
+    yield hub
+    hub.clear()
+    hub.repos, hub.objects = kept
 
 
 @pytest.fixture()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -178,7 +179,9 @@ def inject_lora(
     from peft import inject_adapter_in_model
 
     pattern = "|".join(re.escape(name) for name in module_names)
-    inject_adapter_in_model(lora_config(pattern, rank, alpha, dropout), model, adapter_name=adapter_name)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several adapters are meant to be there
+        inject_adapter_in_model(lora_config(pattern, rank, alpha, dropout), model, adapter_name=adapter_name)
     for name, parameter in model.named_parameters():
         if "lora_" in name and parameter.dtype in (torch.float16, torch.bfloat16):
             parameter.data = parameter.data.float()
@@ -332,6 +335,19 @@ def adapter_state_dict(
     """
     own = re.compile(rf"(\.lora_\w+)\.{re.escape(adapter_name)}\.")
     return {own.sub(r"\1.", n): t for n, t in state_dict.items() if is_adapter_tensor(n, adapter_name)}
+
+
+@torch.no_grad()
+def round_adapter(model: nn.Module) -> None:
+    """
+    Rounds what is trained to values that float16 holds, so that it is saved in half the space without loss.
+
+    Args:
+        model (`nn.Module`): changed in place; parameters that require gradients.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad and (half := parameter.half()).isfinite().all():
+            parameter.copy_(half)
 
 
 @torch.no_grad()

@@ -62,7 +62,8 @@ def save_model(model: "LeamlForVisualQA", folder: str, state_dict: dict[str, tor
     """
     Writes `config.json` and one safetensors file: of the adapter if there is one, else of the base.
 
-    An adapter is saved in its own precision; a base's vision encoder, connector, resampler and bridge in float16.
+    An adapter is saved without loss, in float16 where that is enough (training ends by rounding to it); a base's
+    vision encoder, connector, resampler and bridge in float16.
 
     Args:
         model ([`LeamlForVisualQA`]): to save.
@@ -91,7 +92,7 @@ def save_model(model: "LeamlForVisualQA", folder: str, state_dict: dict[str, tor
     config.architectures = [type(model).__name__]
     config.auto_map = dict(AUTO_MAP)
     _without_paths(config).save_pretrained(folder)
-    tensors = {key: tensor.detach().to("cpu", copy=True).contiguous() for key, tensor in tensors.items()}
+    tensors = {key: _compact(tensor.detach().to("cpu", copy=True).contiguous()) for key, tensor in tensors.items()}
     save_file(tensors, Path(folder) / name, metadata={"format": "pt"} | config.versions)
     (Path(folder) / name).chmod(0o644)  # safetensors keeps it to the owner
     if model.reliability is not None:
@@ -312,6 +313,11 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
 
 def _belongs_to_base_file(name: str) -> bool:
     return name.startswith(BASE_PARTS) and "pooler" not in name  # a pooler is never asked for
+
+
+def _compact(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in float16 where that changes no value, as in a trained adapter, else as it is."""
+    return half if torch.equal((half := _half(tensor)).to(tensor.dtype), tensor) else tensor
 
 
 def _half(tensor: torch.Tensor) -> torch.Tensor:

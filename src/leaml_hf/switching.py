@@ -68,9 +68,9 @@ class SwitchingMixin:
         try:
             lay_adapter(self, config, path, hub)
         except BaseException:
-            remove_lora(self, name)
             self.config, self.fusion = base, nn.ModuleDict()
             self._take_down(before)
+            remove_lora(self, name)
             raise
         finally:
             self.train(training)

@@ -114,7 +114,7 @@ def write_card(
     """
     from huggingface_hub import ModelCard, ModelCardData
 
-    config, results = _read_config(folder), _read_results(folder)
+    config, results = read_config(folder), _read_results(folder)
     base = base_model(config)
     data = ModelCardData(
         license=license,
@@ -195,7 +195,19 @@ def base_model(config: LeamlConfig) -> str | list[str] | None:
     return names[0] if len(names) == 1 else names or None
 
 
-def _read_config(folder: str | os.PathLike) -> LeamlConfig:
+def read_config(folder: str | os.PathLike) -> LeamlConfig:
+    """
+    The configuration in a folder.
+
+    Args:
+        folder (`str` or `PathLike`): holds `config.json`.
+
+    Returns:
+        [`LeamlConfig`].
+
+    Raises:
+        [`LeamlInputError`]: if it is not there, damaged, or of another kind of model.
+    """
     try:
         content = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
         if content["model_type"] != LeamlConfig.model_type:

@@ -11,14 +11,20 @@ from typing import Any
 from ..backbones import SHIPPED_BASES, resolve_base_path
 from ..checkpoints import ADAPTER_FILE, AUTO_MAP, BASE_FILE
 from ..errors import LeamlError, LeamlInputError
-from .cards import CARD, RESULTS_FILE, write_card, write_eval_results
+from .cards import CARD, RESULTS_FILE, read_config, write_card, write_eval_results
+from .peft_files import write_peft_files
 from .remote_code import write_remote_code
 
 PROCESSOR_FILES = ("*processor_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json",
                    "chat_template*", "vocab.*", "merges.txt", "*.jinja", "spiece.model")  # fmt: skip
 # Nothing else leaves the machine: a report shows pictures of the training data, a checkpoint is large.
 PUBLISHED = ("config.json", "leaml_*.json", "leaml_*.safetensors", CARD, *PROCESSOR_FILES)
-REPLACED = ("leaml_*", "*.py", ".eval_results/*")  # deleted from the repo where this version has no such file
+REPLACED = (
+    "leaml_*",
+    "*.py",
+    "peft/*",
+    ".eval_results/*",
+)  # deleted from the repo where this version has no such file
 NAMES = ("base_name_or_path", "vision_name_or_path", "text_name_or_path")
 
 
@@ -112,6 +118,7 @@ def stage(folder: str | os.PathLike, staging: str | os.PathLike, repo_id: str, b
     if not (staging / CARD).exists():
         write_card(staging, repo_id)
     write_eval_results(staging)
+    write_peft_files(staging, read_config(staging))
     write_remote_code(staging)
     return [file for file in staging.rglob("*") if file.is_file()]
 

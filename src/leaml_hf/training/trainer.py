@@ -17,6 +17,7 @@ from torch.utils.data import ConcatDataset
 from torch.utils.data import Dataset as TorchDataset
 from transformers import Trainer, TrainerCallback
 
+from ..adapters import round_adapter
 from ..data.budget import picture_keys, rows_with
 from ..errors import LeamlError, LeamlInputError
 from ..evaluation.runner import CHUNK, Predictions, open_pictures, predict
@@ -315,6 +316,7 @@ class LeamlTrainer(Trainer):
             return super().train(*args, **kwargs)
         finally:
             self.average.load(self.average.average if self.best is None else self.best["values"])
+            round_adapter(self.model)
             self.model.eval()
 
     @property
