@@ -8,13 +8,18 @@ import torch
 from conftest import SMALL_ADAPTER, open_adapter
 from huggingface_hub import HfApi, snapshot_download
 from peft import PeftConfig, PeftModel
-from safetensors.torch import load_file
+from safetensors.torch import load, load_file
 from shared_models import ADAPTERS, Shared, told
+from test_remote_code import run_without_package
+from test_training import rows
 from transformers import AutoModel, AutoModelForImageTextToText, AutoModelForVisualQuestionAnswering, AutoProcessor
 
-from leaml_hf import LeamlError, LeamlForVisualQA, LeamlInputError
+from leaml_hf import LeamlError, LeamlForVisualQA, LeamlInputError, LeamlTrainer, LeamlTrainingArguments
+from leaml_hf.adapters import round_adapter
 from leaml_hf.cli import main
 from leaml_hf.hub.publish import publish
+from leaml_hf.processing_leaml import load_processor
+from leaml_hf.training.adapt import SHIPPED_OPTIONS
 
 AUTO_CLASSES = (AutoModel, AutoModelForImageTextToText, AutoModelForVisualQuestionAnswering)
 
@@ -91,6 +96,26 @@ class TestModelPushToHub:
         assert first.config.base_fingerprint == model.config.base_fingerprint
         second = AutoModel.from_pretrained("alice/versions")
         assert second.config.base_fingerprint != model.config.base_fingerprint
+
+
+def test_a_trainer_pushes_what_it_trained(hub, shared, tmp_path):
+    model = LeamlForVisualQA.from_backbone("org/tiny-base", **SMALL_ADAPTER)
+    options = {"max_steps": 2, "per_device_train_batch_size": 4, "replay_share": 0.0, "use_cpu": True}
+    arguments = LeamlTrainingArguments(
+        tmp_path / "trained", hub_model_id="org/trained", hub_private_repo=True, disable_tqdm=True, **options
+    )
+    trainer = LeamlTrainer(model, arguments, load_processor("org/tiny-base"), rows(12), rows(12, 1), rows(8, 2))
+    trainer.train()
+    trainer.fit_reliability()
+    (tmp_path / "trained" / "checkpoint-2").mkdir()
+    (tmp_path / "trained" / "checkpoint-2" / "model.safetensors").write_bytes(b"large")
+    assert trainer.push_to_hub(blocking=False).result()["repo"] == "org/trained"
+    files = hub.files("org/trained")
+    assert not any(name.startswith("checkpoint-") for name in files)
+    assert HfApi().model_info("org/trained").private
+    assert {tensor.dtype for tensor in load(files["leaml_adapter.safetensors"]).values()} == {torch.float16}
+    again, processor = AutoModel.from_pretrained("org/trained"), AutoProcessor.from_pretrained("org/trained")
+    assert told(again, processor, shared.picture) == told(model, trainer.processing_class, shared.picture)
 
 
 class TestCommand:
@@ -232,3 +257,27 @@ def test_the_errors_of_the_hub_are_ours(shared, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_wrong")
     with pytest.raises(LeamlError, match="hf auth login"):
         shared.models["org/leaml-chart"].push_to_hub("org/none")
+
+
+@pytest.mark.slow
+def test_an_adapter_on_the_shipped_base_is_small_and_needs_no_package(hub, shared, tmp_path):
+    publish("leaml-smol", "org/leaml-smol")
+    model = LeamlForVisualQA.from_backbone("leaml-smol", **SHIPPED_OPTIONS)
+    round_adapter(open_adapter(model))
+    model.save_pretrained(tmp_path / "chart")
+    load_processor("leaml-smol").save_pretrained(tmp_path / "chart")
+    publish(tmp_path / "chart", "org/leaml-smol-chart", base="org/leaml-smol")
+    files = hub.files("org/leaml-smol-chart")
+    assert len(files["leaml_adapter.safetensors"]) < 10e6
+    assert json.loads(files["config.json"])["base_name_or_path"] == "leaml-smol"
+    loaded = AutoModel.from_pretrained("org/leaml-smol-chart")
+    asked = [str(shared.picture)], ["How many bars are there?"], load_processor("org/leaml-smol-chart")
+    expected = loaded.answer(*asked)[0].text
+    script = (
+        "from transformers import AutoModel, AutoProcessor\n"
+        "model, processor = (auto.from_pretrained('org/leaml-smol-chart', trust_remote_code=True)\n"
+        "                    for auto in (AutoModel, AutoProcessor))\n"
+        f"print(model.answer([{str(shared.picture)!r}], ['How many bars are there?'], processor)[0].text)"
+    )
+    done = run_without_package(hub, tmp_path / "cache", script)
+    assert done.stdout.splitlines()[-1:] == [expected], done.stderr[-2000:]

@@ -18,6 +18,7 @@ CARD = "README.md"
 RESULTS_FILE = "leaml_results.json"
 EVAL_RESULTS_FILE = ".eval_results/leaml.yaml"
 TASK = "visual-question-answering"
+HELD_OUT = "held-out labels"  # as `leaml adapt` says where there was no test split
 # key, the Hub's name of the metric, name, whether shown in percent
 METRICS = (
     ("accuracy", "accuracy", "Accuracy", True),
@@ -56,7 +57,7 @@ On the command line: `leaml answer {{ repo_id }} picture.png "{{ question }}"`
 {% if results %}
 ## Measured
 
-On {{ after.n }} test questions of {{ results.data }} that training never saw; "before" is the base as it is.
+On {{ after.n }} questions of {{ results.data }} ({{ judged_on }}); "before" is the base as it is.
 
 | | before | after |
 |---|---|---|
@@ -77,8 +78,8 @@ Unfamiliar pictures, by where they are from:
 {{ results.command }}
 ```
 {% endif %}
-The gated cross-attention, the training with unlabelled pictures and the reliability module are described in
-leaml-hf. Pseudo question-answer pairs and the tuning of few neurons are the idea of LEAML (arXiv 2510.03232).
+Learning from unlabelled pictures through pseudo question-answer pairs is the idea of LEAML (arXiv 2510.03232); the
+gated fusion, the consistency training and the reliability module are leaml-hf's own.
 
 ## Failure modes
 
@@ -136,6 +137,7 @@ def write_card(
         question=_example_question(results),
         summary=_summary(config, results),
         results=results,
+        judged_on=_judged_on(results),
         after=results.get("after"),
         rows=list(_rows(results)),
         sets=results.get("after", {}).get("ood", {}),
@@ -152,7 +154,7 @@ def write_card(
 
 def write_eval_results(folder: str | os.PathLike) -> Path | None:
     """
-    Writes the figures as `.eval_results/leaml.yaml`, where they are of a data set on the Hub.
+    Writes the accuracy as `.eval_results/leaml.yaml`, where it is that on a data set of the Hub.
 
     Args:
         folder (`str` or `PathLike`): holds `leaml_results.json`, or not.
@@ -167,15 +169,11 @@ def write_eval_results(folder: str | os.PathLike) -> Path | None:
     dataset = _hub_dataset(results)
     if dataset is None:
         return None
-    entries = [
-        EvalResultEntry(dataset, metric, _value(results["after"][key], percent), date=results.get("date"),
-                        notes=f"{results['labels_used']} labels; {results['command']}")
-        for key, metric, _, percent in METRICS
-        if results["after"].get(key) is not None
-    ]  # fmt: skip
+    entry = EvalResultEntry(dataset, TASK, _value(results["after"]["accuracy"], True), date=results.get("date"),
+                            notes=f"accuracy in percent; {results['command']}")  # fmt: skip
     file = Path(folder) / EVAL_RESULTS_FILE
     file.parent.mkdir(exist_ok=True)
-    file.write_text(yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False), encoding="utf-8")
+    file.write_text(yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False), encoding="utf-8")
     return file
 
 
@@ -233,6 +231,10 @@ def _hub_dataset(results: dict[str, Any]) -> str | None:
     return data if re.fullmatch(r"[\w.-]+/[\w.-]+", data) and not Path(data).exists() else None
 
 
+def _judged_on(results: dict[str, Any]) -> str:
+    return results.get("judged_on", "test")
+
+
 def _value(value: float, percent: bool) -> float:
     return round(100 * value, 2) if percent else round(value, 4)
 
@@ -253,7 +255,7 @@ def _eval_results(results: dict[str, Any]) -> "Iterator[EvalResult]":
                 task_type=TASK,
                 dataset_type=_hub_dataset(results) or Path(results["data"]).name,
                 dataset_name=results["data"],
-                dataset_split="test",
+                dataset_split=None if _judged_on(results) == HELD_OUT else _judged_on(results),
                 metric_type=metric,
                 metric_name=label,
                 metric_value=_value(value, percent),
@@ -303,14 +305,18 @@ def _procedure(config: LeamlConfig, results: dict[str, Any]) -> str:
     if not config.has_adapter:
         return f"Made with `leaml pretrain` on drawn pictures. {_versions(config)}"
     layers = f"LoRA of rank {config.lora_rank} in decoder layers {_span(config.lora_layers)}"
+    layers += " and the base's bridge" * config.adapt_bridge + " and vision encoder" * config.adapt_vision
     if config.fusion_layers:
         layers += f", gated cross-attention of width {config.fusion_dim} in layers {_span(config.fusion_layers)}"
     text = f"The base is frozen. Trained: {layers}. {_versions(config)}"
     if not results:
         return text
+    rules = sum(len(entry.get("patterns", [])) for entry in results.get("history", []))
+    if rules:
+        text += f" {rules} kinds of question are put to the base in words that it knows."
     return (f"{text} {results['labels_used']} answers were used, those held back to stop early and to calibrate "
             f"included; {results['unlabeled_used']} questions without answers gave pseudo-answers and the statistics "
-            f"of what is familiar. Seed {results['seed']}; one run.")  # fmt: skip
+            f"of what is familiar. Seed {results['seed']}, one run.")  # fmt: skip
 
 
 def _versions(config: LeamlConfig) -> str:
@@ -353,7 +359,9 @@ def _limits(config: LeamlConfig, results: dict[str, Any]) -> Iterator[str]:
         low, high = results["after"]["accuracy_ci"]
         yield (f"The accuracy's 95% interval is {_shown(low, True)} to {_shown(high, True)}; other seeds and other "
                "pictures give other figures.")  # fmt: skip
-        yield "Confidence is calibrated on pictures like those of training; elsewhere it is too high."
+        if _judged_on(results) == HELD_OUT:
+            yield "There was no test split: the labels that it was judged on also chose when to stop training."
+        yield "Confidence is calibrated on pictures like those of training; elsewhere it may be too high."
     yield "Questions and answers are English and short: a word or a number. What training never asked is a guess."
     yield "Not for decisions about people or for diagnosis."
     if config.has_adapter:
@@ -361,11 +369,14 @@ def _limits(config: LeamlConfig, results: dict[str, Any]) -> Iterator[str]:
 
 
 def _cost(results: dict[str, Any]) -> str:
+    if not results:
+        return "Not measured."
+    took = f"Adapting, with both evaluations, took {results['seconds'] / 60:.0f} minutes"
     cost = results.get("cost")
     if not cost:
-        return "Not measured."
+        return f"{took}; processor time, energy and emissions were not measured."
     used = f"{cost['cpu_seconds'] / 60:.0f} minutes of processor time on {cost['cores']} cores ({cost['processor']})"
     if cost.get("accelerator"):
         used += f" and {cost['accelerator']}"
-    return (f"Adapting, with both evaluations, took {results['seconds'] / 60:.0f} minutes: {used}, at most "
+    return (f"{took}: {used}, at most "
             f"{cost['peak_memory_mb']:,.0f} MB of memory. Energy and emissions were not measured.")  # fmt: skip
