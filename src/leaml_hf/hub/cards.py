@@ -48,7 +48,8 @@ from transformers import AutoModel, AutoProcessor
 
 model = AutoModel.from_pretrained("{{ repo_id }}")
 processor = AutoProcessor.from_pretrained("{{ repo_id }}")
-answer = model.answer(["picture.png"], ["{{ question }}"], processor)[0]
+question = "{{ question }}"
+answer = model.answer(["picture.png"], [question], processor)[0]
 print(answer.text, answer.confidence)  # the answer, and the {{ "calibrated " if results }}probability that it is right
 print(answer.is_ood, answer.abstained)  # whether the picture is unfamiliar, and whether not to rely on the answer
 ```
