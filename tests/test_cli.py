@@ -18,7 +18,7 @@ from leaml_hf import LeamlForVisualQA, LeamlProcessor, cli
 from leaml_hf.cli import main
 from leaml_hf.data import sources
 
-COMMANDS = ("adapt", "answer", "evaluate", "generate", "pretrain", "inspect", "doctor")
+COMMANDS = ("adapt", "answer", "evaluate", "generate", "pretrain", "inspect", "publish", "card", "doctor")
 LAYOUT = "visual-arrays:layout/base"
 
 
