@@ -2,11 +2,13 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
 from conftest import SMALL_ADAPTER, open_adapter
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, constants, snapshot_download
 from peft import PeftConfig, PeftModel
 from safetensors.torch import load, load_file
 from shared_models import ADAPTERS, Shared, told
@@ -76,6 +78,36 @@ class TestWhatIsPublished:
         publish(folder, "org/own", private=True)
         assert hub.files("org/own")["README.md"].endswith(b"Mine.\n")
         assert HfApi().model_info("org/own").private
+
+
+class TestWhereItIsLoaded:
+    def test_a_token_opens_a_private_adapter_and_its_private_base(self, shared, tmp_path, monkeypatch):
+        publish(snapshot_download("org/tiny-base", local_dir=tmp_path / "base"), "private-base", private=True)
+        model = LeamlForVisualQA.from_backbone("alice/private-base", **SMALL_ADAPTER)
+        open_adapter(model).push_to_hub("private-adapter", private=True)
+        monkeypatch.setenv("HF_TOKEN", "hf_bob")
+        shutil.rmtree(constants.HF_HUB_CACHE)
+        with pytest.raises(OSError, match="alice/private-adapter"):
+            AutoModel.from_pretrained("alice/private-adapter")
+        assert AutoModel.from_pretrained("alice/private-adapter", token="hf_alice").config.has_adapter
+
+    def test_offline_it_comes_from_the_cache(self, hub, shared, tmp_path):
+        model = AutoModel.from_pretrained("org/leaml-based")
+        model.phrasebook = None
+        model.push_to_hub("org/cached", private=True)
+        for repo_id in ("org/cached", "org/tiny-base", "org/tiny-text"):
+            snapshot_download(repo_id, cache_dir=tmp_path / "hub")
+        script = (
+            "from leaml_hf import LeamlForVisualQA\n"
+            "from transformers import AutoModel\n"
+            "model = AutoModel.from_pretrained('org/cached')\n"
+            "print(type(model).__name__, model.reliability is not None, model.phrasebook)"
+        )
+        hub.requests.clear()
+        environment = hub.environment(tmp_path, HF_HUB_OFFLINE="1")
+        done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment)
+        assert done.stdout.split() == ["LeamlForVisualQA", "True", "None"], done.stderr[-2000:]
+        assert not hub.requests
 
 
 class TestModelPushToHub:

@@ -32,6 +32,7 @@ PHRASEBOOK_FILE = "leaml_phrasebook.json"
 RELIABILITY_FILES = ("leaml_reliability.safetensors", "leaml_reliability.json")
 BASE_PARTS = ("vision_tower.", "connector.", "resampler.", "bridge.")
 HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "subfolder", "force_download", "proxies")
+BASE_HUB_OPTIONS = ("token", "cache_dir", "local_files_only", "proxies")  # that hold for the base's repo as well
 BACKBONE_OPTIONS = ("dtype", "device_map", "attn_implementation", "quantization_config")
 LIBRARIES = ("leaml-hf", "torch", "transformers", "peft")
 AUTO_MAP = {  # for trust_remote_code; the modules are only in published models
@@ -132,6 +133,7 @@ def load_model(
     """
     hub = {key: kwargs[key] for key in HUB_OPTIONS if kwargs.get(key) is not None}
     options = {key: kwargs[key] for key in BACKBONE_OPTIONS if kwargs.get(key) is not None}
+    for_base = {key: hub[key] for key in BASE_HUB_OPTIONS if key in hub}
     path = resolve_base_path(name_or_path)
     if config is None:
         config = load_config(path, **hub)
@@ -142,7 +144,7 @@ def load_model(
         )
     if config.has_adapter and config.dtype is not None:
         options.setdefault("dtype", config.dtype)
-    model = _load_base(cls, config, base, vision, text, options)
+    model = _load_base(cls, config, base, vision, text, options | for_base)
     if not config.has_adapter:
         _load_base_tensors(model, path, hub)
         model.config._name_or_path = name_or_path
