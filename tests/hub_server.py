@@ -152,6 +152,7 @@ class Handler(BaseHTTPRequestHandler):
     def answer(self) -> None:
         parts = urlsplit(self.path)
         self.query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        self.content: bytes | None = None
         method = "GET" if self.command == "HEAD" else self.command
         self.server.requests.append((self.command, unquote(parts.path)))
         try:
@@ -164,7 +165,7 @@ class Handler(BaseHTTPRequestHandler):
                     return None if result is None else self.send(200, json.dumps(result).encode())
             raise HubError(404, f"There is no {method} {parts.path}.")
         except HubError as error:
-            self.close_connection = True  # the rest of the request may be unread
+            self.body()  # what of the request is unread, so that the connection can be used again
             headers = {"X-Error-Message": str(error)} | ({"X-Error-Code": error.code} if error.code else {})
             self.send(error.status, json.dumps({"error": str(error)}).encode(), headers)
 
@@ -187,6 +188,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def body(self) -> bytes:
         """The request's content; cut off where a test wants it."""
+        if self.content is None:
+            self.content = self.read_body()
+        return self.content
+
+    def read_body(self) -> bytes:
         cut = self.server.cut_uploads.pop(0) if self.command == "PUT" and self.server.cut_uploads else None
         if "chunked" in self.headers.get("Transfer-Encoding", ""):
             pieces, size = [], -1
