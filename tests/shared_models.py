@@ -25,7 +25,8 @@ SIDE = {"n": 200, "accuracy": 0.5, "accuracy_ci": [0.43, 0.57], "ece": 0.2, "bri
         "ood": {"layouts": {"auroc": 0.6, "auprc": 0.5, "fpr95": 0.9}}}  # fmt: skip
 RESULTS: dict[str, Any] = {
     "output": "/home/me/out", "base": "org/tiny-base", "data": "/home/me/charts", "seed": 3, "date": "2026-11-26",
-    "command": "leaml adapt /home/me/charts --labels 40", "judged_on": "test",
+    "command": "leaml adapt /home/me/charts --labels 40 --ood visual-arrays:layout/base --ood /home/me/other",
+    "judged_on": "test",
     "labels_used": 40, "unlabeled_used": 300,
     "handed_over": "adapter", "seconds": 300.0, "before": SIDE,
     "after": SIDE | {"accuracy": 0.75, "accuracy_ci": [0.69, 0.81], "ece": 0.05, "auroc": 0.91, "coverage": 0.6,

@@ -51,7 +51,8 @@ class TestWhatIsPublished:
             files = hub.files(name)
             for path in ("config.json", "leaml_results.json", "README.md", "peft/adapter_config.json"):
                 assert b"/home/me" not in files[path] and str(shared.folders[name].parent).encode() not in files[path]
-            assert json.loads(files["leaml_results.json"])["command"] == "leaml adapt charts --labels 40"
+            results = json.loads(files["leaml_results.json"])
+            assert results["command"] == "leaml adapt charts --labels 40 --ood visual-arrays:layout/base --ood other"
 
     def test_an_adapter_on_a_folder_needs_the_bases_hub_id(self, shared, tmp_path):
         base = snapshot_download("org/tiny-base", local_dir=tmp_path / "base")
@@ -159,7 +160,7 @@ class TestCommand:
         assert out["commit"] == HfApi().model_info("alice/by-command", revision="next").sha
         assert hub.files("alice/by-command").keys() == {".gitattributes"}
         assert HfApi().model_info("alice/by-command").private
-        assert main(["answer", str(folder), str(shared.picture), "how many bars ?", "--quiet"]) == 0
+        assert main(["answer", "org/leaml-chart", str(shared.picture), "how many bars ?", "--quiet"]) == 0
 
     @pytest.mark.parametrize(("token", "repo", "code", "reason"), [
         ("hf_wrong", "org/leaml-chart", 1, "hf auth login"),
@@ -172,9 +173,20 @@ class TestCommand:
         told = capsys.readouterr()
         assert told.out == "" and told.err.startswith("leaml: ") and told.err.count("\n") == 1 and reason in told.err
 
-    def test_a_folder_that_is_no_adapter_is_refused(self, tmp_path, capsys):
+    def test_without_a_hub_it_says_so(self, shared, monkeypatch, capsys):
+        monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nobody listens there
+        assert main(["publish", str(shared.folders["org/leaml-chart"]), "org/leaml-chart"]) == 1
+        assert "run it again" in capsys.readouterr().err
+
+    def test_a_folder_that_is_no_adapter_is_refused(self, shared, tmp_path, capsys):
         assert main(["publish", str(tmp_path), "org/nothing"]) == 2
         assert "holds no LEAML model" in capsys.readouterr().err
+        for name in ("config.json", "leaml_results.json", "leaml_adapter.safetensors"):
+            folder = tmp_path / name.split(".")[0]
+            shutil.copytree(shared.folders["org/leaml-chart"], folder)
+            (folder / name).write_text("{")
+            assert main(["publish", str(folder), "org/nothing"]) == 2
+            assert name in (told := capsys.readouterr().err) and "damaged" in told
 
     def test_a_broken_upload_is_resumed_by_the_same_command(self, hub, shared, tmp_path, monkeypatch, capsys):
         monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: None)

@@ -177,7 +177,7 @@ def lay_adapter(model: "LeamlForVisualQA", config: LeamlConfig, path: str, hub: 
     model._build_adapter()
     file = _find_file(path, ADAPTER_FILE, hub)
     own = adapter_state_dict(model.state_dict(keep_vars=True), model.adapter_name)
-    load_tensors({key: tensor.data for key, tensor in own.items()}, _read(file), ADAPTER_FILE)
+    load_tensors({key: tensor.data for key, tensor in own.items()}, read_tensors(file), ADAPTER_FILE)
     model.config._name_or_path = path
     _load_reliability(model, path, hub)
     _load_phrasebook(model, path, hub)
@@ -269,7 +269,7 @@ def _load_base(
 
 
 def _load_base_tensors(model: "LeamlForVisualQA", path: str, hub: dict[str, Any]) -> None:
-    given = _read(_find_file(path, BASE_FILE, hub))
+    given = read_tensors(_find_file(path, BASE_FILE, hub))
     own = {key: tensor.data for key, tensor in model.state_dict(keep_vars=True).items() if _belongs_to_base_file(key)}
     load_tensors(own, given, BASE_FILE)
 
@@ -306,7 +306,19 @@ def _find_file(path: str, name: str, hub: dict[str, Any], required: bool = True)
     return None if file is None else Path(file)
 
 
-def _read(file: Path) -> dict[str, torch.Tensor]:
+def read_tensors(file: Path) -> dict[str, torch.Tensor]:
+    """
+    The tensors of a file.
+
+    Args:
+        file (`Path`): in the safetensors format.
+
+    Returns:
+        `dict[str, torch.Tensor]`: by name.
+
+    Raises:
+        [`LeamlInputError`]: if it is damaged or of another format.
+    """
     try:
         return load_file(file)
     except SafetensorError as error:

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from ..adapters import lora_config
-from ..checkpoints import ADAPTER_FILE, base_name
+from ..checkpoints import ADAPTER_FILE, base_name, read_tensors
 from ..configuration_leaml import LeamlConfig
 
 FOLDER = "peft"
@@ -26,11 +26,11 @@ def write_peft_files(folder: Path, config: LeamlConfig) -> None:
         folder (`Path`): holds an adapter.
         config ([`LeamlConfig`]): its configuration.
     """
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import save_file
 
     if not config.has_adapter:
         return
-    tensors = load_file(folder / ADAPTER_FILE)
+    tensors = read_tensors(folder / ADAPTER_FILE)
     adapted = sorted({name.partition(".lora_")[0] for name in tensors if ".lora_" in name})
     pattern = "|".join(map(re.escape, adapted)) or "(?!)"  # nothing
     options = lora_config(pattern, config.lora_rank, config.lora_alpha, config.lora_dropout)

@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
+from collections.abc import Callable
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -16,15 +18,11 @@ from .peft_files import write_peft_files
 from .remote_code import write_remote_code
 
 PROCESSOR_FILES = ("*processor_config.json", "tokenizer*", "special_tokens_map.json", "added_tokens.json",
-                   "chat_template*", "vocab.*", "merges.txt", "*.jinja", "spiece.model")  # fmt: skip
+                   "chat_template*", "*.jinja", "vocab.*", "merges.txt", "*.model")  # fmt: skip
 # Nothing else leaves the machine: a report shows pictures of the training data, a checkpoint is large.
 PUBLISHED = ("config.json", "leaml_*.json", "leaml_*.safetensors", CARD, *PROCESSOR_FILES)
-REPLACED = (
-    "leaml_*",
-    "*.py",
-    "peft/*",
-    ".eval_results/*",
-)  # deleted from the repo where this version has no such file
+REPLACED = ("leaml_*", "peft/*", ".eval_results/*")  # deleted from the repo where this version has no such file
+_ABSOLUTE_PATH = re.compile(r"""(?<![^\s"'=])/(?:[^\s"'/]+/)+([^\s"'/]+)""")
 NAMES = ("base_name_or_path", "vision_name_or_path", "text_name_or_path")
 
 
@@ -70,7 +68,7 @@ def publish(
                 repo_id=repo_id,
                 folder_path=staging,
                 revision=revision,
-                commit_message=message or f"Upload {Path(folder).name} with leaml",
+                commit_message=message or f"Upload {Path(folder).resolve().name} with leaml",
                 delete_patterns=list(REPLACED),
             )
         except HFValidationError as error:
@@ -135,9 +133,9 @@ def public_results(results: dict[str, Any]) -> dict[str, Any]:
     """
     text = json.dumps({key: value for key, value in results.items() if key != "output"})
     for name in {str(results.get(key, "")) for key in ("output", "data", "base")}:
-        if os.sep in name and (Path(name).is_absolute() or Path(name).exists()):
+        if "/" in name and Path(name).exists():
             text = text.replace(name, Path(name).name)
-    return json.loads(text)
+    return json.loads(_ABSOLUTE_PATH.sub(r"\1", text))
 
 
 def _public_config(config: dict[str, Any], base: str | None) -> dict[str, Any]:
@@ -158,10 +156,14 @@ def _public_config(config: dict[str, Any], base: str | None) -> dict[str, Any]:
     return config
 
 
-def _change_json(file: Path, change: Any) -> None:
-    file.write_text(
-        json.dumps(change(json.loads(file.read_text("utf-8"))), indent=2, ensure_ascii=False) + "\n", "utf-8"
-    )
+def _change_json(file: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    try:
+        content = change(json.loads(file.read_text(encoding="utf-8")))
+    except LeamlInputError:
+        raise
+    except (ValueError, TypeError, AttributeError) as error:
+        raise LeamlInputError(f"{file.name} is damaged: save the model again, or run `leaml adapt` again.") from error
+    file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _why(error: Exception, repo_id: str) -> str:
