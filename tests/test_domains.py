@@ -128,6 +128,7 @@ def test_what_is_drawn_has_a_rim_that_tells_it_from_any_picture(ground):
     backdrop = Backdrop(Image.new("RGB", (SIZE, SIZE), ground), SOURCES["natural"][0], 0.0)
     canvas = Canvas(VARIANTS["base"], np.random.default_rng(0), 0, backdrop)
     canvas.ground, canvas.ink = (250, 250, 250), (10, 10, 10)
+    canvas.image.paste((*canvas.ground, 0), (0, 0, FULL, FULL))
     middle = FULL // 2
     canvas.draw.line((0, middle, FULL, middle), fill=canvas.ink, width=3)
     canvas.settle()

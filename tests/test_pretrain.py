@@ -1,8 +1,8 @@
 """Pre-training of a base: the stream of drawn pictures, the stages, and going on after a kill."""
 
 import json
+from bisect import bisect_left
 
-import numpy as np
 import pytest
 import torch
 from conftest import make_text
@@ -12,7 +12,6 @@ from transformers import ResNetModel
 from leaml_hf import LeamlForVisualQA, LeamlInputError, LeamlProcessor
 from leaml_hf.data.visual_arrays.scenes import TASKS
 from leaml_hf.data.visual_arrays.targets import IGNORE, OPEN, TARGETS
-from leaml_hf.data.visual_arrays.wording import Question
 from leaml_hf.training.pretrain_bridge import pretrain_bridge
 from leaml_hf.training.pretrain_tower import (
     WIDTH,
@@ -22,8 +21,8 @@ from leaml_hf.training.pretrain_tower import (
     pretrain_tower,
     tower_config,
 )
-from leaml_hf.training.source_data import CELLS, LONGEST, SourceStream, source_loader
-from leaml_hf.training.stage import Averages, schedule
+from leaml_hf.training.source_data import CELLS, LONGEST, SourceStream, _end_of, source_loader
+from leaml_hf.training.stage import ROUND, Averages, Stage, drawn_batches, schedule
 from leaml_hf.training.tower import SPELLED, DenseHeads, NameHead, name_codes
 
 
@@ -85,11 +84,20 @@ class TestStream:
             assert row in (IGNORE, int(answer == "yes"))
 
     def test_of_a_long_question_the_end_is_kept(self, tokenizer) -> None:
-        stream = SourceStream(tokenizer, 1, 0, 1)
-        question = Question("compare", "so " * 60 + "is red taller than blue?", "yes", (0,), 1, (("blue", (0,)),))
-        ids = stream._tokens(question.text)[0]
-        assert ids == tuple(tokenizer(question.text)["input_ids"][-LONGEST:])
-        assert tokenizer.decode([ids[stream._names(question, np.array([0]))[0][0]]]) == "blue"
+        text = "so " * 60 + "is red taller than blue?"
+        ids, ends = SourceStream(tokenizer, 1, 0, 1)._tokens(text)
+        assert ids == tokenizer(text)["input_ids"][-LONGEST:]
+        assert tokenizer.decode([ids[bisect_left(ends, _end_of("blue", text))]]) == "blue"
+        assert _end_of("red", "bored redder red?") == len("bored redder red")
+
+    def test_with_a_processor_a_batch_has_what_the_language_model_reads(self, tokenizer) -> None:
+        processor = LeamlProcessor.from_backbones(tokenizer, max_question_tokens=LONGEST)
+        batch = SourceStream(tokenizer, 2, 0, 1, processor=processor).batch(0)
+        text = processor(questions=batch.questions, answers=batch.answer_texts)
+        assert torch.equal(batch.prompts, text["input_ids"]) and torch.equal(batch.prompt_mask, text["attention_mask"])
+        span = batch.labels.shape[1]
+        assert torch.equal(batch.labels, text["labels"][:, -span:]) and (text["labels"][:, : 1 - span] == -100).all()
+        assert torch.equal(batch.input_ids.flatten(0, 1) * batch.mask.flatten(0, 1), text["question_ids"])
 
     def test_a_batch_goes_to_a_device_as_it_is(self, tokenizer) -> None:
         batch = SourceStream(tokenizer, 1, 0, 1).batch(0)
@@ -110,6 +118,37 @@ class TestAverages:
             "chart": 0.5, "chart/count": 1.0, "chart/value": 0.0, "layout": 1.0, "layout/count": 1.0, "loss": 1.5
         }  # fmt: skip
         assert means.read() == {}
+
+
+class TestPasses:
+    @pytest.mark.parametrize(
+        ("passes", "start", "last"), [(1, 2, 5), (2, 0, 2 * ROUND + 3), (2, ROUND + 1, 40), (3, 50, 53)]
+    )
+    def test_rounds_of_batches_come_again_and_a_resumed_run_goes_on_within_one(
+        self, tokenizer, tmp_path, monkeypatch, passes, start, last
+    ) -> None:
+        monkeypatch.setattr("leaml_hf.training.stage.source_loader", lambda stream, workers: Numbers(stream))
+        stage = Stage("tower", tmp_path, torch.nn.Linear(1, 1), None, None, None, None, passes=passes)
+        rest, whole = (
+            [int(batch) for batch in stage._batches(tokenizer, 1, begin, last, torch.device("cpu"))]
+            for begin in (start, 0)
+        )
+        assert whole[start:] == rest
+        assert len(whole) == last and set(whole) == set(range(drawn_batches(last, passes)))
+        full = whole[: last - last % (ROUND * passes)]
+        assert all(full.count(number) == passes for number in set(full))
+        if passes > 1:
+            assert whole[: 2 * ROUND] == [*range(ROUND)] * 2
+
+
+class Numbers:
+    """Stands for a loader: batches that are their numbers."""
+
+    def __init__(self, stream: SourceStream) -> None:
+        self.stream = stream
+
+    def __iter__(self):
+        return map(torch.tensor, range(self.stream.start, self.stream.num_batches))
 
 
 class TestTower:
@@ -142,12 +181,11 @@ class TestTower:
         assert set(TASKS) <= set(found) and all(0 <= value <= 1 for value in found.values())
 
     def test_a_name_is_found_at_its_last_token(self, tokenizer) -> None:
-        stream = SourceStream(tokenizer, 1, 0, 1)
-        question = Question("compare", "Is red taller than blue?", "yes", (1, 0), 2, (("red", (1,)), ("blue", (0,))))
-        places, named = stream._names(question, np.array([-1, 0, 1, 1]))
-        ids = tokenizer(question.text)["input_ids"]
-        assert [tokenizer.decode([ids[place]]) for place in places] == ["red", "blue"]
-        assert named.tolist() == [[False, False, True, True], [False, True, False, False]]
+        text = "Is red taller than blue?"
+        ids, ends = SourceStream(tokenizer, 1, 0, 1)._tokens(text)
+        assert [tokenizer.decode([ids[bisect_left(ends, _end_of(name, text))]]) for name in ("red", "blue")] == [
+            "red", "blue"
+        ]  # fmt: skip
 
     def test_a_run_starts_from_the_vision_half_and_resampler_of_a_base(self, tokenizer, words, tmp_path) -> None:
         given = {

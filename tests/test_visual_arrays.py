@@ -12,9 +12,11 @@ from pathlib import Path
 import datasets
 import numpy as np
 import pytest
+from chart_answers import CHART_TYPES, answer_kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageDraw
+from test_layout_scenes import ANSWERS
 
 from leaml_hf import LeamlInputError
 from leaml_hf.data.baselines import question_baselines
@@ -27,7 +29,7 @@ from leaml_hf.data.visual_arrays.noise import clutter, sense
 from leaml_hf.data.visual_arrays.programs import PROGRAMS, ask
 from leaml_hf.data.visual_arrays.renderers import DRAW, render_page
 from leaml_hf.data.visual_arrays.sampling import sample_scene
-from leaml_hf.data.visual_arrays.scenes import COMPONENTS, SHAPES, TASKS, Link, Mark, Scene, rng_for
+from leaml_hf.data.visual_arrays.scenes import COMPONENTS, DIAGRAM_KINDS, SHAPES, TASKS, Link, Mark, Scene, rng_for
 from leaml_hf.data.visual_arrays.subjects import SUBJECTS
 from leaml_hf.data.visual_arrays.targets import (
     ATTRIBUTES,
@@ -120,7 +122,7 @@ def answer_chart(question: Question, scene: Scene) -> str:
         case "share":
             return "yes" if max(m.value for m in marks) > 50 else "no"
         case "chart_type":
-            return scene.kind.removeprefix("h")
+            return CHART_TYPES.get(scene.kind, scene.kind)
         case _:
             return answer_structure(question, scene, words, extreme)
 
@@ -180,9 +182,13 @@ def answer_structure(question: Question, scene: Scene, words: list[str], extreme
                 int(w) - 1 if w.isdigit() else ordinals.index(w) for w in words if w.isdigit() or w in ordinals
             )
             return (ordered if {"left", "top"} & set(words) else ordered[::-1])[place].color
+        case _:
+            return answer_kind(question, scene)
 
 
 def answer_layout(question: Question, scene: Scene) -> str:
+    if scene.kind in ANSWERS:
+        return ANSWERS[scene.kind](question, scene)
     words = re.findall(r"\w+", question.text)
     marks = scene.marks
     colored = [m for m in marks if m.color in words]
@@ -359,6 +365,7 @@ class TestRows:
         for index in range(40):
             base, told = (ask_scene(task, "test", index, variant=variant) for variant in ("base", "content"))
             names = dict(zip((m.label for m in base[0].marks), (m.label for m in told[0].marks), strict=True))
+            names |= dict(zip(base[0].x_labels, told[0].x_labels, strict=True))
             assert len(set(names.values())) == len(names)
             renamed += any(old != new for old, new in names.items())
             for one, other in zip(base[1], told[1], strict=True):
@@ -402,7 +409,7 @@ class TestAnswers:
     @pytest.mark.parametrize("task", TASKS)
     def test_every_program_is_right(self, task):
         asked = Counter()
-        for index in range(600):
+        for index in range(1500 if task == "chart" else 600):
             scene = sample_scene(task, "train", index)
             for question in ask(scene, rng_for(0, task, "train", index, 1), 8):
                 assert CHECKS[task](question, scene) == question.answer, (index, question)
@@ -418,7 +425,7 @@ class TestAnswers:
             assert len({question.text for question in questions}) == 8
             for question in questions:
                 assert check(question, scene) == question.answer
-                assert max(question.relevant, default=0) < len(scene.marks)
+                assert max(question.relevant, default=0) < len(drawing.parts)
             boxes = np.array([box for part in drawing.parts for box in part])
             assert ((boxes >= 0) & (boxes <= 1)).all()
             assert (boxes[:, :2] < boxes[:, 2:]).all()
@@ -430,6 +437,7 @@ class TestAnswers:
             scene = sample_scene(task, "train", index)
             for question in ask(scene, rng_for(0, task, "train", index, 1), 8):
                 for name, marks in question.names:
+                    assert max(marks, default=0) < len(scene.marks)
                     assert find(question.text, name) >= 0
                     for mark in (scene.marks[i] for i in marks):
                         words = {mark.label, mark.color, mark.shape, f"{mark.shape}s", f"{mark.shape}es"}
@@ -440,14 +448,17 @@ class TestAnswers:
     def test_two_way_answers_are_balanced(self):
         answers = {}
         for task in TASKS:
-            for index in range(600):
+            for index in range(1500 if task == "chart" else 600):
                 scene = sample_scene(task, "train", index)
                 for question in ask(scene, rng_for(0, task, "train", index, 1), 8):
                     answers.setdefault(question.program, Counter())[question.answer] += 1
         two_way = {"compare", "relation", "share", "trend", "key", "at_least", "multiple", "is_color", "has_color",
                    "parallel", "path", "branch", "switch", "linked", "direction", "stance", "own_color", "half",
                    "which_half", "final_state", "is_labeled", "in_box", "wider_than_bar", "same_color",
-                   "larger"}  # fmt: skip
+                   "larger", "group_compare", "group_change", "over_half", "stack_compare", "areas_cross",
+                   "areas_stacked", "cell_compare", "has_outliers", "median_compare",
+                   "over_quartile", "beside", "facing", "free_opposite", "in_color_box",
+                   "box_in_box"}  # fmt: skip
         assert two_way == {name for name, count in answers.items() if len(count) == 2}
         for name in two_way:
             total = answers[name].total()
@@ -457,11 +468,12 @@ class TestAnswers:
 class TestBaselines:
     @pytest.mark.parametrize("task", TASKS)
     def test_questions_alone_tell_no_more_than_the_commonest_answer(self, task):
-        figures = visual_arrays_baselines(task, train_pictures=1200, test_pictures=500)
-        assert figures["n"] == 4000
+        pictures = 800 if task == "chart" else 500  # there are many programs for charts
+        figures = visual_arrays_baselines(task, train_pictures=1200, test_pictures=pictures)
+        assert figures["n"] == 8 * pictures
         assert figures["question_only"] < figures["prior"] + 0.02
         for name, part in figures["programs"].items():
-            chance = 2 * (0.25 / part["n"]) ** 0.5
+            chance = 2 * (0.5 / part["n"]) ** 0.5  # two deviations of the difference of two readers
             assert part["question_only"] < part["prior"] + 0.05 + chance, (name, part)
 
     def test_a_question_that_gives_its_answer_away_is_found(self):
@@ -510,7 +522,9 @@ class TestBoxes:
             rows = iter_rows("annotated", "base", "test", 8 * index, 8 * index + 8)
             for row, question in zip(rows, questions, strict=True):
                 for name in question.also:
-                    assert all(list(box) in row["relevant_boxes"] for box in drawing.annotations[name])
+                    assert all(
+                        [round(v, 4) for v in box] in row["relevant_boxes"] for box in drawing.annotations[name]
+                    )
                     found[name] += 1
         assert min(found["region"], found["scale bar"]) > 20
 
@@ -546,6 +560,21 @@ class TestNoise:
                         assert not changed[row, column]
         assert patched > 25
 
+    def test_every_kind_of_diagram_has_its_patches_and_none_covers_a_wire(self):
+        noise, patched = Noise(patches=(2, 2), scribbles=(0, 0), strangers=(0, 0)), {}
+        for index in range(100):
+            scene = sample_scene("diagram", "train", index)
+            canvas = Canvas(VARIANTS["base"], np.random.default_rng(index), len(scene.marks))
+            DRAW[scene.kind](canvas, scene)
+            before = np.array(canvas.image)
+            clutter(canvas, noise, scene)
+            changed = (np.array(canvas.image) != before).any(-1)
+            patched.setdefault(scene.kind, []).append(changed.any())
+            for left, top, right, bottom in np.array(canvas.annotations.get("wires", ())).reshape(-1, 4) * FULL:
+                assert not changed[int(top) : int(bottom), int(left) : int(right)].any()
+        assert set(patched) == set(DIAGRAM_KINDS)
+        assert all(np.mean(found) > 0.9 for found in patched.values()), patched
+
     def test_a_poor_camera_changes_values_not_the_picture(self):
         image = draw_scene("chart", "base", "train", 0)[0].image
         seen = sense(image, Noise(), np.random.default_rng(0))
@@ -563,7 +592,7 @@ class TestTargets:
             targets = token_targets(attribute_table(scene), drawing, token_owners(drawing, SIDE))
             assert targets.shape == (SIDE * SIDE, len(TARGETS))
             table = attribute_table(scene)
-            owned = np.flatnonzero(targets[:, 0] != IGNORE)
+            owned = np.flatnonzero(targets[:, list(ATTRIBUTES).index("count")] != IGNORE)
             seen = set()
             for token in owned:
                 row, column = divmod(int(token), SIDE)
@@ -578,9 +607,11 @@ class TestTargets:
                 ]  # fmt: skip
                 same = [i for i in marks if (targets[token, : len(ATTRIBUTES)] == table[i]).all()]
                 assert same, (index, token)
-                assert targets[token, 0] in {COLOR_NAMES.index(scene.marks[i].color) for i in same}
+                owners = [*range(len(scene.marks)), *(i for i, _ in scene.cells)]
+                colors = {COLOR_NAMES.index(scene.marks[owners[i]].color) for i in same}
+                assert targets[token, 0] in ({IGNORE} if scene.kind == "heatmap" else colors)
                 seen.update(same)
-            assert len(seen) >= len(scene.marks) - 1  # one may lie wholly under others' tokens
+            assert len(seen) >= 0.8 * len(table) - 1  # some may lie wholly under others' tokens
 
     def test_classes_are_within_their_range(self):
         sizes = np.array(list(TARGETS.values()))

@@ -17,6 +17,7 @@ from .errors import LeamlError, LeamlInputError
 logger = logging.getLogger("leaml_hf")
 DATA_HELP = "a folder of pictures, a Hub data set, real-charts, or visual-arrays:task/variant/domain"
 MODEL_HELP = "a folder, a Hub id, or a shipped base (leaml-smol)"
+ROWS = 800  # of each split of a cell that `generate` draws
 
 
 def _adapt(args: argparse.Namespace) -> dict[str, Any]:
@@ -149,29 +150,36 @@ def _generate(args: argparse.Namespace) -> dict[str, Any]:
         return {"output": str(folder)}
     if args.format == "parquet":
         return _generate_shards(args)
-    return {"output": str(write_folder(args.data, Path(args.output), args.rows, args.seed))}
+    return {"output": str(write_folder(args.data, Path(args.output), args.rows or ROWS, args.seed))}
 
 
 def _generate_shards(args: argparse.Namespace) -> dict[str, Any]:
     """One cell, or with `visual-arrays` all of them, and the card."""
-    from .data.shards import verify_shards, write_shards
-    from .data.sources import VISUAL_ARRAYS
+    from .data.shards import FULL_ROWS, verify_shards, write_shards
+    from .data.sources import VISUAL_ARRAYS, parse_cell
     from .data.visual_arrays.builder import grid
     from .data.visual_arrays.scenes import SPLITS
     from .hub.data_card import write_data_card
 
     whole = args.data == VISUAL_ARRAYS.rstrip(":")
     cells = [VISUAL_ARRAYS + "/".join(cell) for cell in grid()] if whole else [args.data]
-    out = write_shards(cells, args.output, dict.fromkeys(SPLITS, args.rows), args.seed, progress=not args.quiet)
+    total = {"configs": 0, "rows": 0, "shards": 0, "written": 0, "bytes": 0}
+    for domain, full in FULL_ROWS.items():
+        of_domain = [cell for cell in cells if parse_cell(cell)[2] == domain]
+        if of_domain:
+            rows = full if whole and args.rows is None else dict.fromkeys(SPLITS, args.rows or ROWS)
+            out = write_shards(of_domain, args.output, rows, args.seed, progress=not args.quiet)
+            out["configs"] = len(of_domain)
+            total = {name: count + out[name] for name, count in total.items()}
     card = write_data_card(args.output)
-    return {**out, "configs": len(out["configs"]), "verified": verify_shards(args.output), "card": str(card)}
+    return {"output": args.output, **total, "verified": verify_shards(args.output), "card": str(card)}
 
 
 def _pretrain(args: argparse.Namespace) -> dict[str, Any]:
     from .training.pretrain import pretrain_base
 
     return pretrain_base(Path(args.output), args.pictures, args.rows, args.start, args.batch_size, args.learning_rate,
-                         args.minutes, args.workers, args.device)  # fmt: skip
+                         args.minutes, args.workers, args.device, args.passes)  # fmt: skip
 
 
 def _inspect(args: argparse.Namespace) -> dict[str, Any]:
@@ -299,7 +307,8 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument(
         "data", help="real-charts, visual-arrays:task/variant/domain, or (parquet) visual-arrays for every cell"
     )
-    generate.add_argument("--rows", type=_integer(1), default=800, help="rows a split (default 800)")
+    generate.add_argument("--rows", type=_integer(1),
+                          help=f"rows a split (default {ROWS}; of every cell a million pairs in all)")  # fmt: skip
     generate.add_argument("--format", choices=("imagefolder", "parquet"), default="imagefolder",
                           help="imagefolder (default), or parquet: shards that a killed run goes on with")  # fmt: skip
     generate.add_argument("--output", required=True, help="folder to write")
@@ -325,6 +334,8 @@ def _parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--minutes", type=_above_zero, default=math.inf,
                           help="end after so long; rates fall by the clock (default: no limit)")  # fmt: skip
     pretrain.add_argument("--workers", type=_integer(1), help="processes that draw (default: cores less one)")
+    pretrain.add_argument("--passes", type=_integer(1), default=1,
+                          help="times that the vision half is trained on each picture drawn (default 1)")  # fmt: skip
     pretrain.add_argument("--device", choices=("cpu", "cuda"), help="where to train (default: a GPU if there is one)")
 
     inspect = command("inspect", _inspect, _print_inspect, "Parameters added, adapted layers and base of a model.",

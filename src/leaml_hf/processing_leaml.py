@@ -169,9 +169,10 @@ class LeamlProcessor(ProcessorMixin):
         """
         if answers is None:
             return None
+        texts = [f" {answer.strip()}" for answer in answers if answer is not None]
+        encoded = iter(self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else ())
         eos = self.tokenizer.eos_token_id
-        encode = lambda text: self.tokenizer(f" {text.strip()}", add_special_tokens=False)["input_ids"]  # noqa: E731
-        return [[] if answer is None else [*encode(answer), eos] for answer in answers]
+        return [[] if answer is None else [*next(encoded), eos] for answer in answers]
 
     def decode_answers(self, token_ids: torch.Tensor) -> list[str]:
         """

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from ..errors import LeamlInputError
+from .png import encode_png
 from .sources import VISUAL_ARRAYS, parse_cell
 from .visual_arrays.builder import iter_rows
 from .visual_arrays.scenes import QUESTIONS_PER_SCENE, SPLITS
@@ -41,6 +42,6 @@ def write_folder(spec: str, output: Path, rows: int, seed: int = 0) -> Path:
                 name = f"{i // QUESTIONS_PER_SCENE:06d}.png"
                 image = row.pop("image")
                 if not (folder / name).exists():
-                    image.save(folder / name)
+                    (folder / name).write_bytes(encode_png(image))
                 metadata.write(json.dumps({"file_name": name, **row}) + "\n")
     return output

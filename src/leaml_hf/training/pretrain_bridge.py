@@ -8,7 +8,7 @@ from torch import nn
 
 from ..data.visual_arrays import load_visual_arrays
 from ..evaluation.runner import predict
-from ..modeling_leaml import LeamlForVisualQA, answer_span
+from ..modeling_leaml import LeamlForVisualQA
 from ..processing_leaml import LeamlProcessor
 from .objectives import answer_loss
 from .source_data import CELLS
@@ -67,40 +67,36 @@ def pretrain_bridge(
         if not layer.alpha.any():  # a new one
             layer.open_gate(GATE)
     groups = [{"params": list(part.parameters())} for part in (model.bridge, vision)]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.02, betas=(0.9, 0.98))
+    fused = torch.device(device).type == "cuda"
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.02, betas=(0.9, 0.98), fused=fused)
 
     def rates(done: float) -> list[float]:
         return [schedule(done, peak_rate), schedule(done, vision_rate)]
 
     def step(done: float, batch: TowerBatch) -> Step:
-        return _step(model, processor, dense, batch, joint=done >= vision_from)
+        return _step(model, dense, batch, joint=done >= vision_from)
 
     stage = Stage("bridge", output, trained, optimizer, step, rates, lambda: heldout_accuracy(model, processor),
-                  **options)  # fmt: skip
+                  processor=processor, **options)  # fmt: skip
     weights = stage.run(processor.tokenizer, batch_size, num_batches, stop_after)
     model.backbone.to(torch.float32)
     return weights
 
 
-def _step(
-    model: LeamlForVisualQA, processor: LeamlProcessor, dense: DenseHeads, batch: TowerBatch, joint: bool
-) -> Step:
+def _step(model: LeamlForVisualQA, dense: DenseHeads, batch: TowerBatch, joint: bool) -> Step:
     """Loss of a batch and which of its questions are right; with `joint`, resampler and vision half learn."""
-    text = processor(questions=batch.questions, answers=batch.answer_texts)
-    span = answer_span(text["labels"])
-    text = text.to(model.device)
     pixels = batch.pixels.float() / 127.5 - 1
     index = torch.arange(len(pixels), device=model.device).repeat_interleave(len(batch.questions) // len(pixels))
     model.resampler.requires_grad_(joint)
     with torch.autocast(model.device.type, torch.bfloat16):
         with torch.set_grad_enabled(joint):
             vision = model.encode_vision(pixels)
-        out = model(input_ids=text["input_ids"], attention_mask=text["attention_mask"],
-                    question_ids=text["question_ids"], question_mask=text["question_mask"],
-                    vision_states=vision, vision_index=index, logits_to_keep=span)  # fmt: skip
+        out = model(input_ids=batch.prompts, attention_mask=batch.prompt_mask,
+                    question_ids=batch.input_ids.flatten(0, 1), question_mask=batch.mask.flatten(0, 1),
+                    vision_states=vision, vision_index=index, logits_to_keep=batch.labels.shape[1])  # fmt: skip
         extra = DENSE_WEIGHT * dense(vision, batch.targets)[0] if joint else 0.0
     grounding = grounding_loss(out.looked, batch.relevant)
-    labels = text["labels"][:, -span:]
+    labels = batch.labels
     loss = answer_loss(out.logits, labels, torch.ones(len(labels), device=model.device), 0.0)
     wrong = (out.logits[:, :-1].argmax(-1) != labels[:, 1:]) & (labels[:, 1:] != -100)
     figures = {"answer_loss": loss, "grounding": grounding}

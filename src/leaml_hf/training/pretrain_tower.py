@@ -168,7 +168,8 @@ def pretrain_tower(
         parts = tuple(f"{name}." for name in KEPT_PARTS.values())
         load_tensors({name: tensor for name, tensor in own.items() if name.startswith(parts)}, start, "The given base")
     model.to(device)
-    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05, betas=(0.9, 0.98))
+    fused = device.type == "cuda"
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=0.05, betas=(0.9, 0.98), fused=fused)
 
     def rates(done: float) -> list[float]:
         if done < reading:

@@ -5,7 +5,7 @@ import logging
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,10 +13,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from ..processing_leaml import LeamlProcessor
 from .source_data import SourceStream, source_loader
 from .tower import TowerBatch
 
 logger = logging.getLogger(__name__)
+
+ROUND = 16  # batches that come in turn, where each is trained on more than once
 
 
 def schedule(done: float, peak: float, warmup: float = 0.02, floor: float = 0.02) -> float:
@@ -35,6 +38,14 @@ def schedule(done: float, peak: float, warmup: float = 0.02, floor: float = 0.02
         return peak * done / warmup
     falling = min(1.0, (done - warmup) / (1 - warmup))
     return peak * (floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * falling)))
+
+
+def drawn_batches(steps: int, passes: int) -> int:
+    """How many batches so many steps take, where rounds of `ROUND` batches are each trained on `passes` times."""
+    if passes == 1:
+        return steps
+    rounds, within = divmod(steps, ROUND * passes)
+    return ROUND * rounds + min(within, ROUND)
 
 
 class Averages:
@@ -95,6 +106,9 @@ class Stage:
         pages (`int`): pages of names in each batch.
         workers (`int`, *optional*): processes that draw; defaults to one fewer than there are cores.
         minutes (`float`): when to end at the latest; a run that it ends follows the same schedule, by the clock.
+        passes (`int`): how often each batch is trained on, with others between, where drawing is what takes the time
+            (data echoing: Choi et al. 2019, arXiv 1907.05550).
+        processor ([`LeamlProcessor`], *optional*): for steps that have the language model read the questions.
     """
 
     name: str
@@ -109,6 +123,8 @@ class Stage:
     pages: int = 0
     workers: int | None = None
     minutes: float = math.inf
+    passes: int = 1
+    processor: LeamlProcessor | None = None
 
     @property
     def weights(self) -> Path:
@@ -120,13 +136,13 @@ class Stage:
 
     def run(self, tokenizer, batch_size: int, num_batches: int, stop_after: int | None = None) -> Path:
         """
-        Trains up to `num_batches` batches, going on from the last checkpoint.
+        Trains up to `num_batches` steps, going on from the last checkpoint.
 
         Args:
             tokenizer: of the language model.
             batch_size (`int`): pictures a batch.
-            num_batches (`int`): batches in all, those of earlier runs counted.
-            stop_after (`int`, *optional*): ends early after so many batches, as a kill would.
+            num_batches (`int`): steps in all, those of earlier runs counted.
+            stop_after (`int`, *optional*): ends early after so many steps, as a kill would.
 
         Returns:
             `Path`: of the weights.
@@ -138,12 +154,11 @@ class Stage:
             return self.weights
         device = next(self.trained.parameters()).device
         means, begun = Averages(), time.time() - seconds
-        stream = SourceStream(tokenizer, batch_size, start, last, pages=self.pages)
-        for number, batch in enumerate(source_loader(stream, self.workers), start):
+        for number, batch in enumerate(self._batches(tokenizer, batch_size, start, last, device), start):
             share = max(number / num_batches, (time.time() - begun) / (60 * self.minutes))
             for group, rate in zip(self.optimizer.param_groups, self.rates(share), strict=True):
                 group["lr"] = rate
-            out = self.step(share, batch.to(device))
+            out = self.step(share, batch)
             out.loss.backward()
             nn.utils.clip_grad_norm_(self.trained.parameters(), 1.0)
             self.optimizer.step()
@@ -156,13 +171,30 @@ class Stage:
             done, is_over = number + 1, time.time() - begun >= 60 * self.minutes
             if done % self.save_every == 0 or done == last or is_over:
                 figures, now = means.read(), time.time() - begun
-                line = {"step": done, "pictures": done * batch_size, "seconds": round(now, 1), **figures}
+                pictures = drawn_batches(done, self.passes) * batch_size
+                line = {"step": done, "pictures": pictures, "seconds": round(now, 1), **figures}
                 if out.correct is not None and self.evaluate_every and done % self.evaluate_every == 0:
                     line["heldout"] = self.evaluate()
                 self._save(done, now, line)
             if is_over:
                 break
         return self.weights
+
+    def _batches(
+        self, tokenizer, batch_size: int, start: int, last: int, device: torch.device
+    ) -> Iterator[TowerBatch]:
+        """The batches of steps `start` to `last` - 1, on the device."""
+        length = ROUND if self.passes > 1 else 1
+        begin = start - start % (length * self.passes)  # a round that was left is drawn again
+        ends = (drawn_batches(step, self.passes) for step in (begin, last))
+        stream = SourceStream(tokenizer, batch_size, *ends, pages=self.pages, processor=self.processor)
+        drawn, kept = iter(source_loader(stream, self.workers)), []
+        for step in range(begin, last):
+            place = step % (length * self.passes)
+            if place < length:
+                kept[place:] = [next(drawn).to(device)]
+            if step >= start:
+                yield kept[place % length]
 
     def _restore(self) -> tuple[int, float]:
         if not self.state.exists():

@@ -207,6 +207,10 @@ class TowerBatch:
         programs (`list[str]`): P * Q of "task/program".
         questions (`list[str]`): P * Q texts.
         answer_texts (`list[str]`): P * Q texts.
+        prompts (`Tensor`, *optional*): `[P * Q, L]` what the language model reads, answers included, padded on the
+            left.
+        prompt_mask (`Tensor`, *optional*): `[P * Q, L]`, 0 where padded.
+        labels (`Tensor`, *optional*): `[P * Q, S]` tokens of the answers at the end of it, -100 before them.
     """
 
     pixels: Tensor
@@ -227,6 +231,9 @@ class TowerBatch:
     programs: list[str]
     questions: list[str]
     answer_texts: list[str]
+    prompts: Tensor | None = None
+    prompt_mask: Tensor | None = None
+    labels: Tensor | None = None
 
     def to(self, device: torch.device) -> "TowerBatch":
         """The batch with its tensors on a device; from pinned memory they follow while other work goes on."""

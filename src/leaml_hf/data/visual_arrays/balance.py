@@ -9,7 +9,7 @@ from .scenes import Scene
 from .scenes_chart import sample_chart
 from .wording import noun_of
 
-CHARTS = 2500
+CHARTS = 4000
 RARE = 0.03  # what fewer charts than this show is not asked for
 
 
@@ -52,3 +52,25 @@ def flattens(scene: Scene) -> bool:
     shares = np.bincount(counts.astype(int), minlength=count + 1) / len(counts)
     chance = shares[shares >= RARE].min() / max(shares[count], RARE)
     return bool(shares[count] >= RARE and scene_rng(scene, "count").random() < chance)
+
+
+def stand_out(values: np.ndarray, gap: float) -> dict[bool, int]:
+    """Where the greatest (True) and the least (False) of some values are, if they stand apart from the others."""
+    order, found = np.argsort(values), {}
+    if values[order[-1]] - values[order[-2]] >= gap:
+        found[True] = int(order[-1])
+    if values[order[1]] - values[order[0]] >= gap:
+        found[False] = int(order[0])
+    return found
+
+
+def draw_from(rng: np.random.Generator, options: list[tuple]) -> tuple | None:
+    """One of some options; None where there are none."""
+    return options[rng.integers(len(options))] if options else None
+
+
+def draw_claim(rng: np.random.Generator, claims: list[tuple]) -> tuple | None:
+    """One of some claims, whose last part tells whether it holds. First a coin tells whether it shall hold, so that
+    what is usual does not matter; None unless some hold and some do not."""
+    by_truth = [[claim for claim in claims if claim[-1] == holds] for holds in (False, True)]
+    return draw_from(rng, by_truth[rng.integers(2)]) if all(by_truth) else None

@@ -53,11 +53,17 @@ def _row(
         "domain": domain,
         "kind": scene.kind,
         "program": question.program,
-        "set_size": len(scene.marks),
-        "distractors": len(scene.marks) - len(set(question.relevant)),
+        "set_size": len(scene.cells) or len(scene.marks),
+        "distractors": _distractors(scene, set(question.relevant)),
         "complexity": question.complexity,
-        "relevant_boxes": [list(box) for mark in question.relevant for box in drawing.parts[mark]]
-        + [list(box) for name in question.also for box in drawing.annotations[name]],
+        "relevant_boxes": [
+            [round(v, 4) for v in box]
+            for boxes in (
+                *(drawing.parts[mark] for mark in question.relevant),
+                *(drawing.annotations[name] for name in question.also),
+            )
+            for box in boxes
+        ],
         "shift_factors": list(VARIANTS[variant].factors),
         "shift_strengths": list(VARIANTS[variant].factors.values()),
         "seed": seed,
@@ -65,6 +71,12 @@ def _row(
         "source": source.name if source else "",
         "licence": source.licence if source else "",
     }
+
+
+def _distractors(scene: Scene, relevant: set[int]) -> int:
+    """Cells that decide nothing, where some do; marks that decide nothing elsewhere."""
+    cells = {part for part in relevant if part >= len(scene.marks)}
+    return len(scene.cells) - len(cells) if cells else len(scene.marks) - len(relevant)
 
 
 def grid() -> list[tuple[str, str, str]]:

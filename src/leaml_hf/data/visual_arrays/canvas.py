@@ -1,13 +1,14 @@
 """The page that a picture is drawn on: text, fills, legends, axes, and where each part and character stands.
 
-Everything is drawn at twice the size and reduced (Pillow does not smooth shapes); text comes from cached bitmaps.
+Everything is drawn at twice the size and reduced (Pillow does not smooth shapes); text is put together from cached
+bitmaps of characters.
 """
 
 import contextlib
 import math
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
@@ -19,12 +20,14 @@ from .scenes import Mark, Scene
 SIZE = 224
 SCALE = 2
 FULL = SIZE * SCALE
+_BEFORE = {"l": 0.0, "t": 0.0, "m": 0.5, "r": 1.0, "b": 1.0}  # share of a text that lies before its anchor
+MASTER = 64  # size in pixels that characters are drawn at
 RIM = 3  # pixels of the page's colour around what is drawn over a picture
+_STEEP = [min(255, 8 * level) for level in range(256)]
 Box = tuple[float, float, float, float]
 
 
-@dataclass
-class Glyph:
+class Glyph(NamedTuple):
     """One written character: its centre in [0, 1], and whether its line runs straight upwards."""
 
     char: str
@@ -46,8 +49,8 @@ class Drawing:
 
 
 @cache
-def _font(family: str, size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.truetype(font_path(family), size, layout_engine=ImageFont.Layout.BASIC)
+def _font(family: str) -> ImageFont.FreeTypeFont:
+    font = ImageFont.truetype(font_path(family), MASTER, layout_engine=ImageFont.Layout.BASIC)
     # Variable fonts may begin at their thinnest weight; the others have but one.
     with contextlib.suppress(OSError, ValueError):
         font.set_variation_by_name("Regular")
@@ -55,44 +58,70 @@ def _font(family: str, size: int) -> ImageFont.FreeTypeFont:
 
 
 @cache
+def _master_glyph(family: str, char: str) -> tuple[Image.Image, int, int, float]:
+    """A character at size `MASTER`, the pen at `MASTER` from the left; where it begins and ends right of the pen, and
+    how far the pen moves, in pixels. Other sizes are reduced from it: outlines of variable fonts take long."""
+    font = _font(family)
+    page = Image.new("L", (4 * MASTER, 2 * MASTER))
+    ImageDraw.Draw(page).text((MASTER, 0), char, fill=255, font=font)
+    left, _, right, _ = page.getbbox() or (MASTER, 0, MASTER + 1, 0)
+    return page, left - MASTER, right - MASTER, font.getlength(char)
+
+
+@cache
 def _glyph(family: str, size: int, char: str) -> tuple[Image.Image, int, float]:
     """A character's bitmap, where it begins right of the pen, and how far the pen moves, in pixels."""
-    font = _font(family, size)
-    left, _, right, _ = font.getbbox(char)
-    ascent, descent = font.getmetrics()
-    mask = Image.new("L", (max(1, right - left), ascent + descent))
-    ImageDraw.Draw(mask).text((-left, 0), char, fill=255, font=font)
-    return mask, left, font.getlength(char)
+    page, start, end, advance = _master_glyph(family, char)
+    scale, height = MASTER / size, _height(family, size)
+    left, right = math.floor(start / scale), math.ceil(end / scale)
+    box = (MASTER + left * scale, 0, MASTER + right * scale, height * scale)
+    return page.resize((right - left, height), Image.Resampling.BOX, box), left, advance / scale
+
+
+class _SetText(NamedTuple):
+    """A text's characters: their bitmaps, where these begin and where the middles of the characters are, in pixels
+    from where the text begins; and its width."""
+
+    bitmaps: list[Image.Image]
+    lefts: list[int]
+    middles: list[float]
+    width: int
+
+    def write(self, draw: ImageDraw.ImageDraw, left: int, top: int, ink: int | tuple[int, int, int]) -> None:
+        # not by ImageDraw.bitmap, whose checks take longer than a character
+        pen, ink = draw.draw, draw.draw.draw_ink(ink)
+        for bitmap, start in zip(self.bitmaps, self.lefts, strict=True):
+            pen.draw_bitmap((left + start, top), bitmap.im, ink)
 
 
 @lru_cache(maxsize=20_000)
-def _set_text(family: str, size: int, text: str) -> tuple[tuple[float, ...], int]:
-    """Where the pen stands at each character, from the left edge of the text's bitmap, and the bitmap's width."""
-    if not text:
-        return (), 1
-    glyphs = [_glyph(family, size, char) for char in text]
-    pens = list(accumulate((advance for *_, advance in glyphs), initial=-float(glyphs[0][1])))
-    right = max(round(pen + left) + mask.width for pen, (mask, left, _) in zip(pens, glyphs, strict=False))
-    return tuple(pens[:-1]), max(1, right)
+def _set_text(family: str, size: int, text: str) -> _SetText:
+    bitmaps, lefts, middles, width, pen = [], [], [], 1, 0.0
+    for char in text:
+        bitmap, left, advance = _glyph(family, size, char)
+        if not lefts:
+            pen = -left
+        begin = round(pen + left)
+        bitmaps.append(bitmap)
+        lefts.append(begin)
+        middles.append(pen + advance / 2)
+        width = max(width, begin + bitmap.width)
+        pen += advance
+    return _SetText(bitmaps, lefts, middles, width)
 
 
-@lru_cache(maxsize=20_000)
-def text_mask(family: str, size: int, text: str) -> Image.Image:
-    """A text's bitmap, put together from those of its characters: names are many, characters few."""
-    mask = Image.new("L", text_size(family, size, text))
-    for pen, char in zip(_set_text(family, size, text)[0], text, strict=True):
-        glyph, left, _ = _glyph(family, size, char)
-        mask.paste(255, (round(pen + left), 0), glyph)
-    return mask
+@cache
+def _height(family: str, size: int) -> int:
+    return math.ceil(sum(_font(family).getmetrics()) * size / MASTER)
 
 
 def text_size(family: str, size: int, text: str) -> tuple[int, int]:
     """Width and height of a text's bitmap in pixels."""
-    return _set_text(family, size, text)[1], sum(_font(family, size).getmetrics())
+    return _set_text(family, size, text).width, _height(family, size)
 
 
 def _share_of_page(box: Box) -> Box:
-    return tuple(round(min(max(v / FULL, 0.0), 1.0), 4) for v in box)
+    return tuple([0.0 if v < 0 else 1.0 if v > FULL else v / FULL for v in box])
 
 
 @cache
@@ -100,7 +129,7 @@ def _card(level: int) -> Image.Image:
     """A mask of `level` (0 to 255) but for a narrow edge of the page."""
     mask = Image.new("L", (FULL, FULL))
     ImageDraw.Draw(mask).rounded_rectangle((8, 8, FULL - 9, FULL - 9), radius=14, fill=level)
-    return mask
+    return mask.reduce(SCALE)
 
 
 class Canvas:
@@ -114,7 +143,7 @@ class Canvas:
         self.rng = rng
         self.ground = c.grounds[rng.integers(len(c.grounds))]
         dark = sum(self.ground) < 300
-        self.ink = (225, 225, 225) if dark else tuple(int(v) for v in rng.integers(0, 90, 1).repeat(3))
+        self.ink = (225, 225, 225) if dark else (int(rng.integers(0, 90)),) * 3
         self.grid_color = tuple(int(g + (i - g) * 0.22) for g, i in zip(self.ground, self.ink, strict=True))
         self.family = c.fonts[rng.integers(len(c.fonts))]
         self.font_size = int(rng.integers(c.font_sizes[0], c.font_sizes[1] + 1))
@@ -124,7 +153,8 @@ class Canvas:
         self.opposite = bool(rng.random() < c.value_axis_opposite)  # the value axis is at the right or the top
         self.corner = int(rng.integers(0, 16))  # of boxes, in pixels
         self.backdrop = backdrop
-        mode, color = ("RGBA", (*self.ground, 0)) if backdrop else ("RGB", self.ground)
+        # with a backdrop, the fourth channel tells what is drawn (of RGBA, `reduce` would weigh colours by it)
+        mode, color = ("RGBX", (*self.ground, 0)) if backdrop else ("RGB", self.ground)
         self.image = Image.new(mode, (FULL, FULL), color)
         self.draw = ImageDraw.Draw(self.image)
         self.parts: list[list[Box]] = [[] for _ in range(num_marks)]
@@ -135,50 +165,60 @@ class Canvas:
         """Lays what is drawn over the backdrop, all of it with a rim in the page's colour, so that it can be read."""
         if self.backdrop is None:
             return
-        page, drawn = self.backdrop.image.resize((FULL, FULL), Image.Resampling.NEAREST), self.image
+        page, drawn = self.backdrop.image.copy(), self.image.reduce(SCALE)
         if self.backdrop.wash:
             page.paste(self.ground, (0, 0), _card(round(255 * self.backdrop.wash)))
-        rim = drawn.getchannel("A").filter(ImageFilter.BoxBlur(RIM)).point(lambda level: min(255, 8 * level))
-        page.paste(self.ground, (0, 0), rim)
-        page.paste(drawn, (0, 0), drawn)
-        self.image, self.draw = page, ImageDraw.Draw(page)
+        rim = drawn.getchannel("X").filter(ImageFilter.BoxBlur(RIM / SCALE)).point(_STEEP)
+        page.paste(drawn.convert("RGB"), (0, 0), rim)
+        self.image = page.resize((FULL, FULL), Image.Resampling.NEAREST)
+        self.draw = ImageDraw.Draw(self.image)
 
     def choice(self, options: tuple) -> object:
         return options[self.rng.integers(len(options))]
 
     def shade(self, name: str) -> tuple[int, int, int]:
         """A shade of the named colour that stands out from the page."""
-        anchors = self.conventions.shades[name]
-        jitter = self.conventions.shade_jitter
-        neutral = name in ("gray", "black")  # a tint would make them another colour
-        color = anchors[self.rng.integers(len(anchors))] + self.rng.integers(-jitter, jitter + 1, 1 if neutral else 3)
-        if np.abs(color - self.ground).sum() < 60:  # black on a dark page, say: pull it away from the page
-            color = color + (45 if sum(self.ground) < 380 else -45)
-        return tuple(int(v) for v in np.clip(color, 0, 255))
+        anchors, jitter = self.conventions.shades[name], self.conventions.shade_jitter
+        channels = 1 if name in ("gray", "black") else 3  # a tint would make them another colour
+        anchor = anchors[self.rng.integers(len(anchors))]
+        offsets = self.rng.integers(-jitter, jitter + 1, channels).tolist() * (3 // channels)
+        color = [v + offset for v, offset in zip(anchor, offsets, strict=True)]
+        if sum(abs(v - g) for v, g in zip(color, self.ground, strict=True)) < 60:  # black on a dark page, say
+            away = 45 if sum(self.ground) < 380 else -45
+            color = [v + away for v in color]
+        return tuple(min(max(v, 0), 255) for v in color)
 
     def text(self, x: float, y: float, text: str, anchor: str = "mm", size: int | None = None, angle: int = 0) -> Box:
         """Writes `text` with its anchor (l/m/r, t/m/b) at x, y, turned by `angle` degrees to the left; returns its box
         in pixels, kept inside the page."""
         size = size or self.font_size
-        flat = text_mask(self.family, size, text)
-        mask = flat.rotate(angle, Image.Resampling.BICUBIC, expand=True) if angle else flat
-        left = x - mask.width * {"l": 0, "m": 0.5, "r": 1}[anchor[0]]
-        top = y - mask.height * {"t": 0, "m": 0.5, "b": 1}[anchor[1]]
-        left = min(max(2, left), FULL - mask.width - 2)
-        top = min(max(1, top), FULL - mask.height - 1)
-        self.image.paste(self.ink, (int(left), int(top)), mask)
-        turn = math.radians(angle)
-        for char, pen in zip(text, _set_text(self.family, size, text)[0], strict=True):
-            away = pen + _glyph(self.family, size, char)[2] / 2 - flat.width / 2  # of the middle of the text
-            across, down = left + mask.width / 2 + away * math.cos(turn), top + mask.height / 2 - away * math.sin(turn)
-            self.glyphs.append(Glyph(char, across / FULL, down / FULL, angle == 90))
-        return left, top, left + mask.width, top + mask.height
+        line, height = _set_text(self.family, size, text), _height(self.family, size)
+        width, reach = line.width, line.width / 2  # reach: from the middle of the text to its ends
+        if angle:
+            mask = Image.new("L", (width, height))
+            line.write(ImageDraw.Draw(mask), 0, 0, 255)
+            mask = mask.rotate(angle, Image.Resampling.BILINEAR, expand=True)
+            width, height = mask.size
+        left = min(max(2, x - width * _BEFORE[anchor[0]]), FULL - width - 2)
+        top = min(max(1, y - height * _BEFORE[anchor[1]]), FULL - height - 1)
+        if angle:
+            self.draw.bitmap((int(left), int(top)), mask, self.ink)
+        else:
+            line.write(self.draw, int(left), int(top), self.ink)
+        across, down, turn = left + width / 2, top + height / 2, math.radians(angle)
+        right, up = math.cos(turn) / FULL, math.sin(turn) / FULL  # of a pixel along the text
+        self.glyphs += [
+            Glyph(char, across / FULL + (middle - reach) * right, down / FULL - (middle - reach) * up, angle == 90)
+            for char, middle in zip(text, line.middles, strict=True)
+        ]
+        return left, top, left + width, top + height
 
     def text_width(self, text: str, size: int | None = None) -> int:
-        return _set_text(self.family, size or self.font_size, text)[1]
+        return _set_text(self.family, size or self.font_size, text).width
 
     def note(self, mark: int, *boxes: Box) -> None:
-        """Records pixel boxes as parts of a mark, in [0, 1]."""
+        """Records pixel boxes as parts of a mark, or of a cell behind the marks, in [0, 1]."""
+        self.parts += [[] for _ in range(mark + 1 - len(self.parts))]
         self.parts[mark] += [_share_of_page(box) for box in boxes]
 
     def annotate(self, name: str, *boxes: Box) -> None:
@@ -368,3 +408,18 @@ class Canvas:
         elif kind == "cross":
             self.draw.line((x - r, y - r, x + r, y + r), fill=color, width=4)
             self.draw.line((x - r, y + r, x + r, y - r), fill=color, width=4)
+
+    def polygon(self, points: list[tuple[float, float]], color: tuple[int, int, int]) -> None:
+        """A filled shape without an outline."""
+        self.draw.polygon(points, fill=color)
+
+    def stroke(self, points: list[tuple[float, float]], color: tuple[int, int, int], width: int = 3) -> None:
+        """A line through points, in pixels, with round joints."""
+        self.draw.line(points, fill=color, width=width, joint="curve")
+
+    def text_on(self, fill: tuple[int, int, int], x: float, y: float, text: str, size: int) -> Box:
+        """Writes a text around x, y in black or white, whichever stands out from what it is written on."""
+        ink, self.ink = self.ink, (15, 15, 15) if sum(fill) > 380 else (245, 245, 245)
+        box = self.text(x, y, text, "mm", size)
+        self.ink = ink
+        return box

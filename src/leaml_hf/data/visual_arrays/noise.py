@@ -14,6 +14,7 @@ from .scenes import Scene
 from .words import sample_words
 
 COVERED = 0.2  # of a mark's boxes, at most, by one patch
+SCALES = (1.0, 0.7, 0.5)  # of a patch, until there is room for it
 
 
 def clutter(canvas: Canvas, noise: Noise, scene: Scene) -> None:
@@ -32,9 +33,12 @@ def clutter(canvas: Canvas, noise: Noise, scene: Scene) -> None:
     ends = np.zeros((0, 2)) if scene.kind == "pie" else np.concatenate([_corners(boxes) for boxes in parts])
     fixed = [_corners(np.array(boxes) * FULL) for boxes in canvas.annotations.values()]
     untouched = np.concatenate([written, ends, *fixed])
-    patches = _between(rng, noise.patches) if scene.kind != "circuit" else 0  # every bit of wire matters
-    for _ in range(patches):
-        box = _free_place(rng, parts, untouched, rng.uniform(30, 75, 2), COVERED)
+    covered = 0.0 if scene.kind == "circuit" else COVERED  # every bit of wire matters
+    kept = [*parts, np.array(canvas.annotations.get("wires", ())).reshape(-1, 4) * FULL]
+    for _ in range(_between(rng, noise.patches)):
+        size = rng.uniform(30, 75, 2)
+        places = (_free_place(rng, kept, untouched, scale * size, covered) for scale in SCALES)
+        box = next((place for place in places if place is not None), None)
         if box is not None:
             shade = tuple(int(v) for v in rng.integers(120, 256, 3))
             canvas.draw.rectangle(box, fill=shade, outline=tuple(int(0.7 * v) for v in shade), width=2)
@@ -53,7 +57,7 @@ def clutter(canvas: Canvas, noise: Noise, scene: Scene) -> None:
     for _ in range(_between(rng, noise.strangers)):
         name = next(word for word in [*sample_words(rng, 8), "Note"] if word not in names)
         size = max(14, canvas.font_size - 4)
-        box = _free_place(rng, parts, written, (canvas.text_width(name, size) + 6, size + 6), 0.0)
+        box = _free_place(rng, kept, written, (canvas.text_width(name, size) + 6, size + 6), 0.0)
         if box is not None:
             canvas.text(box[0] + 3, box[1] + 3, name, "lt", size)
 

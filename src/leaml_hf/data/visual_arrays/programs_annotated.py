@@ -3,7 +3,7 @@
 import numpy as np
 
 from .scenes import Scene, is_inside
-from .wording import Question, all_marks, pick, yes_or_no
+from .wording import Question, all_marks, choose, pick, yes_or_no
 
 FULL_WIDTH = ("circle", "square", "diamond", "cross")  # shapes as wide as the box that they are drawn in
 REGION, SCALE_BAR = ("region",), ("scale bar",)
@@ -11,15 +11,6 @@ REGION, SCALE_BAR = ("region",), ("scale bar",)
 
 def _name(scene: Scene, i: int) -> str:
     return f"{scene.marks[i].color} {scene.marks[i].shape}"
-
-
-def _choose(rng: np.random.Generator, scene: Scene, holds: list[bool]) -> tuple[int, bool] | None:
-    """One of the marks that something holds for, or one of the others, as a coin falls; None where all are alike."""
-    if all(holds) or not any(holds):
-        return None
-    coin = bool(rng.random() < 0.5)
-    found = [i for i, value in enumerate(holds) if value == coin]
-    return found[rng.integers(len(found))], coin
 
 
 def _labelled(scene: Scene) -> list[int]:
@@ -62,7 +53,7 @@ def call_out(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def is_labeled(rng: np.random.Generator, scene: Scene) -> Question | None:
-    i, holds = _choose(rng, scene, [bool(mark.label) for mark in scene.marks])
+    i, holds = choose(rng, enumerate(bool(mark.label) for mark in scene.marks))
     name = _name(scene, i)
     text = pick(rng, f"Is the {name} labeled?", f"Does a line point to the {name}?", f"Has the {name} got a label?",
                  f"Does any label belong to the {name}?", f"Tell me whether the {name} is labeled.")  # fmt: skip
@@ -77,7 +68,7 @@ def count_labels(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def in_box(rng: np.random.Generator, scene: Scene) -> Question | None:
-    i, holds = _choose(rng, scene, _inside(scene))
+    i, holds = choose(rng, enumerate(_inside(scene)))
     name = _name(scene, i)
     text = pick(rng, f"Is the {name} inside the box?", f"Does the box contain the {name}?",
                  f"Does the {name} lie within the box?", f"Is the {name} one of the shapes in the box?",
@@ -103,10 +94,10 @@ def count_outside(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 def wider_than_bar(rng: np.random.Generator, scene: Scene) -> Question | None:
     sized = [i for i in _sized(scene) if abs(scene.marks[i].value - 1) > 0.01]
-    chosen = _choose(rng, scene, [scene.marks[i].value > 1 for i in sized])
+    chosen = choose(rng, [(i, scene.marks[i].value > 1) for i in sized])
     if chosen is None:
         return None
-    i, holds = sized[chosen[0]], chosen[1]
+    i, holds = chosen
     name = _name(scene, i)
     text = pick(rng, f"Is the {name} wider than the scale bar?", f"Is the {name} longer than the scale bar?",
                  f"Does the {name} measure more than the scale bar?", f"Would the scale bar fit into the {name}?",
@@ -129,11 +120,12 @@ def width(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 def same_color(rng: np.random.Generator, scene: Scene) -> Question | None:
     found = _labelled(scene)
-    pairs = [(a, b) for a in found for b in found if a != b]
-    chosen = _choose(rng, scene, [scene.marks[a].color == scene.marks[b].color for a, b in pairs])
+    chosen = choose(
+        rng, [((a, b), scene.marks[a].color == scene.marks[b].color) for a in found for b in found if a != b]
+    )
     if chosen is None:
         return None
-    (i, k), holds = pairs[chosen[0]], chosen[1]
+    (i, k), holds = chosen
     one, other = scene.marks[i].label, scene.marks[k].label
     text = pick(rng, f"Do {one} and {other} point to shapes of the same color?",
                  f"Have the shapes at {one} and {other} the same color?",

@@ -3,12 +3,23 @@
 import numpy as np
 
 from .balance import flattens
-from .scenes import Scene
-from .wording import KIND_ANSWER, MORE, Question, all_marks, extreme, noun_of, pick, yes_or_no
+from .scenes import GRID_KINDS, SERIES_KINDS, Scene
+from .wording import (
+    KIND_ANSWER,
+    MORE,
+    Question,
+    all_marks,
+    extreme,
+    is_ranked,
+    noun_of,
+    pick,
+    plural,
+    yes_or_no,
+)
 
 
 def extreme_color(rng: np.random.Generator, scene: Scene) -> Question | None:
-    if scene.single_color or len(scene.marks) < 2:
+    if scene.single_color or len(scene.marks) < 2 or not is_ranked(scene):
         return None
     i, word = extreme(rng, scene)
     noun = noun_of(scene)
@@ -25,7 +36,7 @@ def extreme_color(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def extreme_label(rng: np.random.Generator, scene: Scene) -> Question | None:
-    if len(scene.marks) < 2 or not scene.marks[0].label:
+    if len(scene.marks) < 2 or not scene.marks[0].label or not is_ranked(scene):
         return None
     i, word = extreme(rng, scene)
     noun = noun_of(scene)
@@ -36,18 +47,18 @@ def extreme_label(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def count(rng: np.random.Generator, scene: Scene) -> Question | None:
-    noun, n = noun_of(scene), len(scene.marks)
-    if scene.task == "chart" and not flattens(scene):
-        return None
-    text = pick(rng, f"How many {noun}s are there?", f"Count the {noun}s.", f"What is the number of {noun}s?",
-                 f"How many {noun}s are shown?", f"Give the number of {noun}s.",
-                 f"Tell me how many {noun}s the picture has.")  # fmt: skip
+    nouns, n = plural(noun_of(scene)), len(scene.marks)
+    if scene.kind in SERIES_KINDS + GRID_KINDS or (scene.task == "chart" and not flattens(scene)):
+        return None  # series and rows, of which there are few, have programs of their own
+    text = pick(rng, f"How many {nouns} are there?", f"Count the {nouns}.", f"What is the number of {nouns}?",
+                 f"How many {nouns} are shown?", f"Give the number of {nouns}.",
+                 f"Tell me how many {nouns} the picture has.")  # fmt: skip
     return Question("count", text, str(n), all_marks(scene), n)
 
 
 def compare(rng: np.random.Generator, scene: Scene) -> Question | None:
     marks = scene.marks
-    if len(marks) < 2:
+    if len(marks) < 2 or not is_ranked(scene):
         return None
     for _ in range(10):
         a, b = (int(i) for i in rng.permutation(len(marks))[:2])
@@ -135,14 +146,14 @@ def value(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def trend(rng: np.random.Generator, scene: Scene) -> Question | None:
-    if scene.kind != "line":
+    if scene.kind not in ("line", "area"):
         return None
     i = int(rng.integers(len(scene.marks)))
     mark = scene.marks[i]
     if not mark.trend:
         return None
     by_color = rng.random() < 0.6 or not mark.label
-    name = f"the {mark.color} line" if by_color else mark.label
+    name = f"the {mark.color} {noun_of(scene)}" if by_color else mark.label
     text = pick(rng, f"Does {name} go up or down?", f"Is {name} going up or down?", f"Which way goes {name}?",
                  f"Up or down: where does {name} go?", f"Tell me whether {name} goes up or down.",
                  f"In which direction does {name} move, up or down?")  # fmt: skip

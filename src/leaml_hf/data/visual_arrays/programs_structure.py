@@ -9,8 +9,8 @@ import numpy as np
 
 from .balance import evens_out, scene_rng, usual_counts, usual_ratios
 from .conventions import COLOR_NAMES
-from .scenes import Scene
-from .wording import LEAST, MOST, Question, all_marks, extreme, noun_of, pick, yes_or_no
+from .scenes import SERIES_KINDS, Scene
+from .wording import LEAST, MOST, Question, all_marks, extreme, is_ranked, noun_of, pick, plural, yes_or_no
 
 COUNTED = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 ORDINALS = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
@@ -45,6 +45,11 @@ def stance(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def key(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.kind == "heatmap":  # its scale explains shades, which is a matter of words
+        return None
+    # three kinds always have a key and one never has
+    if scene.kind in SERIES_KINDS and not evens_out(scene_rng(scene, "key"), True, 0.75):
+        return None
     text = pick(rng, "Is there a key?", "Is there a list that tells what each color means?",
                 "Are the colors explained beside the picture?", "Does a key belong to this picture?",
                 "Tell me whether the colors are explained in a key.")  # fmt: skip
@@ -75,8 +80,10 @@ def count_colors(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def at_least(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.kind == "heatmap":
+        return None
     n, noun = len(scene.marks), noun_of(scene)
-    own = scene_rng(scene, "at_least")
+    nouns, own = plural(noun), scene_rng(scene, "at_least")
     counts, limit = usual_counts(noun), int(own.integers(2, 10))
     word, holds, share = [
         ("at least", n >= limit, (counts >= limit).mean()),
@@ -87,9 +94,9 @@ def at_least(rng: np.random.Generator, scene: Scene) -> Question | None:
     if not evens_out(own, holds, share):
         return None
     number = str(limit) if rng.random() < 0.6 else COUNTED[limit]
-    text = pick(rng, f"Are there {word} {number} {noun}s?", f"Is the number of {noun}s {word} {number}?",
-                f"Has the picture {word} {number} {noun}s?", f"Do you see {word} {number} {noun}s?",
-                f"Tell me whether {word} {number} {noun}s are shown.")  # fmt: skip
+    text = pick(rng, f"Are there {word} {number} {nouns}?", f"Is the number of {nouns} {word} {number}?",
+                f"Has the picture {word} {number} {nouns}?", f"Do you see {word} {number} {nouns}?",
+                f"Tell me whether {word} {number} {nouns} are shown.")  # fmt: skip
     return Question("at_least", text, yes_or_no(holds), all_marks(scene), n)
 
 
@@ -131,7 +138,7 @@ def _off_middle(rng: np.random.Generator, scene: Scene) -> tuple[int, str, bool]
 
 
 def rank_color(rng: np.random.Generator, scene: Scene) -> Question | None:
-    if scene.single_color or len(scene.marks) < 4:
+    if scene.single_color or len(scene.marks) < 4 or not is_ranked(scene):
         return None
     values = np.array([mark.value for mark in scene.marks])
     word, order = [(pick(rng, *MOST[scene.kind]), np.argsort(-values)),
@@ -201,7 +208,7 @@ def high_point(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def is_color(rng: np.random.Generator, scene: Scene) -> Question | None:
-    if scene.single_color or len(scene.marks) < 2:
+    if scene.single_color or len(scene.marks) < 2 or not is_ranked(scene):
         return None
     i, word = extreme(rng, scene)
     others = [k for k in range(len(scene.marks)) if k != i]
@@ -214,6 +221,8 @@ def is_color(rng: np.random.Generator, scene: Scene) -> Question | None:
 
 
 def has_color(rng: np.random.Generator, scene: Scene) -> Question | None:
+    if scene.kind == "heatmap":
+        return None
     present = sorted({mark.color for mark in scene.marks})
     if rng.random() < 0.5:
         color = present[rng.integers(len(present))]
@@ -225,7 +234,7 @@ def has_color(rng: np.random.Generator, scene: Scene) -> Question | None:
     article = "an" if color[0] in "aeiou" else "a"
     text = pick(rng, f"Is there {article} {color} {noun}?", f"Is any {noun} {color}?",
                 f"Do you see {article} {color} {noun}?",
-                f"Tell me whether one of the {noun}s is {color}.")  # fmt: skip
+                f"Tell me whether one of the {plural(noun)} is {color}.")  # fmt: skip
     return Question("has_color", text, yes_or_no(bool(found)), found, len(scene.marks), ((color, found),))
 
 

@@ -12,13 +12,19 @@ from .pictures import Backdrop
 from .renderers_annotated import draw_annotated
 from .renderers_chart import draw_bars, draw_pie, draw_series
 from .renderers_diagram import draw_circuit, draw_graph
-from .renderers_layout import draw_layout
+from .renderers_grid import draw_grouped, draw_heat_map, draw_stacked
+from .renderers_layout import draw_containment, draw_layout
+from .renderers_seating import draw_seating
+from .renderers_spread import draw_areas, draw_boxes
 from .scenes import Scene
 from .words import sample_words
 
 DRAW = {"bar": draw_bars, "hbar": draw_bars, "line": draw_series, "scatter": draw_series, "pie": draw_pie,
+         "grouped": draw_grouped, "stacked": draw_stacked, "area": draw_areas, "heatmap": draw_heat_map,
+         "boxplot": draw_boxes,
          "flow": draw_graph, "tree": draw_graph, "states": draw_graph, "food_web": draw_graph, "circuit": draw_circuit,
-         "layout": draw_layout, "annotated": draw_annotated}  # fmt: skip
+         "layout": draw_layout, "seating": draw_seating, "containment": draw_containment,
+         "annotated": draw_annotated}  # fmt: skip
 
 
 def render(scene: Scene, variant: str, rng: np.random.Generator, backdrop: Backdrop | None = None) -> Drawing:
@@ -66,14 +72,15 @@ def render_page(variant: str, rng: np.random.Generator, tries: int = 60) -> tupl
     taken = np.zeros((FULL, FULL), bool)
     written: list[str] = []
     words = [word for _ in range(tries // 4) for word in sample_words(rng, 4)]
-    for word in words:
-        angle = int(rng.choice((0, 0, 0, 45, 90)))
-        size = int(rng.integers(*canvas.conventions.font_sizes))
+    angles = rng.choice((0, 0, 0, 45, 90), tries).tolist()
+    sizes = rng.integers(*canvas.conventions.font_sizes, tries).tolist()
+    spots = rng.random((tries, 2)).tolist()
+    for word, angle, size, (across, down) in zip(words, angles, sizes, spots, strict=False):
         long, high = text_size(canvas.family, size, word)
         turn = math.radians(angle)
         width = long * math.cos(turn) + high * math.sin(turn)
         height = long * math.sin(turn) + high * math.cos(turn)
-        left, top = (float(rng.uniform(3, max(4, FULL - room - 3))) for room in (width, height))
+        left, top = 3 + across * max(1, FULL - width - 6), 3 + down * max(1, FULL - height - 6)
         place = np.s_[int(top) : int(top + height) + 3, int(left) : int(left + width) + 3]
         if taken[place].any():
             continue

@@ -1,7 +1,6 @@
 """Draws charts."""
 
 import math
-from itertools import pairwise
 
 import numpy as np
 
@@ -9,7 +8,8 @@ from .canvas import FULL, Canvas
 from .scenes import Scene
 
 
-def _legend_margins(canvas: Canvas, scene: Scene, place: str | None) -> dict[str, float]:
+def legend_margins(canvas: Canvas, scene: Scene, place: str | None) -> dict[str, float]:
+    """Pixels around the plot that titles and a legend at `place` take."""
     if place is None:
         return {"left": 8, "right": 12, "top": 42, "bottom": 12}
     widest = canvas.legend_width(scene.marks) + 8
@@ -29,12 +29,12 @@ def draw_bars(canvas: Canvas, scene: Scene) -> None:
         colors = colors[:1] * len(marks)
     canvas.title()
     place = canvas.legend_place(scene)
-    margin = _legend_margins(canvas, scene, place)
+    margin = legend_margins(canvas, scene, place)
     number = canvas.number_room(scene)
     words = max(canvas.text_width(m.label) for m in marks) + 10
     left, right = (8, number) if canvas.opposite else (number, 0)
     title = canvas.axis_title(vertical, margin)
-    angle = _names_angle(canvas, words, (FULL - left - right - title) / len(marks)) if vertical else 0
+    angle = names_angle(canvas, words, (FULL - left - right - title) / len(marks)) if vertical else 0
     mirrored = not vertical and canvas.rng.random() < canvas.conventions.mirrored
     if vertical:
         below = {0: 2 * canvas.font_size, 45: 0.71 * (words + canvas.font_size), 90: words}[angle]
@@ -87,7 +87,7 @@ def draw_bars(canvas: Canvas, scene: Scene) -> None:
         canvas.legend(marks, colors, place)
 
 
-def _names_angle(canvas: Canvas, widest: float, slot: float) -> int:
+def names_angle(canvas: Canvas, widest: float, slot: float) -> int:
     """Degrees by which the names under bars are turned; long ones always are."""
     turned = canvas.rng.random() - canvas.conventions.upward_names
     if turned < 0 or (widest > 1.9 * slot and turned < 0.4):
@@ -101,7 +101,7 @@ def draw_series(canvas: Canvas, scene: Scene) -> None:
     colors = [canvas.shade(m.color) for m in marks]
     canvas.title()
     place = canvas.legend_place(scene)
-    margin = _legend_margins(canvas, scene, place)
+    margin = legend_margins(canvas, scene, place)
     number = canvas.number_room(scene)
     title = canvas.axis_title(True, margin)
     left, right = (8, number) if canvas.opposite else (number, 0)
@@ -123,12 +123,14 @@ def draw_series(canvas: Canvas, scene: Scene) -> None:
         if lines:
             across = np.linspace(0.04, 0.96, len(mark.points))
             spots = np.stack([x0 + (x1 - x0) * across, y1 - (y1 - y0) * mark.points / scene.reach], 1)
-            canvas.draw.line([tuple(p) for p in spots], fill=colors[i], width=thick, joint="curve")
             pieces = max(2, 24 // len(spots))
-            dense = np.concatenate([np.linspace(a, b, pieces + 1)[:-1] for a, b in pairwise(spots)])
-            canvas.note(i, *((x - 4, y - 4, x + 4, y + 4) for x, y in dense))
+            steps = np.arange(pieces)[:, None] / pieces
+            dense = (spots[:-1, None] + steps * (spots[1:] - spots[:-1])[:, None]).reshape(-1, 2)
+            spots = spots.tolist()
+            canvas.draw.line([tuple(p) for p in spots], fill=colors[i], width=thick, joint="curve")
+            canvas.note(i, *((x - 4, y - 4, x + 4, y + 4) for x, y in dense.tolist()))
         else:
-            spots = np.stack([x0 + (x1 - x0) * mark.points[:, 0], y1 - (y1 - y0) * mark.points[:, 1]], 1)
+            spots = np.stack([x0 + (x1 - x0) * mark.points[:, 0], y1 - (y1 - y0) * mark.points[:, 1]], 1).tolist()
             canvas.note(i, *((x - 6, y - 6, x + 6, y + 6) for x, y in spots))
         if (kind != "none" and len(spots) <= 8) or not lines:
             for x, y in spots:
@@ -142,7 +144,7 @@ def draw_pie(canvas: Canvas, scene: Scene) -> None:
     colors = [canvas.shade(m.color) for m in marks]
     canvas.title()
     place = canvas.legend_place(scene)
-    margin = _legend_margins(canvas, scene, place)
+    margin = legend_margins(canvas, scene, place)
     around = 0 if place else max(canvas.text_width(m.label) for m in marks) * 0.8 + 6
     canvas.area = (margin["left"] + around, margin["top"] + (0 if place else 22), FULL - margin["right"] - around,
                    FULL - margin["bottom"] - (0 if place else 22))  # fmt: skip
@@ -154,9 +156,11 @@ def draw_pie(canvas: Canvas, scene: Scene) -> None:
     for i, mark in enumerate(marks):
         end = angle + 3.6 * mark.value
         canvas.draw.pieslice((cx - r, cy - r, cx + r, cy + r), angle, end, fill=colors[i], outline=border, width=3)
+        steps = max(2, int(mark.value / 3)) + 1
         for radius in (0.35, 0.6, 0.85):
             rho = hole + (r - hole) * radius
-            for a in np.radians(np.linspace(angle, end, max(2, int(mark.value / 3)) + 2)[1:-1]):
+            for step in range(1, steps):
+                a = math.radians(angle + (end - angle) * step / steps)
                 x, y = cx + rho * math.cos(a), cy + rho * math.sin(a)
                 canvas.note(i, (x - 5, y - 5, x + 5, y + 5))
         if not place:

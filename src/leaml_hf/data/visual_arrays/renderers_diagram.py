@@ -116,6 +116,7 @@ def draw_circuit(canvas: Canvas, scene: Scene) -> None:
             canvas.draw.ellipse((x - 7, y - 7, x + 7, y + 7), fill=canvas.ink)
     for wire in wires:
         canvas.draw.line(wire, fill=canvas.ink, width=WIRE)
+        canvas.annotate("wires", (wire[0] - WIRE, wire[1] - WIRE, wire[2] + WIRE, wire[3] + WIRE))
     for i, (mark, box) in enumerate(zip(scene.marks, boxes, strict=True)):
         x, y = centre(box)
         upright = abs(y - FULL / 2) < 1

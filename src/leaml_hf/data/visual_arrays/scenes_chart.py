@@ -1,9 +1,14 @@
-"""Content of charts: bars, lines, pies, groups of points and single dots."""
+"""Content of charts: bars, lines, pies, groups of points and single dots; and which kinds come how often."""
 
 import numpy as np
 
-from .scenes import CHART_KINDS, STEPS, Mark, Scene, draw_colors
+from .scenes import CHART_KINDS, Mark, Scene, draw_axis, draw_colors, draw_first_tick
+from .scenes_area import sample_areas
+from .scenes_boxes import sample_boxes
+from .scenes_grid import sample_grouped, sample_heat_map, sample_stacked
 from .words import sample_words
+
+_SHARES = [0.11] * 5 + [0.09] * 5  # of `CHART_KINDS`: bars, lines, pies and dots somewhat more often than the others
 
 
 def _spread_values(rng: np.random.Generator, n: int, whole: bool) -> np.ndarray:
@@ -15,12 +20,6 @@ def _spread_values(rng: np.random.Generator, n: int, whole: bool) -> np.ndarray:
             return values
 
 
-def _axis(rng: np.random.Generator) -> dict[str, float | bool]:
-    """Numbers of a value axis."""
-    step = STEPS[rng.integers(len(STEPS))]
-    return {"step": step, "every": 2 if rng.random() < 0.7 else 1, "thousands": bool(rng.random() < 0.5)}
-
-
 def _bars(rng: np.random.Generator, kind: str) -> Scene:
     n = int(rng.integers(3, 9)) if rng.random() < 0.9 else 2
     single = bool(rng.random() < 0.25)
@@ -29,7 +28,7 @@ def _bars(rng: np.random.Generator, kind: str) -> Scene:
     values = _spread_values(rng, n, whole)
     labels = sample_words(rng, n)
     marks = [Mark(w, c, kind, float(v)) for w, c, v in zip(labels, colors, values, strict=True)]
-    axis = _axis(rng)
+    axis = draw_axis(rng)
     places = 1 if axis["step"] < 1 else 0
     if not whole and axis["step"] < 50 and rng.random() < 0.4:
         places += 1
@@ -70,12 +69,8 @@ def _lines(rng: np.random.Generator) -> Scene:
         x_labels = tuple(str(first + gap * i) for i in range(length))
     else:
         x_labels = tuple(sample_words(rng, length))
-    return Scene("chart", "line", marks, **_axis(rng), x_labels=x_labels, first_tick=_first_tick(rng),
+    return Scene("chart", "line", marks, **draw_axis(rng), x_labels=x_labels, first_tick=draw_first_tick(rng),
                  has_key=bool(labels[0]))  # fmt: skip
-
-
-def _first_tick(rng: np.random.Generator) -> int:
-    return 0 if rng.random() < 0.5 else 2 * int(rng.integers(1, 20))
 
 
 def _pie(rng: np.random.Generator) -> Scene:
@@ -98,7 +93,7 @@ def _pie(rng: np.random.Generator) -> Scene:
 
 
 def _scatter(rng: np.random.Generator) -> Scene:
-    axis = _axis(rng) | {"first_tick": _first_tick(rng)}
+    axis = draw_axis(rng) | {"first_tick": draw_first_tick(rng)}
     if rng.random() < 0.4:
         dots = _dots(rng)
         return Scene("chart", "scatter", dots, **axis, dots=True, has_key=bool(dots[0].label))
@@ -139,9 +134,13 @@ def _dots(rng: np.random.Generator) -> list[Mark]:
     ]
 
 
+_SAMPLERS = {"line": _lines, "pie": _pie, "scatter": _scatter, "grouped": sample_grouped, "stacked": sample_stacked,
+             "area": sample_areas, "heatmap": sample_heat_map, "boxplot": sample_boxes}  # fmt: skip
+
+
 def sample_chart(rng: np.random.Generator) -> Scene:
     """One chart of any kind."""
-    kind = CHART_KINDS[rng.integers(len(CHART_KINDS))]
+    kind = CHART_KINDS[rng.choice(len(CHART_KINDS), p=_SHARES)]
     if kind in ("bar", "hbar"):
         return _bars(rng, kind)
-    return {"line": _lines, "pie": _pie, "scatter": _scatter}[kind](rng)
+    return _SAMPLERS[kind](rng)

@@ -1,13 +1,22 @@
-"""Content of layout scenes: shapes on a page, one of them now and then partly covered."""
+"""Content of layout scenes: shapes on a page (one of them now and then partly covered), seats at a table, boxes."""
 
 import numpy as np
 
 from .conventions import COLOR_NAMES
-from .scenes import SHAPES, Mark, Scene, draw_colors
+from .scenes import LAYOUT_KINDS, SHAPES, Mark, Scene, draw_colors
+from .scenes_containment import sample_containment
+from .scenes_seating import sample_seating
 from .words import ORDERED_WORDS
+
+SHARES = (0.6, 0.2, 0.2)  # of `LAYOUT_KINDS`
 
 
 def sample_layout(rng: np.random.Generator) -> Scene:
+    """One scene of any of `LAYOUT_KINDS`."""
+    return _KINDS[LAYOUT_KINDS[rng.choice(len(LAYOUT_KINDS), p=SHARES)]](rng)
+
+
+def _shapes(rng: np.random.Generator) -> Scene:
     """3 to 8 shapes."""
     n = int(rng.integers(3, 9))
     cells = rng.permutation(16)[:n]
@@ -41,3 +50,6 @@ def sample_layout(rng: np.random.Generator) -> Scene:
 
 def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> bool:
     return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]
+
+
+_KINDS = {"layout": _shapes, "seating": sample_seating, "containment": sample_containment}

@@ -43,7 +43,7 @@ _SEA_CREATURES = (
 def _terms(scene: Scene, rng: np.random.Generator) -> list[str]:
     """New names for the marks, in their order."""
     n = len(scene.marks)
-    if scene.kind in ("layout", "annotated"):  # numbers instead of letters
+    if scene.task in ("layout", "annotated"):  # numbers instead of letters
         return [str(number) for number in rng.permutation(90)[:n] + 10]
     if scene.kind == "states":
         return [f"q{number}" for number in rng.permutation(20)[:n]]

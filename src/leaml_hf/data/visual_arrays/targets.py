@@ -11,7 +11,7 @@ import numpy as np
 
 from .canvas import Drawing, Glyph
 from .conventions import COLOR_NAMES
-from .scenes import CHART_KINDS, COMPONENTS, NODE_SHAPES, SHAPES, STEPS, Scene, is_inside
+from .scenes import CHART_KINDS, COMPONENTS, GRID_KINDS, NODE_SHAPES, SHAPES, STEPS, Scene, is_box, is_inside
 
 IGNORE = -100
 PARTS = 5  # of a line, in which its highest and its lowest point lie
@@ -37,13 +37,13 @@ ATTRIBUTES: dict[str, int] = {
     "front": 2,
     "kin": MAX_MARKS + 1,  # marks of the same shape (not charts)
     "state": len(STATES),
-    "leaving": MAX_MARKS,  # links from here
-    "reaching": MAX_MARKS,
-    "links": MAX_LINKS + 1,  # in the whole diagram
-    "next": OPEN,  # name of the only mark that a link leads to
+    "leaving": MAX_MARKS,  # links from here; at a table: people right beside
+    "reaching": MAX_MARKS,  # links to here; in boxes: boxes around it
+    "links": MAX_LINKS + 1,  # in the whole diagram; at a table: chairs
+    "next": OPEN,  # name of the only mark that a link leads to; at a table: of the next clockwise
     "previous": OPEN,
-    "member": 2,  # whether it lies in the box (annotated) or in a branch (circuits)
-    "members": MAX_MARKS + 1,
+    "member": 2,  # whether it lies in the box (annotated), a box or a branch (circuits); at a table: faces someone
+    "members": MAX_MARKS + 1,  # of these; at a table: free chairs; in boxes: shapes in this one, or in that around it
     "called": MAX_MARKS + 1,  # marks with a call-out
 }
 CHARACTERS = string.ascii_letters + string.digits + ".-"
@@ -69,13 +69,19 @@ def _part(place: int, length: int) -> int:
 
 
 def attribute_table(scene: Scene) -> np.ndarray:
-    """Attributes of each mark `[marks, len(ATTRIBUTES)]` (int64), `IGNORE` where one does not apply."""
+    """Attributes of each mark, and behind them of each cell, `[marks + cells, len(ATTRIBUTES)]` (int64), `IGNORE`
+    where one does not apply."""
     marks, n = scene.marks, len(scene.marks)
-    table = {name: np.full(n, IGNORE) for name in ATTRIBUTES}
+    columns = np.full((len(ATTRIBUTES), n), IGNORE)
+    table = dict(zip(ATTRIBUTES, columns, strict=True))
     table["color"][:] = [_COLOR_ID[m.color] for m in marks]
     table["label"][:] = [name_id(m.label) if m.label else IGNORE for m in marks]
     table["shape"][:] = [KINDS.index(m.shape) for m in marks]
     table["count"][:] = n
+    if scene.kind == "heatmap":
+        table["color"][:] = IGNORE  # shades from nearly white to nearly black
+    if scene.kind in GRID_KINDS:
+        return np.stack([*np.stack(list(table.values()), 1), *_cell_rows(table, scene)])
     if scene.task == "chart":
         values = [m.value for m in marks]
         scale = 10 if scene.kind == "pie" else 1
@@ -84,14 +90,14 @@ def attribute_table(scene: Scene) -> np.ndarray:
         table["rank_from_top"][:] = _ranks([-v for v in values])
         if scene.kind != "pie":
             table["step"][:] = STEPS.index(scene.step)
-        if scene.kind in ("bar", "hbar"):
+        if scene.kind in ("bar", "hbar", "boxplot"):
             table["place"][:] = np.arange(n)
         elif scene.dots:
             table["place"][:] = _ranks([m.points[0, 0] for m in marks])
         if scene.kind == "line":
             table["peak"][:] = [_part(m.points.argmax(), len(m.points)) for m in marks]
             table["valley"][:] = [_part(m.points.argmin(), len(m.points)) for m in marks]
-        if scene.kind in ("line", "scatter"):
+        if scene.kind in ("line", "scatter", "area"):
             table["trend"][:] = [{"up": 1, "down": 0}.get(m.trend, IGNORE) for m in marks]
     else:
         table["place"][:] = _ranks([m.box[0] + m.box[2] for m in marks])
@@ -99,6 +105,10 @@ def attribute_table(scene: Scene) -> np.ndarray:
         table["kin"][:] = [sum(other.shape == m.shape for other in marks) for m in marks]
         if scene.occluded is not None:
             table["front"][list(scene.occluded)] = (0, 1)
+    if scene.kind == "seating":
+        _tell_seats(table, scene)
+    elif scene.kind == "containment":
+        _tell_boxes(table, scene)
     if scene.task == "diagram":
         table["state"][:] = [STATES.index(m.state) for m in marks]
     if scene.kind == "circuit":
@@ -116,11 +126,46 @@ def attribute_table(scene: Scene) -> np.ndarray:
         table["value"][:] = [round(4 * m.value) for m in marks]
         table["called"][:] = sum(bool(m.label) for m in marks)
         _tell_members(table, [is_inside(m.box, scene.region) for m in marks])
-    return np.stack(list(table.values()), 1)
+    return columns.T
+
+
+def _cell_rows(table: dict[str, np.ndarray], scene: Scene) -> list[np.ndarray]:
+    """A cell has what its mark has, its own value, its rank among those of its place, and its place."""
+    values = np.stack([mark.points for mark in scene.marks])
+    rows = []
+    for i, k in scene.cells:
+        row = {name: column[i] for name, column in table.items()}
+        row |= {"value": round(values[i, k]), "step": STEPS.index(scene.step), "place": k,
+                "rank_from_top": (values[:, k] > values[i, k]).sum(),
+                "rank_from_bottom": (values[:, k] < values[i, k]).sum()}  # fmt: skip
+        rows.append(np.array(list(row.values())))
+    return rows
 
 
 def _tell_members(table: dict[str, np.ndarray], members: list[bool]) -> None:
     table["member"][:], table["members"][:] = members, sum(members)
+
+
+def _tell_seats(table: dict[str, np.ndarray], scene: Scene) -> None:
+    seats, marks = scene.table, scene.marks
+    table["member"][:] = [seats.across(i) is not None for i in range(len(marks))]
+    table["members"][:] = len(seats.chairs) - len(marks)
+    table["links"][:] = len(seats.chairs)
+    table["leaving"][:] = [sum(bool(seats.are_neighbors(a, b)) for b in seats.taken) for a in seats.taken]
+    for mark, other in zip(seats.ring, np.roll(seats.ring, -1), strict=True):
+        if marks[mark].label:
+            table["next"][mark], table["previous"][other] = name_id(marks[other].label), name_id(marks[mark].label)
+
+
+def _tell_boxes(table: dict[str, np.ndarray], scene: Scene) -> None:
+    boxes = [i for i, mark in enumerate(scene.marks) if is_box(mark)]
+    for i, mark in enumerate(scene.marks):
+        nearest = i if i in boxes else scene.holders[i]
+        table["member"][i] = scene.holders[i] >= 0
+        table["reaching"][i] = sum(is_inside(mark.box, scene.marks[k].box) for k in boxes if k != i)
+        if nearest >= 0:
+            table["members"][i] = sum(not is_box(other) and is_inside(other.box, scene.marks[nearest].box)
+                                      for other in scene.marks)  # fmt: skip
 
 
 def name_table(names: list[str]) -> np.ndarray:
@@ -128,11 +173,6 @@ def name_table(names: list[str]) -> np.ndarray:
     table = np.full((len(names), len(ATTRIBUTES)), IGNORE)
     table[:, list(ATTRIBUTES).index("label")] = [name_id(name) for name in names]
     return table
-
-
-def mark_targets(table: np.ndarray) -> np.ndarray:
-    """Attributes `[marks, len(ATTRIBUTES)]` as targets `[marks, len(TARGETS)]`, `IGNORE` for what a cell shows."""
-    return np.pad(table, ((0, 0), (0, len(TARGETS) - len(ATTRIBUTES))), constant_values=IGNORE)
 
 
 def glyph_targets(glyphs: list[Glyph], side: int) -> np.ndarray:

@@ -1,10 +1,14 @@
 """A question about a scene, and the words that the programs share."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
 from .scenes import Scene
+
+Option = TypeVar("Option")
 
 
 @dataclass(frozen=True)
@@ -12,7 +16,7 @@ class Question:
     """A question about a scene.
 
     Attributes:
-        relevant: indices of the marks that decide the answer.
+        relevant: indices of the marks, and behind them of the cells, that decide the answer.
         complexity: how many marks must be read and compared.
         names: the words of `text` that name marks, each with the indices of these marks.
         also: annotations that the answer rests on beside marks (keys of `Drawing.annotations`).
@@ -33,6 +37,11 @@ NOUN = {
     "line": "line",
     "pie": "slice",
     "scatter": "group",
+    "grouped": "series",
+    "stacked": "series",
+    "area": "area",
+    "heatmap": "row",
+    "boxplot": "box",
     "layout": "shape",
     "annotated": "shape",
 }
@@ -43,7 +52,9 @@ LEAST = {"bar": ("shortest", "lowest", "smallest"), "hbar": ("shortest", "smalle
 MORE = {"bar": ("taller", "shorter"), "hbar": ("longer", "shorter"),
         "line": ("higher at the end", "lower at the end"), "pie": ("larger", "smaller"),
         "scatter": ("higher", "lower")}  # fmt: skip
-KIND_ANSWER = {"bar": "bar", "hbar": "bar", "line": "line", "pie": "pie", "scatter": "scatter"}
+KIND_ANSWER = {"bar": "bar", "hbar": "bar", "line": "line", "pie": "pie", "scatter": "scatter",
+               "grouped": "grouped bar", "stacked": "stacked bar", "area": "area", "heatmap": "heat map",
+               "boxplot": "box"}  # fmt: skip
 
 
 def noun_of(scene: Scene) -> str:
@@ -54,6 +65,17 @@ def pick(rng: np.random.Generator, *options: str) -> str:
     return options[rng.integers(len(options))]
 
 
+def choose(rng: np.random.Generator, options: Iterable[tuple[Option, bool]]) -> tuple[Option, bool] | None:
+    """One of the options that something holds for, or one of the others, as a coin falls; None where all are alike."""
+    ways: tuple[list[Option], list[Option]] = ([], [])
+    for option, holds in options:
+        ways[bool(holds)].append(option)
+    if not all(ways):
+        return None
+    coin = bool(rng.random() < 0.5)
+    return ways[coin][rng.integers(len(ways[coin]))], coin
+
+
 def yes_or_no(holds: bool) -> str:
     return "yes" if holds else "no"
 
@@ -61,11 +83,18 @@ def yes_or_no(holds: bool) -> str:
 def plural(noun: str) -> str:
     if noun.endswith("ry"):
         return f"{noun[:-1]}ies"
+    if noun == "series":
+        return noun
     return f"{noun}es" if noun.endswith(("x", "ch", "ss")) else f"{noun}s"
 
 
 def all_marks(scene: Scene) -> tuple[int, ...]:
     return tuple(range(len(scene.marks)))
+
+
+def is_ranked(scene: Scene) -> bool:
+    """Whether marks have one value each, by which questions rank them in a word of `MOST`."""
+    return scene.kind in MOST
 
 
 def extreme(rng: np.random.Generator, scene: Scene) -> tuple[int, str]:

@@ -3,6 +3,8 @@
 The vocabulary is open on purpose: a base that has only read a fixed list of words cannot read those of a new domain.
 """
 
+import re
+
 import numpy as np
 
 # Ordered sets keep their order in a picture.
@@ -159,3 +161,22 @@ def sample_words(rng: np.random.Generator, n: int) -> list[str]:
     while len(found) < n:
         found[make(rng)] = None
     return list(found)
+
+
+def sample_two_sets(rng: np.random.Generator, n: int, m: int) -> tuple[list[str], list[str]]:
+    """
+    `n` and `m` names for two purposes in one picture; no word or number stands in both.
+
+    Args:
+        rng (`np.random.Generator`): chooses.
+        n (`int`): 1 to 8.
+        m (`int`): 1 to 8.
+
+    Returns:
+        `tuple[list[str], list[str]]`: as from [`sample_words`].
+    """
+    while True:
+        names, others = sample_words(rng, n), sample_words(rng, m)
+        parts, other_parts = (set(re.findall(r"\w+", " ".join(words).lower())) for words in (names, others))
+        if not parts & other_parts:
+            return names, others

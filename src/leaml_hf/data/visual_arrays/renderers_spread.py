@@ -1,0 +1,75 @@
+"""Draws area charts and box plots."""
+
+import math
+
+import numpy as np
+
+from .canvas import Canvas
+from .renderers_grid import open_plot, write_names
+from .scenes import Scene
+from .scenes_boxes import BOTTOM, LOWER, MEDIAN, TOP, UPPER
+
+STRIPS = 8  # boxes of an area between two names of the axis
+
+
+def draw_areas(canvas: Canvas, scene: Scene) -> None:
+    """Stacked areas, or areas that overlap: these pale and with a line in full colour, the lowest in front."""
+    place, _ = open_plot(canvas, scene, None)
+    x0, y0, x1, y1 = canvas.area
+    colors = [canvas.shade(mark.color) for mark in scene.marks]
+    length = len(scene.x_labels)
+    every = math.ceil(sum(canvas.text_width(word) + 8 for word in scene.x_labels) / (x1 - x0))
+    across = np.linspace(x0, x1, length)
+    for k in range(0, length, every):
+        canvas.text(across[k], y1 + 4, scene.x_labels[k], "mt")
+    table = np.stack([mark.points for mark in scene.marks])
+    uppers = table.cumsum(0) if scene.stacked else table
+    lowers = uppers - table if scene.stacked else np.zeros_like(table)
+    order = range(len(table)) if scene.stacked else np.argsort(-table.mean(1))
+    lines = []
+    for i in order:
+        upper, lower = ([(x, y1 - (y1 - y0) * value / scene.reach) for x, value in zip(across, row[i], strict=True)]
+                        for row in (uppers, lowers))  # fmt: skip
+        pale = tuple(int(0.55 * c + 0.45 * g) for c, g in zip(colors[i], canvas.ground, strict=True))
+        canvas.polygon([*upper, *lower[::-1]], colors[i] if scene.stacked else pale)
+        lines.append((upper, canvas.ground if scene.stacked else colors[i]))
+        dense = np.linspace(x0, x1, STRIPS * (length - 1) + 1)
+        tops, bottoms = (np.interp(dense, across, [y for _, y in edge]) for edge in (upper, lower))
+        for x, top, bottom in zip(dense, tops, bottoms, strict=True):
+            low = bottom if scene.stacked else min(bottom, top + 10)
+            canvas.note(int(i), (max(x - 4, x0), top - 2, min(x + 4, x1), max(low, top + 2)))
+    for points, color in lines:
+        canvas.stroke(points, color, 2 if scene.stacked else 6)
+    if place:
+        canvas.legend(scene.marks, colors, place)
+
+
+def draw_boxes(canvas: Canvas, scene: Scene) -> None:
+    """Boxes with whiskers, a line at each median and dots for outliers."""
+    names = [mark.label for mark in scene.marks]
+    _, angle = open_plot(canvas, scene, names)
+    x0, y0, x1, y1 = canvas.area
+    slot = (x1 - x0) / len(names)
+    width = slot * canvas.rng.uniform(0.4, 0.7)
+    colors = [canvas.shade(mark.color) for mark in scene.marks]
+    if scene.single_color:
+        colors = colors[:1] * len(names)
+    cap = width * canvas.choice((0.25, 0.4))
+    centres = [x0 + (i + 0.5) * slot for i in range(len(names))]
+    for i, (mark, x) in enumerate(zip(scene.marks, centres, strict=True)):
+        ys = [y1 - (y1 - y0) * value / scene.reach for value in mark.points]
+        for end, edge in ((ys[LOWER], ys[BOTTOM]), (ys[UPPER], ys[TOP])):
+            canvas.stroke([(x, edge), (x, end)], canvas.ink, 3)
+            canvas.stroke([(x - cap, end), (x + cap, end)], canvas.ink, 3)
+        box = (x - width / 2, ys[TOP], x + width / 2, ys[BOTTOM])
+        canvas.fill_box(box, colors[i])
+        canvas.stroke([box[:2], (box[2], box[1]), box[2:], (box[0], box[3]), box[:2]], canvas.ink, 2)
+        dark = sum(colors[i]) < 300
+        canvas.stroke([(box[0] + 1, ys[MEDIAN]), (box[2] - 1, ys[MEDIAN])], (255, 255, 255) if dark else (0, 0, 0), 5)
+        whisker = (x - cap, ys[UPPER] - 2, x + cap, ys[LOWER] + 2)
+        canvas.note(i, box, whisker)
+        for y in ys[UPPER + 1 :]:
+            canvas.marker("ring" if canvas.outline else "dot", x, y, 6, canvas.ink)
+            canvas.note(i, (x - 7, y - 7, x + 7, y + 7))
+    for i, box in enumerate(write_names(canvas, names, centres, angle)):
+        canvas.note(i, box)
