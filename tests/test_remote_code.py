@@ -11,6 +11,8 @@ from pathlib import Path
 from huggingface_hub import snapshot_download
 from shared_models import ADAPTERS, QUESTIONS
 
+from leaml_hf.backbones import resolve_base_path
+from leaml_hf.checkpoints import AUTO_MAP
 from leaml_hf.hub.remote_code import ENTRIES, needed_modules, write_remote_code
 
 SCRIPT = """
@@ -52,6 +54,13 @@ def test_answers_are_alike_by_hub_id_and_by_folder(hub, shared, tmp_path):
     assert {name: [tuple(told) for told in answers] for name, answers in out.items()} == {
         name: shared.expected(name) for name in ADAPTERS
     }
+
+
+def test_the_shipped_base_names_its_modules():
+    folder = Path(resolve_base_path("leaml-smol"))
+    assert json.loads((folder / "config.json").read_text())["auto_map"] == AUTO_MAP
+    maps = json.loads((folder / "processor_config.json").read_text())["auto_map"]
+    assert maps == {"AutoProcessor": "processing_leaml.LeamlProcessor"}
 
 
 def test_the_modules_are_flat_and_import_nothing_else_of_the_package(tmp_path):

@@ -16,7 +16,14 @@ from test_remote_code import run_without_package
 from test_training import rows
 from transformers import AutoModel, AutoModelForImageTextToText, AutoModelForVisualQuestionAnswering, AutoProcessor
 
-from leaml_hf import LeamlError, LeamlForVisualQA, LeamlInputError, LeamlTrainer, LeamlTrainingArguments
+from leaml_hf import (
+    LeamlError,
+    LeamlForVisualQA,
+    LeamlInputError,
+    LeamlProcessor,
+    LeamlTrainer,
+    LeamlTrainingArguments,
+)
 from leaml_hf.adapters import round_adapter
 from leaml_hf.cli import main
 from leaml_hf.hub.publish import publish
@@ -33,6 +40,12 @@ def test_auto_classes_load_it_by_hub_id_and_by_folder(shared, name):
         model = auto_class.from_pretrained(place)
         assert type(model) is LeamlForVisualQA
         assert told(model, AutoProcessor.from_pretrained(place), shared.picture) == expected
+
+
+def test_the_installed_package_goes_before_the_code_of_a_repo(shared):
+    model = AutoModel.from_pretrained("org/leaml-chart", trust_remote_code=True)
+    processor = AutoProcessor.from_pretrained("org/leaml-chart", trust_remote_code=True)
+    assert type(model) is LeamlForVisualQA and type(processor) is LeamlProcessor
 
 
 class TestWhatIsPublished:
@@ -319,8 +332,8 @@ def test_an_adapter_on_the_shipped_base_is_small_and_needs_no_package(hub, share
     expected = loaded.answer(*asked)[0].text
     script = (
         "from transformers import AutoModel, AutoProcessor\n"
-        "model, processor = (auto.from_pretrained('org/leaml-smol-chart', trust_remote_code=True)\n"
-        "                    for auto in (AutoModel, AutoProcessor))\n"
+        "model = AutoModel.from_pretrained('org/leaml-smol-chart', trust_remote_code=True)\n"
+        "processor = AutoProcessor.from_pretrained('org/leaml-smol', trust_remote_code=True)\n"
         f"print(model.answer([{str(shared.picture)!r}], ['How many bars are there?'], processor)[0].text)"
     )
     done = run_without_package(hub, tmp_path / "cache", script)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..backbones import SHIPPED_BASES, resolve_base_path
-from ..checkpoints import ADAPTER_FILE, AUTO_MAP, BASE_FILE
+from ..checkpoints import ADAPTER_FILE, BASE_FILE
 from ..errors import LeamlError, LeamlInputError
 from .cards import CARD, RESULTS_FILE, read_config, write_card, write_eval_results
 from .peft_files import write_peft_files
@@ -139,12 +139,11 @@ def public_results(results: dict[str, Any]) -> dict[str, Any]:
 
 
 def _public_config(config: dict[str, Any], base: str | None) -> dict[str, Any]:
-    config = config | {"auto_map": AUTO_MAP}
     name = config.get("base_name_or_path")
     if base is not None and name in SHIPPED_BASES:
-        config["base_repo"] = base  # for those whose installation has no such base
+        config = config | {"base_repo": base}  # for those whose installation has no such base
     elif base is not None and name is not None:
-        config |= {"base_name_or_path": base, "base_revision": None}
+        config = config | {"base_name_or_path": base, "base_revision": None}
     for key in NAMES:
         name = config.get(key)
         if name is not None and (Path(name).is_absolute() or Path(name).is_dir()):
