@@ -17,6 +17,10 @@ from huggingface_hub.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from PIL import Image
+
+from leaml_hf import LeamlInputError
+from leaml_hf.data.sources import load_data
 
 REPO = "org/something"
 WEIGHTS = bytes(range(256)) * 1200
@@ -202,6 +206,25 @@ def test_offline_what_is_cached_is_there_and_the_rest_is_not(hub, api, folder, t
     assert done.returncode == 0, done.stderr[-1000:]
     assert contents(folder).items() <= contents(json.loads(done.stdout)).items()
     assert not hub.requests
+
+
+def test_a_data_set_of_the_hub_is_data(api, tmp_path):
+    for split, count in (("train", 4), ("test", 2)):
+        (tmp_path / "charts" / split).mkdir(parents=True)
+        rows = [{"file_name": f"{i}.png", "question": "how many ?", "answer": str(i)} for i in range(count)]
+        for row in rows:
+            Image.new("RGB", (8, 8), (40 * int(row["answer"]), 0, 0)).save(
+                tmp_path / "charts" / split / row["file_name"]
+            )
+        text = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / "charts" / split / "metadata.jsonl").write_text(text)
+    api.create_repo("org/charts", repo_type="dataset")
+    api.upload_folder(repo_id="org/charts", folder_path=tmp_path / "charts", repo_type="dataset")
+    data = load_data("org/charts", ("train", "test"))
+    assert data["train"]["id"] == ["train-0", "train-1", "train-2", "train-3"] and len(data["test"]) == 2
+    assert data["train"][3]["answer"] == "3" and data["train"][3]["image"].getpixel((0, 0)) == (120, 0, 0)
+    with pytest.raises(LeamlInputError, match="neither a folder here nor a data set"):
+        load_data("org/none")
 
 
 def test_this_is_the_client_as_it_is(hub):
