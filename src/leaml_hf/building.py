@@ -161,8 +161,8 @@ class BuildingMixin:
 
         Args:
             pretrained_model_name_or_path (`str` or `PathLike`): a folder, Hub id, or the name of a shipped base.
-            base (`str` or `PreTrainedModel`, *optional*): the base, if it is not where the adapter's configuration
-                says.
+            base (`str`, `PathLike` or `PreTrainedModel`, *optional*): the base, if it is not where the adapter's
+                configuration says.
             vision (`str` or `PreTrainedModel`, *optional*): the same for the vision encoder.
             text (`str` or `PreTrainedModel`, *optional*): the same for the causal LM.
             kwargs: `revision`, `token`, `cache_dir`, `local_files_only` and `subfolder` for the Hub; `dtype`,

@@ -2,6 +2,7 @@
 
 import copy
 import importlib.metadata
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -108,9 +109,9 @@ def load_model(
     cls: type["LeamlForVisualQA"],
     name_or_path: str,
     config: LeamlConfig | None = None,
-    base: str | PreTrainedModel | None = None,
-    vision: str | PreTrainedModel | None = None,
-    text: str | PreTrainedModel | None = None,
+    base: str | PathLike | PreTrainedModel | None = None,
+    vision: str | PathLike | PreTrainedModel | None = None,
+    text: str | PathLike | PreTrainedModel | None = None,
     **kwargs: Any,
 ) -> "LeamlForVisualQA":
     """
@@ -120,7 +121,8 @@ def load_model(
         cls (`type`): class of the model.
         name_or_path (`str`): a folder, Hub id, or the name of a shipped base.
         config ([`LeamlConfig`], *optional*): read already.
-        base (`str` or `PreTrainedModel`, *optional*): where the base is, if it is not where the configuration says.
+        base (`str`, `PathLike` or `PreTrainedModel`, *optional*): where the base is, if it is not where the
+            configuration says.
         vision (`str` or `PreTrainedModel`, *optional*): the same for the vision encoder.
         text (`str` or `PreTrainedModel`, *optional*): the same for the causal LM.
         kwargs: options for the Hub and the backbone, see [`LeamlForVisualQA.from_pretrained`].
@@ -134,6 +136,7 @@ def load_model(
     hub = {key: kwargs[key] for key in HUB_OPTIONS if kwargs.get(key) is not None}
     options = {key: kwargs[key] for key in BACKBONE_OPTIONS if kwargs.get(key) is not None}
     for_base = {key: hub[key] for key in BASE_HUB_OPTIONS if key in hub}
+    base, vision, text = (str(part) if isinstance(part, PathLike) else part for part in (base, vision, text))
     path = resolve_base_path(name_or_path)
     if config is None:
         config = load_config(path, **hub)
