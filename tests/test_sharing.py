@@ -155,10 +155,12 @@ def test_a_trainer_pushes_what_it_trained(hub, shared, tmp_path):
     trainer.fit_reliability()
     (tmp_path / "trained" / "checkpoint-2").mkdir()
     (tmp_path / "trained" / "checkpoint-2" / "model.safetensors").write_bytes(b"large")
+    trainer.create_model_card(license="mit")
     assert trainer.push_to_hub(blocking=False).result()["repo"] == "org/trained"
     files = hub.files("org/trained")
     assert not any(name.startswith("checkpoint-") for name in files)
     assert HfApi().model_info("org/trained").private
+    assert b"license: mit" in files["README.md"] and b'from_pretrained("org/trained")' in files["README.md"]
     assert {tensor.dtype for tensor in load(files["leaml_adapter.safetensors"]).values()} == {torch.float16}
     again, processor = AutoModel.from_pretrained("org/trained"), AutoProcessor.from_pretrained("org/trained")
     assert told(again, processor, shared.picture) == told(model, trainer.processing_class, shared.picture)

@@ -360,6 +360,24 @@ class LeamlTrainer(Trainer):
         self.model.save_pretrained(folder)
         self.processing_class.save_pretrained(folder)
 
+    def create_model_card(self, license: str | None = None, model_name: str | None = None, **kwargs: Any) -> None:
+        """
+        Writes LEAML's card into the output folder, where `push_to_hub` takes it from; it writes one itself otherwise.
+
+        Args:
+            license (`str`, *optional*): identifier, such as `"apache-2.0"`.
+            model_name (`str`, *optional*): on the Hub; defaults to `args.hub_model_id` or the folder's name.
+            kwargs: ignored options of [`~transformers.Trainer.create_model_card`].
+        """
+        from ..hub.cards import write_card
+
+        self.save_model()
+        write_card(self.args.output_dir, model_name or self._repo_name, license)
+
+    @property
+    def _repo_name(self) -> str:
+        return self.args.hub_model_id or Path(self.args.output_dir).absolute().name
+
     def push_to_hub(
         self,
         commit_message: str | None = "End of training",
@@ -396,7 +414,7 @@ class LeamlTrainer(Trainer):
         self.save_model()
         given = (
             args.output_dir,
-            args.hub_model_id or Path(args.output_dir).absolute().name,
+            self._repo_name,
             args.hub_private_repo if private is None else private,
             revision or args.hub_revision,
             token or args.hub_token,
