@@ -64,7 +64,7 @@ def test_figures_failures_limits_and_cost_are_those_measured(folder):
     assert "accuracy rose from 50.0% to 75.0%" in card.text
     assert "| Accuracy | 50.0% (43.0% to 57.0%) | 75.0% (69.0% to 81.0%) |" in section(card, "Measured")
     assert "| layouts | 0.910 | 0.800 | 0.400 |" in section(card, "Measured")
-    assert "leaml adapt /home/me/charts --labels 40" in section(card, "Procedure")
+    assert "leaml adapt charts --labels 40" in section(card, "Procedure") and "/home/me" not in str(card)
     assert "40 answers" in section(card, "Procedure") and "Seed 3" in section(card, "Procedure")
     failures = section(card, "Failure modes")
     assert "value 55.0% of 100, count 95.0% of 100" in failures and "in points: value -5.0" in failures
@@ -89,6 +89,13 @@ def test_it_says_what_was_not_measured_or_not_better(folder):
     assert "## Measured" not in card.text
     base = ModelCard.load("org/tiny-base")
     assert base.data.base_model == "org/tiny-text" and "A base for LEAML adapters" in base.text
+
+
+def test_a_base_in_a_folder_is_not_named_by_its_place(folder, tmp_path):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"base_name_or_path": str(tmp_path / "my base")}))
+    card = ModelCard(write_card(folder, "org/x").read_text())
+    assert card.data.base_model is None and "adapter on my base:" in card.text and str(tmp_path) not in str(card)
 
 
 def test_figures_on_a_data_set_of_the_hub_are_also_eval_results(folder):

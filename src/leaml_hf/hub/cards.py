@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..checkpoints import base_name
 from ..configuration_leaml import LeamlConfig
 from ..errors import LeamlInputError
+from ..training.adapt import HELD_OUT
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -18,7 +19,6 @@ CARD = "README.md"
 RESULTS_FILE = "leaml_results.json"
 EVAL_RESULTS_FILE = ".eval_results/leaml.yaml"
 TASK = "visual-question-answering"
-HELD_OUT = "held-out labels"  # as `leaml adapt` says where there was no test split
 # key, the Hub's name of the metric, name, whether shown in percent
 METRICS = (
     ("accuracy", "accuracy", "Accuracy", True),
@@ -31,6 +31,7 @@ METRICS = (
     ("auprc", "average_precision", "AUPRC, unfamiliar pictures", False),
     ("fpr95", "fpr_at_95_tpr", "Unfamiliar pictures taken for familiar (FPR95)", False),
 )
+_ABSOLUTE_PATH = re.compile(r"""(?<![^\s"'=])/(?:[^\s"'/]+/)+([^\s"'/]+)""")
 WORST = 5  # kinds of question named as failure modes
 _TEMPLATE = """---
 {{ card_data }}
@@ -178,6 +179,36 @@ def write_eval_results(folder: str | os.PathLike) -> Path | None:
     return file
 
 
+def public_results(results: dict[str, Any]) -> dict[str, Any]:
+    """
+    Figures as they may be published: folders of this machine are named by their last part.
+
+    Args:
+        results (`dict`): of `leaml_results.json`.
+
+    Returns:
+        `dict`: a copy.
+    """
+    text = json.dumps({key: value for key, value in results.items() if key != "output"})
+    for name in {str(results.get(key, "")) for key in ("output", "data", "base")}:
+        if "/" in name and Path(name).exists():
+            text = text.replace(name, Path(name).name)
+    return json.loads(_ABSOLUTE_PATH.sub(r"\1", text))
+
+
+def is_folder(name: str) -> bool:
+    """
+    Whether a name is that of a folder of this machine, and so means nothing to others.
+
+    Args:
+        name (`str`): of a model.
+
+    Returns:
+        `bool`.
+    """
+    return Path(name).is_absolute() or Path(name).is_dir()
+
+
 def base_model(config: LeamlConfig) -> str | list[str] | None:
     """
     What a model stands on, as the Hub knows it.
@@ -188,9 +219,10 @@ def base_model(config: LeamlConfig) -> str | list[str] | None:
     Returns:
         `str`, `list[str]` or `None`: Hub id of the base, or of the models that it was made from.
     """
-    if config.base_repo or (config.base_name_or_path and "/" in config.base_name_or_path):
-        return config.base_repo or config.base_name_or_path
-    names = [name for name in (config.text_name_or_path, config.vision_name_or_path) if name and "/" in name]
+    base = config.base_repo or config.base_name_or_path
+    if base and "/" in base:
+        return None if is_folder(base) else base
+    names = [name for name in (config.text_name_or_path, config.vision_name_or_path) if name and not is_folder(name)]
     return names[0] if len(names) == 1 else names or None
 
 
@@ -221,8 +253,8 @@ def read_config(folder: str | os.PathLike) -> LeamlConfig:
 def _read_results(folder: str | os.PathLike) -> dict[str, Any]:
     file = Path(folder) / RESULTS_FILE
     try:
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-    except ValueError as error:
+        return public_results(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
+    except (ValueError, AttributeError) as error:
         raise LeamlInputError(f"{file} is damaged: run `leaml adapt` again.") from error
 
 
@@ -280,12 +312,13 @@ def _rows(results: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
 def _example_question(results: dict[str, Any]) -> str:
     for entry in results.get("history", []):
         for rule in entry.get("patterns", []):
-            return rule["example"].replace('"', "'")
+            return re.sub(r'[\s"\\`]+', " ", rule["example"])
     return "How many bars are there?"
 
 
 def _summary(config: LeamlConfig, results: dict[str, Any]) -> str:
     base = base_name(config)
+    base = Path(base).name if is_folder(base) else base
     if not config.has_adapter:
         return (f"A base for LEAML adapters on {base}: vision encoder and bridge; the language model is loaded from "
                 "where it is.")  # fmt: skip

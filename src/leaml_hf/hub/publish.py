@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any
 from ..backbones import SHIPPED_BASES, resolve_base_path
 from ..checkpoints import ADAPTER_FILE, BASE_FILE
 from ..errors import LeamlError, LeamlInputError
-from .cards import CARD, RESULTS_FILE, read_config, write_card, write_eval_results
+from .cards import CARD, RESULTS_FILE, is_folder, public_results, read_config, write_card, write_eval_results
 from .peft_files import write_peft_files
 from .remote_code import write_remote_code
 
@@ -22,7 +21,6 @@ PROCESSOR_FILES = ("*processor_config.json", "tokenizer*", "special_tokens_map.j
 # Nothing else leaves the machine: a report shows pictures of the training data, a checkpoint is large.
 PUBLISHED = ("config.json", "leaml_*.json", "leaml_*.safetensors", CARD, *PROCESSOR_FILES)
 REPLACED = ("leaml_*", "peft/*", ".eval_results/*")  # deleted from the repo where this version has no such file
-_ABSOLUTE_PATH = re.compile(r"""(?<![^\s"'=])/(?:[^\s"'/]+/)+([^\s"'/]+)""")
 NAMES = ("base_name_or_path", "vision_name_or_path", "text_name_or_path")
 
 
@@ -121,23 +119,6 @@ def stage(folder: str | os.PathLike, staging: str | os.PathLike, repo_id: str, b
     return [file for file in staging.rglob("*") if file.is_file()]
 
 
-def public_results(results: dict[str, Any]) -> dict[str, Any]:
-    """
-    Figures as they may be published: folders of this machine are named by their last part.
-
-    Args:
-        results (`dict`): of `leaml_results.json`.
-
-    Returns:
-        `dict`: a copy.
-    """
-    text = json.dumps({key: value for key, value in results.items() if key != "output"})
-    for name in {str(results.get(key, "")) for key in ("output", "data", "base")}:
-        if "/" in name and Path(name).exists():
-            text = text.replace(name, Path(name).name)
-    return json.loads(_ABSOLUTE_PATH.sub(r"\1", text))
-
-
 def _public_config(config: dict[str, Any], base: str | None) -> dict[str, Any]:
     name = config.get("base_name_or_path")
     if base is not None and name in SHIPPED_BASES:
@@ -146,7 +127,7 @@ def _public_config(config: dict[str, Any], base: str | None) -> dict[str, Any]:
         config = config | {"base_name_or_path": base, "base_revision": None}
     for key in NAMES:
         name = config.get(key)
-        if name is not None and (Path(name).is_absolute() or Path(name).is_dir()):
+        if name is not None and is_folder(name):
             raise LeamlInputError(
                 f"The base is the folder {name} of this machine: publish it first, and give its Hub id with --base."
                 if key == "base_name_or_path"
