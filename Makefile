@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.setup-done
 
-.PHONY: setup quickstart cards test test-slow lint base bench
+.PHONY: setup quickstart cards test test-slow lint metric base bench bench-metrics
 
 setup: $(SETUP)
 
@@ -34,11 +34,19 @@ lint: $(SETUP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+# Brings metrics/leaml_ood/leaml_ood.py up to date with src/leaml_hf/evaluation
+metric: $(SETUP)
+	$(BIN)/python metrics/update.py
+
 # Trains leaml-smol anew (about two hours on 2 cores); goes on where a killed run stopped
 base: $(SETUP)
 	$(BIN)/leaml pretrain --output out/leaml-smol
 
-# Charts a second against matplotlib; answers that need no picture
+# Charts a second against matplotlib
 bench: $(SETUP)
 	$(BIN)/python benchmarks/draw_charts.py
-	$(BIN)/python benchmarks/blind_pictures.py
+
+# The metrics against torchmetrics, netcal and scikit-learn at 1,000,000 rows
+bench-metrics: $(SETUP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench]"
+	$(BIN)/python benchmarks/metrics.py

@@ -17,6 +17,8 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 from leaml_hf import LeamlForVisualQA, LeamlProcessor, cli
 from leaml_hf.cli import main
 from leaml_hf.data import sources
+from leaml_hf.evaluation import blind
+from leaml_hf.hub import data_card
 
 COMMANDS = ("adapt", "answer", "evaluate", "generate", "pretrain", "inspect", "publish", "card", "doctor")
 LAYOUT = "visual-arrays:layout/base"
@@ -359,7 +361,18 @@ class TestGenerate:
     def test_what_cannot_be_drawn_is_told(self, leaml, tmp_path):
         assert_refused(leaml("generate", "visual-arrays:maps", "--output", tmp_path / "out"), "no task 'maps'")
         assert_refused(leaml("generate", tmp_path, "--output", tmp_path / "out"), "cannot be generated")
+        unfit = leaml("generate", LAYOUT, "--output", tmp_path / "out", "--blind", "leaml-smol")
+        assert_refused(unfit, "give --format parquet too")
         assert not (tmp_path / "out").exists()
+
+    def test_a_model_is_asked_for_the_card(self, leaml, tmp_path, monkeypatch):
+        asked = []
+        monkeypatch.setattr(cli, "_load", lambda model: (f"{model} model", f"{model} processor"))
+        monkeypatch.setattr(blind, "measure_blind", lambda *given, progress: asked.append(given))
+        monkeypatch.setattr(data_card, "baselines_section", lambda folder, tasks: str(tasks))
+        options = ("--format", "parquet", "--rows", 8, "--output", tmp_path / "out", "--blind", "leaml-smol")
+        assert leaml("generate", LAYOUT, *options).code == 0
+        assert asked == [("leaml-smol model", "leaml-smol processor", "leaml-smol", ["layout"], str(tmp_path / "out"))]
 
 
 class TestInspectAndDoctor:

@@ -42,6 +42,14 @@ def test_ece_equals_a_slow_count(pairs, bins):
     assert metrics.ece(confidence, correct, bins) == pytest.approx(slow_ece(confidence, correct, bins))
 
 
+@pytest.mark.parametrize("bins", [1, 2, 3, 7, 10, 15, 49, 100, 1000])
+def test_bins_of_equal_width_are_closed_on_the_right_exactly(bins):
+    borders = np.arange(bins + 1) / bins
+    near = np.concatenate([borders, np.nextafter(borders, 2)[:-1], np.nextafter(borders, -1)[1:]])
+    counted = np.bincount(np.searchsorted(borders[1:-1], near, side="left"), minlength=bins)
+    assert metrics.reliability_bins(near, near > 0.5, bins)["count"].tolist() == counted.tolist()
+
+
 def test_ece_of_equal_mass_bins():
     confidence = [0.1, 0.2, 0.3, 0.4, 0.9, 0.9]
     correct = [0, 0, 1, 0, 1, 0]
@@ -99,11 +107,12 @@ def test_wilson_equals_scipy(successes, n):
 
 def test_bootstrap_is_seeded_and_covers():
     confidence, correct = sample(300)
-    slow = metrics.bootstrap_interval(metrics.accuracy, correct, seed=3)
-    fast = metrics.bootstrap_interval(np.mean, correct, seed=3, vectorized=True)
-    assert slow == pytest.approx(fast)
-    assert fast == pytest.approx(metrics.wilson_interval(correct.sum(), 300), abs=0.02)
-    assert metrics.bootstrap_interval(np.mean, correct, seed=4, vectorized=True) != fast
+    found = metrics.bootstrap_interval(np.mean, correct, seed=3)
+    assert found == metrics.bootstrap_interval(metrics.accuracy, correct, seed=3)
+    assert found == pytest.approx(metrics.wilson_interval(correct.sum(), 300), abs=0.02)
+    assert metrics.bootstrap_interval(np.mean, correct, seed=4) != found
+    both = metrics.bootstrap_interval(lambda c: np.array([c.mean(), 1 - c.mean()]), correct, seed=3)
+    assert np.array(both) == pytest.approx(np.array([found, (1 - found[1], 1 - found[0])]).T)
     low, high = metrics.bootstrap_interval(metrics.aurc, confidence, correct, resamples=200)
     assert low < metrics.aurc(confidence, correct) < high
 
@@ -196,6 +205,9 @@ def test_bad_input_is_refused_with_a_sentence(confidence, correct, message):
         lambda: metrics.ece([0.5], [1], scheme="other"),
         lambda: metrics.selective_accuracy([0.5], [1], 0),
         lambda: metrics.fpr_at_tpr([0.1, 0.2], [0, 1], 0),
+        lambda: metrics.fpr_at_tpr([0.1, 0.2], [0, 1], positive="ood"),
+        lambda: metrics.auprc([0.1, 0.2], [0, 1], positive=1),
+        lambda: metrics.coverage_at_risk([0.5], [1], -0.1),
         lambda: metrics.bootstrap_interval(np.mean),
         lambda: metrics.bootstrap_interval(np.mean, [1.0], resamples=0),
         lambda: metrics.bootstrap_interval(np.mean, [1.0], [1.0, 2.0]),

@@ -150,6 +150,8 @@ def _generate(args: argparse.Namespace) -> dict[str, Any]:
         return {"output": str(folder)}
     if args.format == "parquet":
         return _generate_shards(args)
+    if args.blind:
+        raise LeamlInputError("--blind writes into the card of shards; give --format parquet too.")
     return {"output": str(write_folder(args.data, Path(args.output), args.rows or ROWS, args.seed))}
 
 
@@ -159,8 +161,12 @@ def _generate_shards(args: argparse.Namespace) -> dict[str, Any]:
     from .data.sources import VISUAL_ARRAYS, parse_cell
     from .data.visual_arrays.builder import grid
     from .data.visual_arrays.scenes import SPLITS
+    from .evaluation.blind import measure_blind
     from .hub.data_card import write_data_card
 
+    if args.blind:
+        _load_silently()
+    asked = _load(args.blind) if args.blind else None  # first, so that a wrong name is told before hours of drawing
     whole = args.data == VISUAL_ARRAYS.rstrip(":")
     cells = [VISUAL_ARRAYS + "/".join(cell) for cell in grid()] if whole else [args.data]
     total = {"configs": 0, "rows": 0, "shards": 0, "written": 0, "bytes": 0}
@@ -171,6 +177,9 @@ def _generate_shards(args: argparse.Namespace) -> dict[str, Any]:
             out = write_shards(of_domain, args.output, rows, args.seed, progress=not args.quiet)
             out["configs"] = len(of_domain)
             total = {name: count + out[name] for name, count in total.items()}
+    if asked:
+        tasks = sorted({parse_cell(cell)[0] for cell in cells})
+        measure_blind(*asked, args.blind, tasks, args.output, progress=not args.quiet)
     card = write_data_card(args.output)
     return {"output": args.output, **total, "verified": verify_shards(args.output), "card": str(card)}
 
@@ -312,6 +321,9 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument("--format", choices=("imagefolder", "parquet"), default="imagefolder",
                           help="imagefolder (default), or parquet: shards that a killed run goes on with")  # fmt: skip
     generate.add_argument("--output", required=True, help="folder to write")
+    generate.add_argument("--blind", metavar="MODEL",
+                          help="(parquet) ask a model with other questions' pictures, and write into the card how "
+                          "often it is right; goes on after a kill")  # fmt: skip
 
     pretrain = command("pretrain", _pretrain, _print_pairs,
                        "Train the base leaml-smol on drawn pictures; resumes after a kill.",

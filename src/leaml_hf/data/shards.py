@@ -5,7 +5,6 @@ killed run goes on with the shards that are missing, without a duplicate or a ga
 """
 
 import hashlib
-import json
 import os
 from collections.abc import Sequence
 from itertools import product
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import LeamlInputError
+from .journal import append_journal, read_journal
 from .png import encode_png
 from .sources import parse_cell
 from .visual_arrays.builder import DOMAINS, cell_name, grid, iter_rows, row_features
@@ -91,8 +91,7 @@ def write_shards(
     with tqdm(total=total, desc=", ".join(cells)[:40], unit="row", disable=not progress) as bar:
         bar.update(total - sum(stop - start for *_, start, stop, _ in missing))
         for _, entry in finished(_write_shard, missing, num_workers or os.cpu_count() or 1):
-            with (folder / MANIFEST).open("a") as manifest:
-                manifest.write(json.dumps(entry) + "\n")
+            append_journal(folder / MANIFEST, entry)
             bar.update(entry["rows"])
     size = sum((folder / task[0]).stat().st_size for task in tasks)
     return {"output": str(folder), "configs": list(cells), "rows": total, "shards": len(tasks),
@@ -111,15 +110,7 @@ def _check_arguments(folder: Path, configs: set[str], listed: dict[str, dict[str
 
 def read_manifest(folder: str | os.PathLike) -> dict[str, dict[str, Any]]:
     """Entries of the manifest by file: `file, rows, start, stop, seed, sha256`, without a line cut off by a kill."""
-    path = Path(folder) / MANIFEST
-    entries = {}
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            entry = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        entries[entry["file"]] = entry
-    return entries
+    return {entry["file"]: entry for entry in read_journal(Path(folder) / MANIFEST)}
 
 
 def verify_shards(folder: str | os.PathLike) -> int:

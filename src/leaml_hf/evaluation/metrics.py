@@ -1,19 +1,30 @@
 """
-Figures about answers, confidences and out-of-distribution scores; plain NumPy and scikit-learn, no torch.
+Figures about answers, confidences and out-of-distribution scores; NumPy only.
 
 Every function takes what the model said first and the truth second. `correct` is 1 where the answer was right;
 `ood_labels` is 1 where the row is out of distribution, and a higher `ood_scores` means more unfamiliar.
+
+`make metric` copies what follows the imports into `metrics/leaml_ood/leaml_ood.py`, which must stand alone.
 """
 
+import math
 from collections.abc import Callable, Sequence
+from statistics import NormalDist
 
 import numpy as np
 
 from ..errors import LeamlInputError
 
 
+def _numbers(values: Sequence[float] | np.ndarray, name: str) -> np.ndarray:
+    try:
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise LeamlInputError(f"Give `{name}` as numbers.") from None
+
+
 def _vector(values: Sequence[float] | np.ndarray, name: str) -> np.ndarray:
-    vector = np.asarray(values, dtype=np.float64)
+    vector = _numbers(values, name)
     if vector.ndim != 1 or vector.size == 0:
         raise LeamlInputError(f"Give `{name}` as one non-empty list of numbers (its shape is {vector.shape}).")
     if not np.isfinite(vector).all():
@@ -23,7 +34,7 @@ def _vector(values: Sequence[float] | np.ndarray, name: str) -> np.ndarray:
 
 def _binary(values: Sequence[float] | np.ndarray, name: str) -> np.ndarray:
     vector = _vector(values, name)
-    if not np.isin(vector, (0, 1)).all():
+    if not ((vector == 0) | (vector == 1)).all():
         raise LeamlInputError(f"Give `{name}` as zeros and ones only.")
     return vector
 
@@ -54,6 +65,15 @@ def _ood_scores_and_labels(ood_scores: Sequence[float], ood_labels: Sequence[int
     return ood_scores, ood_labels
 
 
+def _by_level(keys: np.ndarray, hits: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and hits at each distinct key, in ascending order: two times [k]."""
+    if (keys[1:] < keys[:-1]).any():  # resamples of sorted rows are in order already
+        order = np.argsort(keys)
+        keys, hits = keys[order], hits[order]
+    last = np.flatnonzero(np.append(keys[1:] != keys[:-1], True))
+    return np.diff(last, prepend=-1), np.diff(np.cumsum(hits)[last], prepend=0)
+
+
 def accuracy(correct: Sequence[float] | np.ndarray) -> float:
     """Share of right answers. `correct`: zeros and ones, shape `[n]`, n ≥ 1. Returns a `float` in [0, 1]."""
     return float(_binary(correct, "correct").mean())
@@ -76,12 +96,10 @@ def wilson_interval(successes: float, n: int, confidence: float = 0.95) -> tuple
 
     Source: E. B. Wilson, 1927, J. Am. Stat. Assoc. 22.
     """
-    from scipy.stats import norm
-
     if n < 1 or not 0 <= successes <= n:
         raise LeamlInputError(f"Give at least one trial and 0 to n successes, not {successes} of {n}.")
     _check_share(confidence, "confidence")
-    z = norm.ppf(0.5 + confidence / 2)
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
     share = successes / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2)) / (1 + z**2 / n)
@@ -99,23 +117,21 @@ def bootstrap_interval(
     confidence: float = 0.95,
     resamples: int = 1000,
     seed: int = 0,
-    vectorized: bool = False,
-) -> tuple[float, float]:
+) -> tuple[float, float] | tuple[np.ndarray, np.ndarray]:
     """
     Percentile bootstrap interval; the columns are resampled together, row by row.
 
     Args:
-        statistic (`Callable`): takes the resampled columns, each `[n]`, and returns a number; with `vectorized` it
-            takes them as `[r, n]` and an `axis`, and returns `[r]` numbers, like `np.mean`.
-        columns (`Sequence[float]`): one or more columns of shape `[n]`, for example `confidence, correct`.
+        statistic (`Callable`): takes the resampled columns, each `[n]`, and returns a number, or several as `[m]`.
+        columns (`Sequence[float]`): one or more columns of shape `[n]`, for example `confidence, correct`. A resample
+            keeps their order: columns sorted by what the statistic sorts by save it the sorting.
         confidence (`float`, *optional*, defaults to 0.95): coverage of the interval.
         resamples (`int`, *optional*, defaults to 1000): how many resamples are drawn.
         seed (`int`, *optional*, defaults to 0): the same seed gives the same interval.
-        vectorized (`bool`, *optional*, defaults to `False`): see `statistic`.
 
     Returns:
-        `tuple[float, float]`: lower and upper end. Resamples for which the statistic is undefined (an AUROC with rows
-        of one kind only) are left out.
+        `tuple[float, float]`: lower and upper end, each `[m]` for m numbers. Resamples for which the statistic is
+        undefined (an AUROC with rows of one kind only) are left out.
 
     Raises:
         [`LeamlInputError`]: if the columns differ in length, or the statistic is undefined for over half the
@@ -131,24 +147,19 @@ def bootstrap_interval(
         raise LeamlInputError(f"Give at least one resample, not {resamples}.")
     generator = np.random.default_rng(seed)
     n = len(arrays[0])
-    chunk = max(1, 4_000_000 // n)  # bounds the memory for many rows
     values = []
-    for start in range(0, resamples, chunk):
-        rows = generator.integers(n, size=(min(chunk, resamples - start), n))  # [r, n]
-        if vectorized:
-            values.extend(np.asarray(statistic(*(array[rows] for array in arrays), axis=-1)))
+    for _ in range(resamples):
+        times = np.bincount(generator.integers(n, size=n), minlength=n)  # how often each row is drawn
+        try:
+            values.append(statistic(*(np.repeat(array, times) for array in arrays)))
+        except LeamlInputError:
             continue
-        for row in rows:
-            try:
-                values.append(statistic(*(array[row] for array in arrays)))
-            except LeamlInputError:
-                continue
     if len(values) < resamples / 2:
         raise LeamlInputError(
             f"Give more rows: for over half of the resamples of these {n} the statistic is undefined."
         )
-    low, high = np.quantile(values, [0.5 - confidence / 2, 0.5 + confidence / 2])
-    return float(low), float(high)
+    low, high = np.quantile(values, [0.5 - confidence / 2, 0.5 + confidence / 2], axis=0)
+    return (low, high) if low.ndim else (float(low), float(high))
 
 
 def reliability_bins(
@@ -176,12 +187,15 @@ def reliability_bins(
     if bins < 1:
         raise LeamlInputError(f"Give at least one bin, not {bins}.")
     if scheme == "width":
-        edges = np.arange(1, bins) / bins
+        low, high = np.arange(bins) / bins, np.arange(1, bins + 1) / bins
+        index = np.minimum(confidence * bins, bins - 1).astype(np.intp)  # right but for borders and rounding
+        index -= (confidence <= low[index]) & (index > 0)
+        index += confidence > high[index]
     elif scheme == "mass":
         edges = np.quantile(confidence, np.arange(1, bins) / bins, method="inverted_cdf")
+        index = np.searchsorted(edges, confidence, side="left")
     else:
         raise LeamlInputError(f'Give the scheme "width" or "mass", not "{scheme}".')
-    index = np.searchsorted(edges, confidence, side="left")
     count = np.bincount(index, minlength=bins)
     held = count > 0
     return {
@@ -225,13 +239,17 @@ def ece(
     plain = float(weight @ gap)
     if not debiased:
         return plain
-    from scipy.stats import foldnorm
-
     deviation = np.sqrt(table["accuracy"] * (1 - table["accuracy"]) / table["count"])
-    varies = deviation > 0
-    expected = gap.copy()
-    expected[varies] = foldnorm.mean(gap[varies] / deviation[varies], scale=deviation[varies])
+    expected = np.array([_folded_normal_mean(*pair) for pair in zip(gap, deviation, strict=True)])
     return max(0.0, 2 * plain - float(weight @ expected))
+
+
+def _folded_normal_mean(mean: float, deviation: float) -> float:
+    """Mean of |x| for normal x."""
+    if deviation == 0:
+        return abs(mean)
+    z = mean / deviation
+    return deviation * math.sqrt(2 / math.pi) * math.exp(-z * z / 2) + mean * math.erf(z / math.sqrt(2))
 
 
 def brier(confidence: Sequence[float], correct: Sequence[float]) -> float:
@@ -267,10 +285,8 @@ def nll(confidence: Sequence[float], correct: Sequence[float], epsilon: float = 
 
 def _expected_errors(confidence: np.ndarray, correct: np.ndarray) -> np.ndarray:
     """Expected errors among the k most confident rows, k = 1…n, with equal confidences in random order: [n]."""
-    levels, index, count = np.unique(-confidence, return_inverse=True, return_counts=True)
-    errors = np.bincount(index, 1 - correct, minlength=len(levels))
-    accepted = np.concatenate([[0], np.cumsum(count)])
-    return np.interp(np.arange(1, len(confidence) + 1), accepted, np.concatenate([[0], np.cumsum(errors)]))
+    count, right = _by_level(confidence, correct)
+    return np.cumsum(np.repeat(1 - right / count, count)[::-1])
 
 
 def risk_coverage_curve(confidence: Sequence[float], correct: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -302,6 +318,48 @@ def aurc(confidence: Sequence[float], correct: Sequence[float]) -> float:
     Arguments and ties as in [`risk_coverage_curve`]. Source: Geifman et al., 2019 (https://arxiv.org/abs/1805.08206).
     """
     return float(risk_coverage_curve(confidence, correct)[1].mean())
+
+
+def eaurc(confidence: Sequence[float], correct: Sequence[float]) -> float:
+    """
+    Excess AURC: the [`aurc`] less that of the best order, all right answers before all wrong ones; in [0, 1], lower is
+    better, and 0 for a perfect order whatever the accuracy.
+
+    Arguments and ties as in [`risk_coverage_curve`]. Source: Geifman et al., 2019 (https://arxiv.org/abs/1805.08206),
+    with the exact best area in place of their approximation for large n.
+    """
+    confidence, correct = _confidence_and_correct(confidence, correct)
+    wrong = np.arange(1, len(correct) - correct.sum() + 1)  # the best order's errors, once all right answers are given
+    best = float((wrong / (correct.sum() + wrong)).sum() / len(correct))
+    return max(0.0, aurc(confidence, correct) - best)
+
+
+def coverage_at_risk(confidence: Sequence[float], correct: Sequence[float], risk: float = 0.05) -> float:
+    """
+    The largest share of rows that a threshold on the confidence lets through with at most a share `risk` of it wrong.
+
+    Args:
+        confidence (`Sequence[float]`): `[n]` probabilities in [0, 1].
+        correct (`Sequence[float]`): `[n]` zeros and ones.
+        risk (`float`, *optional*, defaults to 0.05): largest share of wrong answers among those given, in [0, 1].
+
+    Returns:
+        `float`: in [0, 1]; 0 where no threshold keeps the risk. Rows of equal confidence stay together, as a threshold
+        cannot tell them apart. It is an optimistic figure: the threshold is chosen on the rows it is judged on.
+
+    Raises:
+        [`LeamlInputError`]: if the inputs are not of that form.
+
+    Sources: Geifman and El-Yaniv, 2017 (https://arxiv.org/abs/1705.08500); for visual questions Whitehead et al., 2022
+    (https://arxiv.org/abs/2204.13631).
+    """
+    confidence, correct = _confidence_and_correct(confidence, correct)
+    if not 0 <= risk <= 1:
+        raise LeamlInputError(f"Give `risk` as a share from 0 to 1, not {risk}.")
+    count, right = _by_level(confidence, correct)
+    given = np.cumsum(count[::-1])
+    wrong = given - np.cumsum(right[::-1])
+    return float(given[wrong <= risk * given + 1e-9].max(initial=0) / len(confidence))
 
 
 def selective_accuracy(confidence: Sequence[float], correct: Sequence[float], coverage: float = 0.8) -> float:
@@ -340,38 +398,59 @@ def auroc(ood_scores: Sequence[float], ood_labels: Sequence[int]) -> float:
     Raises:
         [`LeamlInputError`]: if the inputs are not of that form or hold one kind of row only.
     """
-    from sklearn.metrics import roc_auc_score
+    count, outside = _by_level(*_ood_scores_and_labels(ood_scores, ood_labels))
+    inside = count - outside
+    wins = outside @ (np.cumsum(inside) - inside / 2)  # pairs that are in the right order
+    return float(wins / (inside.sum() * outside.sum()))
 
-    ood_scores, ood_labels = _ood_scores_and_labels(ood_scores, ood_labels)
-    return float(roc_auc_score(ood_labels, ood_scores))
+
+def _check_positive(positive: str) -> None:
+    if positive not in ("in", "out"):
+        raise LeamlInputError(f'Give `positive` as "in" or "out", not "{positive}".')
 
 
-def auprc(ood_scores: Sequence[float], ood_labels: Sequence[int]) -> float:
+def auprc(ood_scores: Sequence[float], ood_labels: Sequence[int], positive: str = "out") -> float:
     """
-    Average precision with out-of-distribution rows as the positive class ("AUPR-Out").
-
-    Arguments and errors as in [`auroc`]. Returns a `float` in [0, 1]; chance is the share of out-of-distribution rows,
-    so figures from sets of other proportions cannot be compared.
-    """
-    from sklearn.metrics import average_precision_score
-
-    ood_scores, ood_labels = _ood_scores_and_labels(ood_scores, ood_labels)
-    return float(average_precision_score(ood_labels, ood_scores))
-
-
-def fpr_at_tpr(ood_scores: Sequence[float], ood_labels: Sequence[int], tpr: float = 0.95) -> float:
-    """
-    FPR95 as in the literature on out-of-distribution detection: **in-distribution rows are the positive class**.
-
-    The threshold is the lowest score at or below which at least `tpr` of the in-distribution rows lie (they are
-    accepted as familiar); the result is the share of out-of-distribution rows at or below it, that is, wrongly
-    accepted as familiar. Rows that tie with the threshold are accepted. (Some code takes the other class as positive
-    and reports the share of in-distribution rows flagged when 95% of the others are caught: a different figure.)
+    Average precision of finding the rows of one kind.
 
     Args:
         ood_scores (`Sequence[float]`): `[n]`, higher = more unfamiliar.
         ood_labels (`Sequence[int]`): `[n]`, 1 = out of distribution; both kinds must occur.
-        tpr (`float`, *optional*, defaults to 0.95): share of in-distribution rows accepted, in (0, 1].
+        positive (`str`, *optional*, defaults to `"out"`): the kind to find: `"out"` for out-of-distribution rows
+            ("AUPR-Out"), `"in"` for the others, by low scores ("AUPR-In").
+
+    Returns:
+        `float`: in [0, 1]; chance is the share of the rows to find, so figures from sets of other proportions cannot
+        be compared.
+
+    Raises:
+        [`LeamlInputError`]: if the inputs are not of that form or hold one kind of row only.
+    """
+    _check_positive(positive)
+    count, found = _by_level(*_ood_scores_and_labels(ood_scores, ood_labels))
+    if positive == "out":
+        count, found = count[::-1], found[::-1]
+    else:
+        found = count - found
+    return float(found @ (np.cumsum(found) / np.cumsum(count)) / found.sum())
+
+
+def fpr_at_tpr(
+    ood_scores: Sequence[float], ood_labels: Sequence[int], tpr: float = 0.95, positive: str = "in"
+) -> float:
+    """
+    FPR95 and its like; by default **in-distribution rows are the positive class**, as in most papers.
+
+    The threshold is the lowest score at or below which at least `tpr` of the in-distribution rows lie (they are
+    accepted as familiar); the result is the share of out-of-distribution rows at or below it, that is, wrongly
+    accepted as familiar. Rows that tie with the threshold are accepted. With `positive="out"` it is the other way
+    round: the share of in-distribution rows flagged where `tpr` of the others are, a different figure (OpenOOD's).
+
+    Args:
+        ood_scores (`Sequence[float]`): `[n]`, higher = more unfamiliar.
+        ood_labels (`Sequence[int]`): `[n]`, 1 = out of distribution; both kinds must occur.
+        tpr (`float`, *optional*, defaults to 0.95): share of the positive rows to keep, in (0, 1].
+        positive (`str`, *optional*, defaults to `"in"`): the positive class, `"in"` or `"out"`.
 
     Returns:
         `float`: in [0, 1]; lower is better.
@@ -379,11 +458,14 @@ def fpr_at_tpr(ood_scores: Sequence[float], ood_labels: Sequence[int], tpr: floa
     Raises:
         [`LeamlInputError`]: if the inputs are not of that form or hold one kind of row only.
 
-    Source of the convention: Liu et al., 2020 (https://arxiv.org/abs/2010.03759).
+    Source of the default convention: Liu et al., 2020 (https://arxiv.org/abs/2010.03759).
     """
+    _check_positive(positive)
     ood_scores, ood_labels = _ood_scores_and_labels(ood_scores, ood_labels)
     if not 0 < tpr <= 1:
         raise LeamlInputError(f"Give `tpr` as a share above 0 and up to 1, not {tpr}.")
-    familiar = np.sort(ood_scores[ood_labels == 0])
-    threshold = familiar[int(np.ceil(tpr * len(familiar) - 1e-9)) - 1]
-    return float(np.mean(ood_scores[ood_labels == 1] <= threshold))
+    wanted, others = ood_scores[ood_labels == 0], ood_scores[ood_labels == 1]
+    if positive == "out":
+        wanted, others = -others, -wanted
+    place = math.ceil(tpr * len(wanted) - 1e-9) - 1
+    return float(np.mean(others <= np.partition(wanted, place)[place]))

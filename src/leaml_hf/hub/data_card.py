@@ -7,13 +7,13 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from ..data.shards import cell_of, read_manifest
-from ..data.visual_arrays.baselines import visual_arrays_baselines
 from ..data.visual_arrays.builder import draw_scene
 from ..data.visual_arrays.canvas import SIZE
 from ..data.visual_arrays.conventions import VARIANTS
 from ..data.visual_arrays.pictures import SOURCES
 from ..data.visual_arrays.programs import PROGRAMS
 from ..errors import LeamlInputError
+from .baselines_section import baselines_section
 
 LICENSE = "apache-2.0"
 SHEET = "sheet.png"
@@ -53,9 +53,6 @@ Programs: {programs}.
 
 ## What the questions give away
 
-Accuracy on the test split without a picture, in the variant `base`: of the commonest answer of each program, and of a
-logistic regression on the words of each question, trained on the training split.
-
 {baselines}
 {pictures}
 ## Limits
@@ -84,7 +81,8 @@ photographs or scans themselves, and none of it serves a diagnosis."""
 
 def write_data_card(folder: str | os.PathLike, name: str = "org/visual-arrays") -> Path:
     """
-    Writes `README.md` with YAML configs, and a contact sheet, from the manifest of a folder of shards.
+    Writes `README.md` with YAML configs, and a contact sheet, from the manifest of a folder of shards and from what
+    `measure_blind` left there.
 
     Args:
         folder (`str` or `os.PathLike`): an output of `write_shards`.
@@ -137,7 +135,8 @@ def write_data_card(folder: str | os.PathLike, name: str = "org/visual-arrays") 
     programs = "; ".join(f"{task}: {', '.join(p.__name__ for p in PROGRAMS[task])}" for task in PROGRAMS)
     text = _TEXT.format(name=name, config=next(iter(rows)), sheet=SHEET, sizes="\n".join(lines),
                         shifts="\n".join(shifts), programs=programs,
-                        baselines=_baselines(sorted({task for task, *_ in cells})), pictures=_pictures(real),
+                        baselines=baselines_section(folder, sorted({task for task, *_ in cells})),
+                        pictures=_pictures(real),
                         limits=_DRAWN_OVER if real else _ALL_DRAWN)  # fmt: skip
     card = folder / "README.md"
     card.write_text(f"---\n{data.to_yaml()}\n---\n\n{text}")
@@ -153,18 +152,6 @@ def _pictures(domains: list[str]) -> str:
     ]
     named = " and ".join(f"`{domain}`" for domain in domains)
     return _PICTURES.format(domains=named, rows="\n".join(rows)) if rows else ""
-
-
-def _baselines(tasks: list[str]) -> str:
-    """A table of baselines that never see a picture, with the program that gives away most."""
-    lines = ["| task | questions | commonest answer | question alone | largest gap of a program |", "|---" * 5 + "|"]
-    for task in tasks:
-        figures = visual_arrays_baselines(task)
-        gaps = {name: part["question_only"] - part["prior"] for name, part in figures["programs"].items()}
-        widest = max(gaps, key=gaps.get)
-        lines.append(f"| {task} | {figures['n']:,} | {figures['prior']:.3f} | {figures['question_only']:.3f} | "
-                     f"{gaps[widest]:+.3f} ({widest}) |")  # fmt: skip
-    return "\n".join(lines)
 
 
 def _size_category(total: int) -> str:
