@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.setup-done
 
-.PHONY: setup quickstart test test-slow lint metric base bench bench-metrics
+.PHONY: setup quickstart cards test test-slow lint metric base bench bench-metrics
 
 setup: $(SETUP)
 
@@ -16,6 +16,13 @@ $(SETUP): pyproject.toml constraints.txt
 # Adapts leaml-smol to real charts with 1% of their labels; report in out/real-charts/report.html
 quickstart: $(SETUP)
 	$(BIN)/leaml adapt real-charts --base leaml-smol --labels 1% --output out/real-charts
+
+# Cards of the project's own adapters, from the figures of their runs
+cards: $(SETUP)
+	test -f out/real-charts/leaml_results.json || $(MAKE) quickstart
+	mkdir -p model_cards/leaml-chart
+	cp out/real-charts/config.json out/real-charts/leaml_results.json model_cards/leaml-chart/
+	for card in model_cards/*/; do $(BIN)/leaml card $$card --repo org/$$(basename $$card) --license apache-2.0; done
 
 test: $(SETUP)
 	$(BIN)/python -m pytest -m "not slow"

@@ -1,6 +1,21 @@
-"""Tiny random backbones, tokenizer and pictures for offline tests."""
+# ruff: noqa: E402
+"""A Hub on loopback, and tiny random backbones, tokenizer and pictures, for offline tests."""
 
+import atexit
+import copy
+import os
+import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
+
+from hub_server import HubServer
+
+# The Hub of all tests, so that nothing is asked of the real one; huggingface_hub reads its address when imported.
+HUB = HubServer()
+HUB_CACHE = tempfile.mkdtemp()
+atexit.register(shutil.rmtree, HUB_CACHE, ignore_errors=True)
+os.environ.update(HUB.environment(HUB_CACHE))
 
 import numpy as np
 import pytest
@@ -102,6 +117,12 @@ def open_adapter(model: LeamlForVisualQA, seed: int = 3) -> LeamlForVisualQA:
 
 
 @pytest.fixture(scope="session")
+def hub() -> HubServer:
+    """The Hub on loopback; alice is logged in."""
+    return HUB
+
+
+@pytest.fixture(scope="session")
 def tokenizer() -> PreTrainedTokenizerFast:
     raw = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="<unk>"))
     raw.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Whitespace(), pre_tokenizers.Punctuation()])
@@ -140,3 +161,14 @@ def backbone_folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Pa
     make_vision().save_pretrained(folder / "vision")
     make_text().save_pretrained(folder / "text")
     return folder / "vision", folder / "text"
+
+
+@pytest.fixture(scope="session")
+def shared(hub: HubServer, tokenizer: PreTrainedTokenizerFast, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Models and adapters on the Hub, as [`shared_models.Shared`]."""
+    from shared_models import share
+
+    folder = tmp_path_factory.mktemp("shared")
+    return share(
+        folder, copy.deepcopy(tokenizer), make_vision(), make_text(), make_llava(), open_adapter, SMALL_ADAPTER
+    )

@@ -20,7 +20,7 @@ from leaml_hf.data import sources
 from leaml_hf.evaluation import blind
 from leaml_hf.hub import data_card
 
-COMMANDS = ("adapt", "answer", "evaluate", "generate", "pretrain", "inspect", "doctor")
+COMMANDS = ("adapt", "answer", "evaluate", "generate", "pretrain", "inspect", "publish", "card", "doctor")
 LAYOUT = "visual-arrays:layout/base"
 
 

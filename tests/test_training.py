@@ -229,7 +229,8 @@ class TestTrainer:
         trainer = make_trainer(train_dataset=wrong, **options)
         trainer.train()
         assert not trainer.better_than_base
-        assert all(torch.equal(p, values[n]) for n, p in model.named_parameters() if n in values)
+        kept = {n: v.half().float() for n, v in values.items()}  # training ends by rounding
+        assert all(torch.equal(p, kept[n]) for n, p in model.named_parameters() if n in kept)
 
     def test_nan_loss_stops_with_a_sentence_and_the_best_adapter_kept(self, make_trainer, model) -> None:
         trainer = make_trainer()
@@ -237,7 +238,8 @@ class TestTrainer:
         trainer._rows_loss = lambda *args, **options: torch.tensor(float("nan"), requires_grad=True)
         with pytest.raises(LeamlError, match="lower learning_rate"):
             trainer.train()
-        assert all(torch.equal(p, values[n]) for n, p in model.named_parameters() if n in values)
+        kept = {n: v.half().float() for n, v in values.items()}  # training ends by rounding
+        assert all(torch.equal(p, kept[n]) for n, p in model.named_parameters() if n in kept)
 
     def test_what_the_base_knows_is_asked_in_its_own_words(self, make_trainer, monkeypatch) -> None:
         known = "in what hue is it ?"

@@ -27,6 +27,7 @@ _LAZY = {
     "load_data": ".data.sources",
     "load_image": ".processing_leaml",
     "load_visual_arrays": ".data.visual_arrays",
+    "publish": ".hub.publish",
 }
 
 __all__ = ["LeamlError", "LeamlInputError", "__version__", *sorted(_LAZY)]

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -79,6 +80,20 @@ def check_layers(name: str, layers: list[int], num_layers: int) -> None:
         )
 
 
+def linear_modules(model: nn.Module) -> list[str]:
+    """
+    The linear modules of a model, those that carry LoRA included, LoRA's own left out.
+
+    Args:
+        model (`nn.Module`): any.
+
+    Returns:
+        `list[str]`: full names, as if there were no LoRA.
+    """
+    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    return [name.removesuffix(".base_layer") for name in names if ".lora_" not in name]
+
+
 def decoder_lora_modules(
     model: PreTrainedModel, decoder_path: str, layers: list[int], targets: list[str] | None
 ) -> list[str]:
@@ -97,10 +112,10 @@ def decoder_lora_modules(
     Raises:
         [`LeamlInputError`]: if a layer to adapt has none of the targets.
     """
-    chosen = []
+    chosen, names_of_all = [], linear_modules(model)
     for layer in layers:
         prefix = f"{decoder_path}.layers.{layer}."
-        linear = [n for n, m in model.named_modules() if n.startswith(prefix) and isinstance(m, nn.Linear)]
+        linear = [name for name in names_of_all if name.startswith(prefix)]
         found = [name for name in linear if targets is None or name.rsplit(".", 1)[-1] in targets]
         if not found:
             names = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear}))
@@ -129,9 +144,8 @@ def lower_lora_modules(model: PreTrainedModel, parts: tuple[str, ...], targets: 
     """
     found = [
         name
-        for name, module in model.named_modules()
+        for name in linear_modules(model)
         if name.startswith(parts)
-        and isinstance(module, nn.Linear)
         and "pooler" not in name
         and not name.endswith("gate_proj")
         and (targets is None or name.rsplit(".", 1)[-1] in targets)
@@ -141,7 +155,14 @@ def lower_lora_modules(model: PreTrainedModel, parts: tuple[str, ...], targets: 
     return found
 
 
-def inject_lora(model: PreTrainedModel, module_names: list[str], rank: int, alpha: int, dropout: float) -> None:
+def inject_lora(
+    model: PreTrainedModel,
+    module_names: list[str],
+    rank: int,
+    alpha: int,
+    dropout: float,
+    adapter_name: str = ADAPTER_NAME,
+) -> None:
     """
     Puts LoRA into exactly the named modules; changes no output yet (B = 0).
 
@@ -153,11 +174,14 @@ def inject_lora(model: PreTrainedModel, module_names: list[str], rank: int, alph
         rank (`int`): rank.
         alpha (`int`): scale.
         dropout (`float`): in [0, 1).
+        adapter_name (`str`, *optional*, defaults to `"default"`): PEFT's name of this LoRA.
     """
     from peft import inject_adapter_in_model
 
     pattern = "|".join(re.escape(name) for name in module_names)
-    inject_adapter_in_model(lora_config(pattern, rank, alpha, dropout), model, adapter_name=ADAPTER_NAME)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Already found a `peft_config`")  # several adapters are meant to be there
+        inject_adapter_in_model(lora_config(pattern, rank, alpha, dropout), model, adapter_name=adapter_name)
     for name, parameter in model.named_parameters():
         if "lora_" in name and parameter.dtype in (torch.float16, torch.bfloat16):
             parameter.data = parameter.data.float()
@@ -196,13 +220,38 @@ def lora_layers(model: nn.Module) -> dict[str, "LoraLayer"]:
     return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
 
 
+def activate_lora(model: nn.Module, adapter_name: str) -> None:
+    """
+    Lets one adapter's LoRA count, and no other.
+
+    Args:
+        model (`nn.Module`): changed in place.
+        adapter_name (`str`): PEFT's name of it; modules without it then act as they would without LoRA.
+    """
+    for module in lora_layers(model).values():
+        module.set_adapter(adapter_name)
+
+
+def remove_lora(model: nn.Module, adapter_name: str) -> None:
+    """
+    Takes one adapter's LoRA out.
+
+    Args:
+        model (`nn.Module`): changed in place.
+        adapter_name (`str`): PEFT's name of it.
+    """
+    for module in lora_layers(model).values():
+        module.delete_adapter(adapter_name)
+
+
 @torch.no_grad()
-def merge_lora(model: nn.Module) -> dict[str, int]:
+def merge_lora(model: nn.Module, adapter_name: str = ADAPTER_NAME) -> dict[str, int]:
     """
     Adds LoRA into the weights below it, so that it costs no time; [`unmerge_lora`] takes it out again.
 
     Args:
         model (`nn.Module`): changed in place.
+        adapter_name (`str`, *optional*, defaults to `"default"`): the active adapter.
 
     Returns:
         `dict[str, int]`: `changed` weights and those `expected` to change (LoRA's B is not zero).
@@ -212,9 +261,9 @@ def merge_lora(model: nn.Module) -> dict[str, int]:
     """
     changed = expected = 0
     for name, module in lora_layers(model).items():
-        if module.merged:
+        if module.merged or adapter_name not in module.lora_A:
             continue
-        delta = module.get_delta_weight(ADAPTER_NAME)
+        delta = module.get_delta_weight(adapter_name)
         if not delta.isfinite().all():
             raise LeamlInputError(
                 f"The adapter of {name} holds NaN or infinity: train it again with a lower learning rate."
@@ -244,9 +293,23 @@ def unmerge_lora(model: nn.Module) -> None:
             module.unmerge()
 
 
-def is_adapter_tensor(name: str) -> bool:
+def is_adapter_tensor(name: str, adapter_name: str = ADAPTER_NAME) -> bool:
     """
-    Whether a tensor belongs to the adapter and not to the base.
+    Whether a tensor belongs to the active adapter, and not to the base or to another adapter.
+
+    Args:
+        name (`str`): in the state dict of a `LeamlForVisualQA`.
+        adapter_name (`str`, *optional*, defaults to `"default"`): the active adapter.
+
+    Returns:
+        `bool`.
+    """
+    return name.startswith("fusion.") or (".lora_" in name and f".{adapter_name}." in name.rpartition(".lora_")[2])
+
+
+def is_any_adapter_tensor(name: str) -> bool:
+    """
+    Whether a tensor belongs to any of the adapters that are loaded side by side.
 
     Args:
         name (`str`): in the state dict of a `LeamlForVisualQA`.
@@ -254,20 +317,37 @@ def is_adapter_tensor(name: str) -> bool:
     Returns:
         `bool`.
     """
-    return name.startswith("fusion.") or ".lora_" in name
+    return name.startswith(("fusion.", "shelved_fusion.")) or ".lora_" in name
 
 
-def adapter_state_dict(state_dict: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def adapter_state_dict(
+    state_dict: dict[str, torch.Tensor], adapter_name: str = ADAPTER_NAME
+) -> dict[str, torch.Tensor]:
     """
-    All tensors of the adapter, by names that do not depend on PEFT's adapter name.
+    All tensors of the active adapter, by names that do not depend on PEFT's adapter name.
 
     Args:
         state_dict (`dict[str, torch.Tensor]`): of a `LeamlForVisualQA`.
+        adapter_name (`str`, *optional*, defaults to `"default"`): the active adapter.
 
     Returns:
         `dict[str, torch.Tensor]`: the same tensors, not copies.
     """
-    return {name.replace(f".{ADAPTER_NAME}.", "."): t for name, t in state_dict.items() if is_adapter_tensor(name)}
+    own = re.compile(rf"(\.lora_\w+)\.{re.escape(adapter_name)}\.")
+    return {own.sub(r"\1.", n): t for n, t in state_dict.items() if is_adapter_tensor(n, adapter_name)}
+
+
+@torch.no_grad()
+def round_adapter(model: nn.Module) -> None:
+    """
+    Rounds what is trained to values that float16 holds, so that it is saved in half the space without loss.
+
+    Args:
+        model (`nn.Module`): changed in place; parameters that require gradients.
+    """
+    for parameter in model.parameters():
+        if parameter.requires_grad and (half := parameter.half()).isfinite().all():
+            parameter.copy_(half)
 
 
 @torch.no_grad()
@@ -322,7 +402,8 @@ def count_parameters(model: PreTrainedModel) -> dict[str, float]:
     counts: dict[str, float] = dict.fromkeys((*parts_of_base, "lora", "fusion"), 0)
     for name, parameter in model.named_parameters():
         prefix = name.split(".", 1)[0]
-        counts["lora" if ".lora_" in name else parts.get(prefix, prefix)] += parameter.numel()
+        if is_adapter_tensor(name, model.adapter_name) or not is_any_adapter_tensor(name):
+            counts["lora" if ".lora_" in name else parts.get(prefix, prefix)] += parameter.numel()
     kept = {} if model.reliability is None else model.reliability.ood.state_dict()
     counts["ood"] = sum(int(array.size) for array in kept.values())
     counts["base"] = sum(counts[part] for part in parts_of_base)

@@ -195,6 +195,9 @@ def iterate(
     Raises:
         [`LeamlInputError`]: if counts differ or a value is below 1.
     """
+    from .processing_leaml import as_leaml_processor
+
+    processor = as_leaml_processor(processor)
     for name, value in (("batch_size", batch_size), ("max_new_tokens", max_new_tokens)):
         if value < 1:
             raise LeamlInputError(f"{name} must be 1 or more, but got {value}.")

@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
 from .vision_features import vision_encoder
 
@@ -32,12 +33,13 @@ SMOLLM2_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SHIPPED_BASES = ("leaml-smol", "leaml-tiny")
 
 
-def resolve_base_path(name: str) -> str:
+def resolve_base_path(name: str, repo: str | None = None) -> str:
     """
     Turns the name of a shipped base into its folder; leaves folders and Hub ids as they are.
 
     Args:
         name (`str`): `"leaml-smol"`, `"leaml-tiny"`, a folder, or a Hub id.
+        repo (`str`, *optional*): Hub id of the shipped base, for installations without it.
 
     Returns:
         `str`: a folder or a Hub id.
@@ -48,6 +50,8 @@ def resolve_base_path(name: str) -> str:
     if name not in SHIPPED_BASES or Path(name).is_dir():
         return name
     folder = Path(__file__).parent / "bases" / name
+    if not folder.is_dir() and repo is not None:
+        return repo
     if not folder.is_dir():
         raise LeamlInputError(
             f"The base {name} is not part of this installation: make it with `leaml pretrain` or name another."
@@ -214,7 +218,17 @@ def load_config(name_or_path: str, revision: str | None = None, **hub: Any) -> P
     Raises:
         [`LeamlInputError`]: if it can't be found.
     """
-    return _load(AutoConfig, name_or_path, revision, **hub)
+    return _load(_AnyConfig, name_or_path, revision, **hub)
+
+
+class _AnyConfig:
+    """`AutoConfig`, with LEAML's own also where that is not registered: in code loaded by `trust_remote_code`."""
+
+    @staticmethod
+    def from_pretrained(name_or_path: str, **kwargs: Any) -> PreTrainedConfig:
+        content, _ = PreTrainedConfig.get_config_dict(name_or_path, **kwargs)
+        is_leaml = content.get("model_type") == LeamlConfig.model_type
+        return (LeamlConfig if is_leaml else AutoConfig).from_pretrained(name_or_path, **kwargs)
 
 
 def load_text_backbone(
@@ -311,9 +325,9 @@ def _load(auto_class: Any, name_or_path: str, revision: str | None, **kwargs: An
         if isinstance(error, LeamlInputError):
             raise
         reason = str(error).strip().splitlines()[0]
+        loader = "AutoConfig" if auto_class is _AnyConfig else auto_class.__name__
         raise LeamlInputError(
-            f"Can't load {name_or_path} with {auto_class.__name__}: give a folder or a Hub id that holds such a "
-            f"model ({reason})"
+            f"Can't load {name_or_path} with {loader}: give a folder or a Hub id that holds such a model ({reason})"
         ) from error
 
 

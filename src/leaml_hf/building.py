@@ -1,7 +1,10 @@
 """How a LEAML model is made, laid on a base, loaded, saved, frozen, merged and counted."""
 
+import importlib
+import tempfile
 from dataclasses import fields as dataclass_fields
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -35,6 +38,8 @@ from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
 from .fusion import GatedCrossAttention
 from .vision_features import vision_encoder
+
+PUSH_OPTIONS = ("private", "revision", "token", "base", "commit_message")
 
 if TYPE_CHECKING:
     from .modeling_leaml import LeamlForVisualQA
@@ -156,8 +161,8 @@ class BuildingMixin:
 
         Args:
             pretrained_model_name_or_path (`str` or `PathLike`): a folder, Hub id, or the name of a shipped base.
-            base (`str` or `PreTrainedModel`, *optional*): the base, if it is not where the adapter's configuration
-                says.
+            base (`str`, `PathLike` or `PreTrainedModel`, *optional*): the base, if it is not where the adapter's
+                configuration says.
             vision (`str` or `PreTrainedModel`, *optional*): the same for the vision encoder.
             text (`str` or `PreTrainedModel`, *optional*): the same for the causal LM.
             kwargs: `revision`, `token`, `cache_dir`, `local_files_only` and `subfolder` for the Hub; `dtype`,
@@ -188,7 +193,7 @@ class BuildingMixin:
             is_main_process (`bool`, *optional*, defaults to `True`): whether this process writes.
             state_dict (`dict[str, torch.Tensor]`, *optional*): the model's tensors, if they had to be gathered.
             push_to_hub (`bool`, *optional*, defaults to `False`): whether to upload the folder afterwards.
-            kwargs: for `push_to_hub`.
+            kwargs: for `push_to_hub`; `repo_id` defaults to the folder's name.
 
         Raises:
             [`LeamlInputError`]: if the base has no name to find it by again, or a tensor holds NaN or infinity.
@@ -196,7 +201,40 @@ class BuildingMixin:
         if is_main_process:
             save_model(self, str(save_directory), state_dict)
         if push_to_hub:
-            self.push_to_hub(**kwargs)
+            repo_id = kwargs.pop("repo_id", None) or Path(save_directory).name
+            self.push_to_hub(repo_id, **{key: kwargs[key] for key in PUSH_OPTIONS if key in kwargs})
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        private: bool | None = None,
+        revision: str | None = None,
+        token: str | None = None,
+        base: str | None = None,
+        commit_message: str | None = None,
+    ) -> str:
+        """
+        Uploads what `save_pretrained` writes, a card, and the modules that load it without leaml_hf. The processor has
+        a `push_to_hub` of its own; a folder with both and the figures goes up by [`~leaml_hf.hub.publish.publish`].
+
+        Args:
+            repo_id (`str`): `"name"` or `"owner/name"`; made if it is not there.
+            private (`bool`, *optional*): whether a new repo is private.
+            revision (`str`, *optional*): branch; made if it is not there.
+            token (`str`, *optional*): defaults to `HF_TOKEN`, or that of `hf auth login`.
+            base (`str`, *optional*): Hub id of the adapter's base, where it is not known by one yet.
+            commit_message (`str`, *optional*): of the commit.
+
+        Returns:
+            `str`: address of the repo.
+
+        Raises:
+            [`LeamlError`]: if the Hub refused, or the upload broke off.
+        """
+        publishing = importlib.import_module("leaml_hf.hub.publish")  # not part of the code for trust_remote_code
+        with tempfile.TemporaryDirectory() as folder:
+            save_model(self, folder)
+            return publishing.publish(folder, repo_id, private, revision, token, base, commit_message)["url"]
 
     def attach_adapter(
         self,
@@ -244,7 +282,7 @@ class BuildingMixin:
         if parts:
             targets += lower_lora_modules(self, tuple(parts), config.vision_lora_targets)
         if targets:
-            inject_lora(self, targets, config.lora_rank, config.lora_alpha, config.lora_dropout)
+            inject_lora(self, targets, config.lora_rank, config.lora_alpha, config.lora_dropout, self.adapter_name)
         self.freeze_base()
         self.eval()
 
@@ -280,9 +318,9 @@ class BuildingMixin:
         return base_fingerprint(*self.base_parts())
 
     def freeze_base(self) -> None:
-        """Lets only the adapter (LoRA and fusion) require gradients."""
+        """Lets only the active adapter (LoRA and fusion) require gradients."""
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_(is_adapter_tensor(name))
+            parameter.requires_grad_(is_adapter_tensor(name, self.adapter_name))
 
     def train(self, mode: bool = True) -> "LeamlForVisualQA":
         """
@@ -311,7 +349,7 @@ class BuildingMixin:
         Raises:
             [`LeamlInputError`]: if a weight that had to change did not.
         """
-        return merge_lora(self)
+        return merge_lora(self, self.adapter_name)
 
     def unmerge_adapter(self) -> None:
         """Takes merged LoRA out of the weights again."""

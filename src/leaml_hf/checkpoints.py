@@ -1,10 +1,8 @@
 """Files of a LEAML model: an adapter without its base, or a base without its causal LM. Safetensors and JSON only."""
 
 import copy
-import importlib
 import importlib.metadata
-import importlib.util
-import logging
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,10 +33,15 @@ PHRASEBOOK_FILE = "leaml_phrasebook.json"
 RELIABILITY_FILES = ("leaml_reliability.safetensors", "leaml_reliability.json")
 BASE_PARTS = ("vision_tower.", "connector.", "resampler.", "bridge.")
 HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "subfolder", "force_download", "proxies")
+BASE_HUB_OPTIONS = ("token", "cache_dir", "local_files_only", "proxies")  # that hold for the base's repo as well
 BACKBONE_OPTIONS = ("dtype", "device_map", "attn_implementation", "quantization_config")
 LIBRARIES = ("leaml-hf", "torch", "transformers", "peft")
-
-logger = logging.getLogger(__name__)
+AUTO_MAP = {  # for trust_remote_code; the modules are only in published models
+    "AutoConfig": "configuration_leaml.LeamlConfig",
+    "AutoModel": "modeling_leaml.LeamlForVisualQA",
+    "AutoModelForImageTextToText": "modeling_leaml.LeamlForVisualQA",
+    "AutoModelForVisualQuestionAnswering": "modeling_leaml.LeamlForVisualQA",
+}
 
 
 def library_versions() -> dict[str, str]:
@@ -61,7 +64,8 @@ def save_model(model: "LeamlForVisualQA", folder: str, state_dict: dict[str, tor
     """
     Writes `config.json` and one safetensors file: of the adapter if there is one, else of the base.
 
-    An adapter is saved in its own precision; a base's vision encoder, connector, resampler and bridge in float16.
+    An adapter is saved without loss, in float16 where that is enough (training ends by rounding to it); a base's
+    vision encoder, connector, resampler and bridge in float16.
 
     Args:
         model ([`LeamlForVisualQA`]): to save.
@@ -75,7 +79,7 @@ def save_model(model: "LeamlForVisualQA", folder: str, state_dict: dict[str, tor
     _check_named(config)
     tensors = model.state_dict() if state_dict is None else state_dict
     if config.has_adapter:
-        name, tensors = ADAPTER_FILE, adapter_state_dict(tensors)
+        name, tensors = ADAPTER_FILE, adapter_state_dict(tensors, model.adapter_name)
     else:
         name, tensors = BASE_FILE, {key: _half(t) for key, t in tensors.items() if _belongs_to_base_file(key)}
         if config.is_composed:
@@ -88,8 +92,9 @@ def save_model(model: "LeamlForVisualQA", folder: str, state_dict: dict[str, tor
     Path(folder).mkdir(parents=True, exist_ok=True)
     config.versions = library_versions()
     config.architectures = [type(model).__name__]
+    config.auto_map = dict(AUTO_MAP)
     _without_paths(config).save_pretrained(folder)
-    tensors = {key: tensor.detach().to("cpu", copy=True).contiguous() for key, tensor in tensors.items()}
+    tensors = {key: _compact(tensor.detach().to("cpu", copy=True).contiguous()) for key, tensor in tensors.items()}
     save_file(tensors, Path(folder) / name, metadata={"format": "pt"} | config.versions)
     (Path(folder) / name).chmod(0o644)  # safetensors keeps it to the owner
     if model.reliability is not None:
@@ -104,9 +109,9 @@ def load_model(
     cls: type["LeamlForVisualQA"],
     name_or_path: str,
     config: LeamlConfig | None = None,
-    base: str | PreTrainedModel | None = None,
-    vision: str | PreTrainedModel | None = None,
-    text: str | PreTrainedModel | None = None,
+    base: str | PathLike | PreTrainedModel | None = None,
+    vision: str | PathLike | PreTrainedModel | None = None,
+    text: str | PathLike | PreTrainedModel | None = None,
     **kwargs: Any,
 ) -> "LeamlForVisualQA":
     """
@@ -116,7 +121,8 @@ def load_model(
         cls (`type`): class of the model.
         name_or_path (`str`): a folder, Hub id, or the name of a shipped base.
         config ([`LeamlConfig`], *optional*): read already.
-        base (`str` or `PreTrainedModel`, *optional*): where the base is, if it is not where the configuration says.
+        base (`str`, `PathLike` or `PreTrainedModel`, *optional*): where the base is, if it is not where the
+            configuration says.
         vision (`str` or `PreTrainedModel`, *optional*): the same for the vision encoder.
         text (`str` or `PreTrainedModel`, *optional*): the same for the causal LM.
         kwargs: options for the Hub and the backbone, see [`LeamlForVisualQA.from_pretrained`].
@@ -129,6 +135,8 @@ def load_model(
     """
     hub = {key: kwargs[key] for key in HUB_OPTIONS if kwargs.get(key) is not None}
     options = {key: kwargs[key] for key in BACKBONE_OPTIONS if kwargs.get(key) is not None}
+    for_base = {key: hub[key] for key in BASE_HUB_OPTIONS if key in hub}
+    base, vision, text = (str(part) if isinstance(part, PathLike) else part for part in (base, vision, text))
     path = resolve_base_path(name_or_path)
     if config is None:
         config = load_config(path, **hub)
@@ -139,27 +147,43 @@ def load_model(
         )
     if config.has_adapter and config.dtype is not None:
         options.setdefault("dtype", config.dtype)
-    model = _load_base(cls, config, base, vision, text, options)
+    model = _load_base(cls, config, base, vision, text, options | for_base)
     if not config.has_adapter:
         _load_base_tensors(model, path, hub)
         model.config._name_or_path = name_or_path
         return _finish(model, options)
+    lay_adapter(model, config, path, hub)
+    return _finish(model, options)
+
+
+def lay_adapter(model: "LeamlForVisualQA", config: LeamlConfig, path: str, hub: dict[str, Any]) -> None:
+    """
+    Lays a saved adapter on its base.
+
+    Args:
+        model ([`LeamlForVisualQA`]): the base.
+        config ([`LeamlConfig`]): of the adapter.
+        path (`str`): folder or Hub id of the adapter.
+        hub (`dict`): options for the Hub.
+
+    Raises:
+        [`LeamlInputError`]: if a file is missing, damaged or does not fit, or if the base is another one.
+    """
     actual = model.fingerprint()
     if config.base_fingerprint is not None and actual != config.base_fingerprint:
         raise LeamlInputError(
-            f"{name_or_path} was trained on another base: it needs {base_name(config)} with fingerprint "
+            f"{path} was trained on another base: it needs {base_name(config)} with fingerprint "
             f"{config.base_fingerprint[:19]}, but the one found has {actual[:19]}; give the right one as base=, "
             "text= or vision=."
         )
     model.config = config
     model._build_adapter()
     file = _find_file(path, ADAPTER_FILE, hub)
-    own = adapter_state_dict(model.state_dict(keep_vars=True))
-    load_tensors({key: tensor.data for key, tensor in own.items()}, _read(file), ADAPTER_FILE)
-    model.config._name_or_path = name_or_path
+    own = adapter_state_dict(model.state_dict(keep_vars=True), model.adapter_name)
+    load_tensors({key: tensor.data for key, tensor in own.items()}, read_tensors(file), ADAPTER_FILE)
+    model.config._name_or_path = path
     _load_reliability(model, path, hub)
     _load_phrasebook(model, path, hub)
-    return _finish(model, options)
 
 
 def _without_paths(config: PreTrainedConfig) -> PreTrainedConfig:
@@ -218,7 +242,7 @@ def _load_base(
     """The model without its adapter; a base's own tensors are still to be read."""
     if config.has_adapter and (base is not None or config.base_name_or_path is not None):
         revision = config.base_revision if base is None else None
-        base = config.base_name_or_path if base is None else base
+        base = resolve_base_path(config.base_name_or_path, config.base_repo) if base is None else base
         if config.is_composed:
             return (
                 base
@@ -248,7 +272,7 @@ def _load_base(
 
 
 def _load_base_tensors(model: "LeamlForVisualQA", path: str, hub: dict[str, Any]) -> None:
-    given = _read(_find_file(path, BASE_FILE, hub))
+    given = read_tensors(_find_file(path, BASE_FILE, hub))
     own = {key: tensor.data for key, tensor in model.state_dict(keep_vars=True).items() if _belongs_to_base_file(key)}
     load_tensors(own, given, BASE_FILE)
 
@@ -265,23 +289,17 @@ def _load_reliability(model: "LeamlForVisualQA", path: str, hub: dict[str, Any])
     files = [_find_file(path, name, hub, required=False) for name in RELIABILITY_FILES]
     if all(file is None for file in files):
         return
-    if importlib.util.find_spec("leaml_hf") is None:
-        logger.warning(
-            "Install leaml-hf for calibrated confidence and out-of-distribution scores: its classes are not here."
-        )
-        return
-    folder = next(file for file in files if file is not None).parent
-    model.reliability = importlib.import_module("leaml_hf.reliability").Reliability.load(folder)
+    from .reliability import Reliability
+
+    model.reliability = Reliability.load(next(file for file in files if file is not None).parent)
 
 
 def _load_phrasebook(model: "LeamlForVisualQA", path: str, hub: dict[str, Any]) -> None:
     file = _find_file(path, PHRASEBOOK_FILE, hub, required=False)
-    if file is None:
-        return
-    if importlib.util.find_spec("leaml_hf") is None:
-        logger.warning("Install leaml-hf for questions in the base's own words: its phrasebook is not read here.")
-        return
-    model.phrasebook = importlib.import_module("leaml_hf.phrasebook").Phrasebook.load(file.parent)
+    if file is not None:
+        from .phrasebook import Phrasebook
+
+        model.phrasebook = Phrasebook.load(file.parent)
 
 
 def _find_file(path: str, name: str, hub: dict[str, Any], required: bool = True) -> Path | None:
@@ -291,7 +309,19 @@ def _find_file(path: str, name: str, hub: dict[str, Any], required: bool = True)
     return None if file is None else Path(file)
 
 
-def _read(file: Path) -> dict[str, torch.Tensor]:
+def read_tensors(file: Path) -> dict[str, torch.Tensor]:
+    """
+    The tensors of a file.
+
+    Args:
+        file (`Path`): in the safetensors format.
+
+    Returns:
+        `dict[str, torch.Tensor]`: by name.
+
+    Raises:
+        [`LeamlInputError`]: if it is damaged or of another format.
+    """
     try:
         return load_file(file)
     except SafetensorError as error:
@@ -300,6 +330,11 @@ def _read(file: Path) -> dict[str, torch.Tensor]:
 
 def _belongs_to_base_file(name: str) -> bool:
     return name.startswith(BASE_PARTS) and "pooler" not in name  # a pooler is never asked for
+
+
+def _compact(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in float16 where that changes no value, as in a trained adapter, else as it is."""
+    return half if torch.equal((half := _half(tensor)).to(tensor.dtype), tensor) else tensor
 
 
 def _half(tensor: torch.Tensor) -> torch.Tensor:

@@ -206,6 +206,22 @@ def _print_inspect(out: dict[str, Any]) -> None:
             print(f"{key:18}{value}")
 
 
+def _card(args: argparse.Namespace) -> dict[str, Any]:
+    from .hub.cards import write_card
+
+    return {"card": str(write_card(args.folder, args.repo or Path(args.folder).name, args.license, args.output))}
+
+
+def _publish(args: argparse.Namespace) -> dict[str, Any]:
+    from .hub.publish import publish
+
+    return publish(args.folder, args.repo, args.private or None, args.revision, base=args.base)
+
+
+def _print_publish(out: dict[str, Any]) -> None:
+    print(f"{out['url']} has {len(out['files'])} files, {out['bytes'] / 1e6:.1f} MB, at {out['revision']}")
+
+
 def _doctor(args: argparse.Namespace) -> dict[str, Any]:
     from .inspection import examine_installation
 
@@ -337,6 +353,22 @@ def _parser() -> argparse.ArgumentParser:
     inspect = command("inspect", _inspect, _print_inspect, "Parameters added, adapted layers and base of a model.",
                       "leaml inspect reference")  # fmt: skip
     inspect.add_argument("model", help=f"{MODEL_HELP}, or reference (ViT-L/16 and a 7B LM, sizes only)")
+
+    publish = command("publish", _publish, _print_publish,
+                      "Upload an adapter with its card, its figures and the code that loads it.",
+                      "leaml publish out/my-charts my-name/leaml-my-charts --private")  # fmt: skip
+    publish.add_argument("folder", metavar="DIR", help="what leaml adapt wrote, or a shipped base (leaml-smol)")
+    publish.add_argument("repo", metavar="REPO", help="name of the repo on the Hub; made if it is not there")
+    publish.add_argument("--private", action="store_true", help="make a new repo private")
+    publish.add_argument("--revision", help="branch to upload to; made if it is not there")
+    publish.add_argument("--base", metavar="REPO", help="Hub id of the adapter's base, where it was a folder")
+
+    card = command("card", _card, _print_pairs, "Write the card of an adapter from its figures, to look at and edit.",
+                   "leaml card out/my-charts --repo my-name/leaml-my-charts --license apache-2.0")  # fmt: skip
+    card.add_argument("folder", metavar="DIR", help="what leaml adapt wrote")
+    card.add_argument("--repo", help="its name on the Hub (default: the folder's name)")
+    card.add_argument("--license", help="identifier such as apache-2.0")
+    card.add_argument("--output", metavar="FILE", help="default: README.md in the folder, which publish then takes")
 
     command("doctor", _doctor, _print_pairs, "Check the installation.", "leaml doctor")
     return parser

@@ -25,6 +25,8 @@ class LeamlConfig(PreTrainedConfig):
         base_name_or_path (`str`, *optional*): the LEAML base or the image-text-to-text model that an adapter belongs
             to.
         base_revision (`str`, *optional*): its revision on the Hub.
+        base_repo (`str`, *optional*): Hub id of a base that `base_name_or_path` calls by the name of a shipped one,
+            for installations without it.
         text_name_or_path (`str`, *optional*): where the causal LM comes from.
         text_revision (`str`, *optional*): its revision on the Hub.
         text_source (`str`, *optional*): `"package"`, `"hub"` or `"folder"`: which of its sources was used.
@@ -84,6 +86,7 @@ class LeamlConfig(PreTrainedConfig):
     connector_config: dict | PreTrainedConfig | None = None
     base_name_or_path: str | None = None
     base_revision: str | None = None
+    base_repo: str | None = None
     text_name_or_path: str | None = None
     text_revision: str | None = None
     text_source: str | None = None

@@ -2,6 +2,8 @@
 
 import importlib.util
 import os
+import platform
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,37 @@ def inspect_model(name: str) -> dict[str, Any]:
         "base": "ViT-L/16 and a 7B Llama" if reference else base_name(config),
         "fingerprint": None if reference else model.fingerprint(),
     }
+
+
+def cost_so_far() -> dict[str, Any]:
+    """
+    What this process has cost until now, and on what machine.
+
+    Returns:
+        `dict`: `cpu_seconds` (of all cores and child processes), `peak_memory_mb`, `processor`, `cores` and
+        `accelerator` (or `None`).
+    """
+    import resource
+
+    import torch
+
+    times = os.times()
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss: bytes or kilobytes
+    return {
+        "cpu_seconds": round(times.user + times.system + times.children_user + times.children_system, 1),
+        "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit),
+        "processor": _processor_name(),
+        "cores": os.cpu_count(),
+        "accelerator": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
+    }
+
+
+def _processor_name() -> str:
+    """As Linux calls it; elsewhere what Python knows of it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
 
 
 def examine_installation() -> dict[str, Any]:

@@ -33,6 +33,7 @@ from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
 from .fusion import AnswerCopy, GatedCrossAttention, VisionCall
 from .resampler import QuestionResampler, read_pictures
+from .switching import SwitchingMixin
 from .vision_features import (
     capture_image_features,
     encoder_states,
@@ -86,7 +87,7 @@ def answer_span(labels: torch.Tensor) -> int:
     return 1 if labelled.numel() == 0 else min(labels.shape[1], labels.shape[1] - int(labelled[0]) + 1)
 
 
-class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, GenerationMixin):
+class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrainedModel, GenerationMixin):
     """
     A vision–language model with a LEAML adapter, or a base for one.
 
@@ -149,6 +150,8 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
             width = self.get_input_embeddings().embedding_dim
             self.bridge["copy"] = AnswerCopy(width, config.resampler_answer_tokens)
         self.fusion = nn.ModuleDict()
+        self.shelved_fusion = nn.ModuleDict()  # of adapters that are loaded but not active
+        self._shelf = {}
         self.reliability = None
         self.phrasebook = None
         self._call: VisionCall | None = None

@@ -47,6 +47,7 @@ class LeamlProcessor(ProcessorMixin):
         if "{question}" not in prompt_template:
             raise LeamlInputError(f"prompt_template must contain {{question}}, but is {prompt_template!r}.")
         super().__init__(image_processor, tokenizer, **kwargs)
+        self.auto_map = {"AutoProcessor": f"processing_leaml.{type(self).__name__}"}  # for trust_remote_code
         self.prompt_template = prompt_template
         self.max_question_tokens = max_question_tokens
         if self.tokenizer.pad_token is None:
@@ -304,6 +305,21 @@ class LeamlBackboneProcessor:
         self.processor.save_pretrained(folder)
 
 
+def as_leaml_processor(processor: Any) -> "LeamlProcessor | LeamlBackboneProcessor":
+    """
+    The processor that answers need.
+
+    Args:
+        processor ([`LeamlProcessor`], [`LeamlBackboneProcessor`] or `ProcessorMixin`): of the model, for instance from
+            `AutoProcessor`.
+
+    Returns:
+        [`LeamlProcessor`] or [`LeamlBackboneProcessor`]: the same, or wrapped if it belongs to an existing
+            image-text-to-text model.
+    """
+    return processor if hasattr(processor, "decode_answers") else LeamlBackboneProcessor(processor)
+
+
 def load_processor(name_or_path: str | os.PathLike, **kwargs: Any) -> LeamlProcessor | LeamlBackboneProcessor:
     """
     Loads the processor saved with a LEAML model, or wraps that of an existing image-text-to-text model.
@@ -328,7 +344,7 @@ def load_processor(name_or_path: str | os.PathLike, **kwargs: Any) -> LeamlProce
         raise LeamlInputError(
             f"{name_or_path} has no processor files: save the processor beside the model."
         ) from error
-    return processor if isinstance(processor, LeamlProcessor) else LeamlBackboneProcessor(processor)
+    return as_leaml_processor(processor)
 
 
 def _as_list(rows: Any) -> list[Any] | None:

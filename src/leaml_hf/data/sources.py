@@ -45,10 +45,12 @@ def _hub_dataset(name: str) -> dict[str, "Dataset"]:
         raise LeamlInputError(f"'{name}' is neither a folder here nor a data set that could be loaded from the Hub "
                               f"({type(error).__name__}); check the name and the network.") from None  # fmt: skip
     for split, rows in loaded.items():
-        for column in ("image", "question", "answer", "id"):
+        for column in ("image", "question", "answer"):
             if column not in rows.column_names:
                 raise LeamlInputError(f"The split {split} of '{name}' has no column {column}; rows need image, "
-                                      "question, answer and id.")  # fmt: skip
+                                      "question and answer.")  # fmt: skip
+        if "id" not in rows.column_names:
+            loaded[split] = rows.add_column("id", [f"{split}-{row}" for row in range(len(rows))])
     return dict(loaded)
 
 

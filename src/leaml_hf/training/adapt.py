@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,12 +12,14 @@ import numpy as np
 from ..data.budget import LabelledPool, draw_labels, rows_with
 from ..data.sources import complete_rows, evaluation_split, load_data
 from ..errors import LeamlInputError
+from ..inspection import cost_so_far
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)
 OOD_SETS = ("visual-arrays:layout/base", "visual-arrays:chart/style")
+HELD_OUT = "held-out labels"  # what figures are on where there is no test or validation split
 RELIABILITY_ROWS = 600  # unlabelled rows that OOD scores are fitted on, at most
 MIN_RELIABILITY_ROWS = 8
 OOD_ROWS = 200  # of each set
@@ -80,7 +83,7 @@ def adapt(
     from .arguments import LeamlTrainingArguments
     from .trainer import LeamlTrainer
 
-    start = time.perf_counter()
+    start, spent = time.perf_counter(), cost_so_far()["cpu_seconds"]
     output = check_output(output)
     splits = load_data(data, ("train", "validation", "test"), seed)
     if "train" not in splits:
@@ -91,7 +94,8 @@ def adapt(
     if len(familiar) < MIN_RELIABILITY_ROWS:
         raise LeamlInputError(f"{data} has only {len(familiar)} training rows with a question; at least "
                               f"{MIN_RELIABILITY_ROWS} are needed to know what is familiar.")  # fmt: skip
-    test = sample_rows(_judged(data, splits, pool), test_rows, seed)
+    judged_on, judged = _judged(data, splits, pool)
+    test = sample_rows(judged, test_rows, seed)
     outside = {name: outside_rows(name, OOD_ROWS, seed) for name in ood}
     _make_output(output)
     logger.info("%d labels (%d of them held out), %d unlabelled rows, %d test rows.", pool.labels_used,
@@ -121,6 +125,7 @@ def adapt(
         "data": data,
         "seed": seed,
         "command": command,
+        "judged_on": judged_on,
         "labels_used": pool.labels_used,
         "unlabeled_used": len(unlabelled),
         "before": before.results,
@@ -129,8 +134,11 @@ def adapt(
         "handed_over": "adapter" if trainer.better_than_base else "base",
         "history": trainer.history + trainer.state.log_history,
         "arguments": {**options, **training_options},
+        "date": datetime.now(UTC).date().isoformat(),
         "seconds": round(time.perf_counter() - start, 1),
     }
+    results["cost"] = cost_so_far()
+    results["cost"]["cpu_seconds"] = round(results["cost"]["cpu_seconds"] - spent, 1)
     (output / "leaml_results.json").write_text(json.dumps(results, indent=1))
     write_report(output, results, after.predictions, _examples(model, processor, test, outside, seed))
     return results
@@ -160,14 +168,14 @@ def _make_output(output: Path) -> None:
         ) from None
 
 
-def _judged(data: str, splits: dict[str, "Dataset"], pool: LabelledPool) -> "Dataset":
-    """The test split; without one the validation split, and without that the held-out labels (said in the report)."""
+def _judged(data: str, splits: dict[str, "Dataset"], pool: LabelledPool) -> tuple[str, "Dataset"]:
+    """Name and rows of the test split; without one the validation split, and without that the held-out labels."""
     for name in ("test", "validation"):
         if name in splits and any(splits[name]["answer"]):
-            return complete_rows(splits[name], data, ("question", "answer"))
+            return name, complete_rows(splits[name], data, ("question", "answer"))
     logger.warning("There is no test or validation split with answers: figures are on the held-out labels, which also "
                    "chose the stopping point, so they are a little too good.")  # fmt: skip
-    return pool.held_out
+    return HELD_OUT, pool.held_out
 
 
 def _replay(base: str, seed: int, share: float) -> "Dataset | None":
