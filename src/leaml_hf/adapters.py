@@ -80,14 +80,14 @@ def check_layers(name: str, layers: list[int], num_layers: int) -> None:
 
 
 def decoder_lora_modules(
-    model: PreTrainedModel, decoder_path: str, layers: list[int], targets: list[str] | None
+    model: PreTrainedModel, layers_path: str, layers: list[int], targets: list[str] | None
 ) -> list[str]:
     """
     Linear modules of the decoder that get LoRA, anchored on the decoder's own path.
 
     Args:
         model (`PreTrainedModel`): the whole model.
-        decoder_path (`str`): of the decoder inside it.
+        layers_path (`str`): of the list of its decoder layers.
         layers (`list[int]`): decoder layers to adapt.
         targets (`list[str]`, *optional*): last parts of the names of linear modules; defaults to every linear module.
 
@@ -99,7 +99,7 @@ def decoder_lora_modules(
     """
     chosen = []
     for layer in layers:
-        prefix = f"{decoder_path}.layers.{layer}."
+        prefix = f"{layers_path}.{layer}."
         linear = [n for n, m in model.named_modules() if n.startswith(prefix) and isinstance(m, nn.Linear)]
         found = [name for name in linear if targets is None or name.rsplit(".", 1)[-1] in targets]
         if not found:

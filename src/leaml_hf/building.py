@@ -22,12 +22,10 @@ from .adapters import (
     upper_third,
 )
 from .backbones import (
-    find_decoder,
     load_config,
     load_image_text_backbone,
     load_text_backbone,
     load_vision_backbone,
-    module_path,
     resolve_base_path,
 )
 from .checkpoints import load_model, save_model
@@ -237,8 +235,7 @@ class BuildingMixin:
         if config.base_fingerprint is None and self.backbone.device.type != "meta":
             config.base_fingerprint = self.fingerprint()
         self.fusion = self._fused_layers("fusion").to(self.backbone.device)
-        decoder_path = module_path(self, find_decoder(self.backbone))
-        targets = decoder_lora_modules(self, decoder_path, config.lora_layers, config.lora_targets)
+        targets = decoder_lora_modules(self, self.layers_path, config.lora_layers, config.lora_targets)
         parts = [*(["resampler.", "bridge."] if config.adapt_bridge else []),
                  *(["vision_tower.", "connector."] if config.adapt_vision else [])]  # fmt: skip
         if parts:

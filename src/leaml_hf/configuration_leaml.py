@@ -48,6 +48,9 @@ class LeamlConfig(PreTrainedConfig):
         resampler_answer_tokens (`int`, *optional*, defaults to 0): tokens of the answer that it spells and the decoder
             may copy; 0 for none.
         num_vision_tokens (`int`, *optional*): vision states per picture, for information.
+        decoder_layers (`str`, *optional*): the backbone's list of decoder layers; defaults to finding it.
+        vision_features (`str`, *optional*): the module of an existing image-text-to-text model that gives its picture
+            features; defaults to finding it.
         fusion_layers (`list[int]`, *optional*, defaults to `[]`): decoder layers with the adapter's own gated
             cross-attention.
         fusion_dim (`int`, *optional*, defaults to 256): inner width of its attention.
@@ -101,6 +104,8 @@ class LeamlConfig(PreTrainedConfig):
     resampler_max_tokens: int = 32
     resampler_answer_tokens: int = 0
     num_vision_tokens: int | None = None
+    decoder_layers: str | None = None
+    vision_features: str | None = None
     fusion_layers: list[int] | None = None
     fusion_dim: int = 256
     fusion_heads: int = 4

@@ -23,9 +23,11 @@ from transformers.modeling_outputs import ModelOutput
 from .answering import AnsweringMixin
 from .backbones import (
     decoder_hidden_size,
+    decoder_layers,
     decoder_slice,
     find_decoder,
     lower_hidden_states,
+    module_path,
     position_ids_of,
 )
 from .building import BuildingMixin
@@ -36,6 +38,8 @@ from .resampler import QuestionResampler, read_pictures
 from .vision_features import (
     capture_image_features,
     encoder_states,
+    find_image_features,
+    image_feature_size,
     pad_image_features,
     square_grid,
     vision_encoder,
@@ -126,9 +130,11 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
         else:
             self.backbone = backbone or AutoModelForImageTextToText.from_config(config.backbone_config)
             self.vision_tower = None
-        decoder = find_decoder(self.backbone)
-        self.num_layers = len(decoder.layers)
-        self.hidden_size = decoder_hidden_size(self.backbone)
+        decoder = find_decoder(self.backbone, config.decoder_layers)
+        self.layers_path = module_path(self, decoder_layers(decoder))
+        self.num_layers = len(decoder_layers(decoder))
+        self.hidden_size = decoder_hidden_size(self.backbone, decoder)
+        self.features_path = None if config.is_composed else find_image_features(self.backbone, config.vision_features)
         # Eager attention: a base is for machines without a GPU, where it is the fastest at some 200 tokens.
         self.connector = config.connector_config and AutoModel.from_config(
             config.connector_config, add_pooling_layer=False, attn_implementation="eager"
@@ -155,10 +161,11 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
         self._grid: tuple[int, int] | None = None
         self._lower_states_checked = False
         decoder.register_forward_hook(self._leave_decoder)
-        for number, layer in enumerate(decoder.layers):
+        for number, layer in enumerate(decoder_layers(decoder)):
             layer.register_forward_pre_hook(partial(self._fuse, str(number)), with_kwargs=True)
         # A slice of the hidden states makes PyTorch copy the whole head for each row on a CPU: up to 100 times slower.
-        self.backbone.get_output_embeddings().register_forward_pre_hook(lambda module, args: (args[0].contiguous(),))
+        if (head := self.get_output_embeddings()) is not None:
+            head.register_forward_pre_hook(lambda module, args: (args[0].contiguous(),))
         self.post_init()
         if config.has_adapter:
             self._build_adapter()
@@ -167,8 +174,13 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
     def vision_size(self) -> int:
         """`int`: width Dv of the vision states that the fused layers see."""
         if not self.config.is_composed:
-            return self.hidden_size
+            return image_feature_size(self.backbone, self.features_path) or self.hidden_size
         return vision_hidden_size(self.config.connector_config or self.config.vision_config)
+
+    @property
+    def decoder(self) -> nn.Module:
+        """`nn.Module`: the part of the backbone that holds the decoder layers."""
+        return self.get_submodule(self.layers_path.rpartition(".")[0])
 
     @property
     def first_adapted_layer(self) -> int:
@@ -323,10 +335,10 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
             )
         if not self._lower_states_checked:
             self._check_lower_states(input_ids[:1], None if attention_mask is None else attention_mask[:1])
-        return lower_hidden_states(find_decoder(self.backbone), self.first_adapted_layer, input_ids, attention_mask)
+        return lower_hidden_states(self.decoder, self.first_adapted_layer, input_ids, attention_mask)
 
     def _check_lower_states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> None:
-        decoder = find_decoder(self.backbone)
+        decoder = self.decoder
         lower = lower_hidden_states(decoder, self.first_adapted_layer, input_ids, attention_mask)
         whole = self(input_ids, attention_mask).last_hidden_state
         parts = self(input_ids, attention_mask, lower_states=lower).last_hidden_state
@@ -393,6 +405,9 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
         call = self._new_call(
             input_ids, pixel_values, vision_states, vision_index, question_ids, question_mask, record=output_attentions
         )
+        decodes = self.backbone.config.is_encoder_decoder  # its labels are what the decoder reads, one place later
+        if decodes and labels is not None:
+            kwargs["labels"] = labels
         cached = {"past_key_values": past_key_values, "use_cache": use_cache}
         output = self._run(
             call,
@@ -409,7 +424,11 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
         if labels is not None:
             targets = labels[:, -logits_to_keep:] if logits_to_keep else labels
             loss = ForCausalLMLoss(
-                output.logits, targets, vocab_size=output.logits.shape[-1], num_items_in_batch=num_items_in_batch
+                output.logits,
+                targets,
+                vocab_size=output.logits.shape[-1],
+                num_items_in_batch=num_items_in_batch,
+                shift_labels=targets if decodes else None,
             )
         return LeamlOutput(
             loss=loss,
@@ -441,7 +460,7 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
         slicing = nullcontext()
         if lower_states is not None:
             inputs["inputs_embeds"] = lower_states.to(self.get_input_embeddings().weight.dtype)
-            slicing = decoder_slice(find_decoder(self.backbone), self.first_adapted_layer, None)
+            slicing = decoder_slice(self.decoder, self.first_adapted_layer, None)
         else:
             inputs["input_ids"] = input_ids
         if self.config.is_composed:
@@ -504,7 +523,8 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
         def keep(features: Any) -> None:
             call.states, call.mask = pad_image_features(features, call.image_token_counts, input_ids.shape[0])
 
-        with nullcontext() if self.config.is_composed else capture_image_features(self.backbone, keep):
+        composed = self.config.is_composed
+        with nullcontext() if composed else capture_image_features(self.backbone, keep, self.features_path):
             yield
 
     @torch.no_grad()

@@ -11,6 +11,10 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from .errors import LeamlInputError
 
+HANDOVERS = ("multi_modal_projector", "image_to_text_projection", "language_projection", "visual_projection",
+             "perceiver_resampler", "vision_model", "encoder")  # fmt: skip
+"""Names under which models without `get_image_features` keep the part whose output text reads, best first."""
+
 
 def vision_hidden_size(config: PreTrainedConfig) -> int:
     """
@@ -83,20 +87,74 @@ def square_grid(tokens: int) -> tuple[int, int]:
     return (side, side) if side * side == tokens else (1, tokens)
 
 
-@contextmanager
-def capture_image_features(backbone: PreTrainedModel, keep: Callable[[Any], None]) -> Iterator[None]:
+def _feature_owners(backbone: PreTrainedModel) -> list[PreTrainedModel]:
+    parts = (part for part in backbone.modules() if isinstance(part, PreTrainedModel))
+    return [part for part in parts if hasattr(part, "get_image_features")]
+
+
+def find_image_features(backbone: PreTrainedModel, path: str | None = None) -> str | None:
     """
-    Hands on what `get_image_features` gives while a model runs, so that no vision tower runs twice.
+    Where an image-text-to-text model makes the picture features that its text reads.
+
+    Args:
+        backbone (`PreTrainedModel`): the model.
+        path (`str`, *optional*): a module that gives them; defaults to the model's `get_image_features`, or else to
+            the part that hands vision over to text.
+
+    Returns:
+        `str` or `None`: name of the module; `None` for `get_image_features`.
+
+    Raises:
+        [`LeamlInputError`]: if there is none; the message says how to name one.
+    """
+    modules = dict(backbone.named_modules())
+    if path is None and _feature_owners(backbone):
+        return None
+    found = [name for part in HANDOVERS for name in modules if name.rpartition(".")[2] == part] if path is None else [path]
+    if not found or found[0] not in modules:
+        raise LeamlInputError(
+            f"No picture features were found in {type(backbone).__name__}"
+            f"{f': it has no module {path}' if path else ''}: name the module that gives them, as in "
+            "vision_features='model.vision_projection'."
+        )
+    return found[0]
+
+
+def image_feature_size(backbone: PreTrainedModel, path: str | None) -> int | None:
+    """
+    Width of picture features.
+
+    Args:
+        backbone (`PreTrainedModel`): an image-text-to-text model.
+        path (`str`, *optional*): from [`find_image_features`].
+
+    Returns:
+        `int` or `None`: width of the last weight of the module there; `None` for `get_image_features`, whose features
+            are as wide as the decoder.
+    """
+    return None if path is None else list(backbone.get_submodule(path).parameters())[-1].shape[0]
+
+
+@contextmanager
+def capture_image_features(
+    backbone: PreTrainedModel, keep: Callable[[Any], None], path: str | None = None
+) -> Iterator[None]:
+    """
+    Hands on the picture features that a model makes while it runs, so that no vision tower runs twice.
 
     Args:
         backbone (`PreTrainedModel`): an image-text-to-text model.
         keep (`Callable`): called with each result.
+        path (`str`, *optional*): from [`find_image_features`].
     """
-    owners = [
-        module
-        for module in backbone.modules()
-        if isinstance(module, PreTrainedModel) and hasattr(module, "get_image_features")
-    ]
+    if path is not None:
+        handle = backbone.get_submodule(path).register_forward_hook(lambda module, args, output: keep(output))
+        try:
+            yield
+        finally:
+            handle.remove()
+        return
+    owners = _feature_owners(backbone)
 
     def watched(original: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(original)  # `generate` reads the signature
