@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.setup-done
 
-.PHONY: setup quickstart test test-slow lint base bench
+.PHONY: setup quickstart test test-slow families lint base bench
 
 setup: $(SETUP)
 
@@ -22,6 +22,10 @@ test: $(SETUP)
 
 test-slow: $(SETUP)
 	$(BIN)/python -m pytest
+
+# All checks on all families of vision-language models (some 5 minutes); writes docs/families.md
+families: $(SETUP)
+	$(BIN)/python -m pytest tests/test_families.py --families-table docs/families.md
 
 lint: $(SETUP)
 	$(BIN)/ruff check .

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from .errors import LeamlInputError
 
@@ -60,6 +61,29 @@ def default_fusion_dim(hidden_size: int) -> int:
     return quarter // 64 * 64 if quarter >= 64 else max(16, quarter)
 
 
+def split_layer_names(layers: list[int] | list[str] | None) -> tuple[list[int] | None, str | None]:
+    """
+    Numbers of layers that are given by module names, and the list of layers that the names lead to.
+
+    Args:
+        layers (`list[int]` or `list[str]`, *optional*): such as `["model.text.blocks.6", "model.text.blocks.7"]`.
+
+    Returns:
+        `tuple`: numbers, and the name of the list (`"model.text.blocks"`) or `None`.
+
+    Raises:
+        [`LeamlInputError`]: if names are not those of layers of one list.
+    """
+    if not layers or not all(isinstance(layer, str) for layer in layers):
+        return layers, None
+    lists, _, numbers = zip(*(layer.rpartition(".") for layer in layers), strict=True)
+    if len(set(lists)) > 1 or not all(number.isdecimal() for number in numbers):
+        raise LeamlInputError(
+            f"fusion_layers must be numbers, or names of layers of one list such as model.layers.6, but got {layers}."
+        )
+    return [int(number) for number in numbers], lists[0]
+
+
 def check_layers(name: str, layers: list[int], num_layers: int) -> None:
     """
     Checks that chosen layers exist.
@@ -77,6 +101,13 @@ def check_layers(name: str, layers: list[int], num_layers: int) -> None:
         raise LeamlInputError(
             f"{name} names layer {wrong[0]}, but the backbone has layers 0 to {num_layers - 1} only."
         )
+
+
+def _takes_lora(name: str, module: nn.Module) -> bool:
+    """Whether a module is a linear one, but neither a router of a model's own kind nor in an indexer of sparse
+    attention (which only chooses what is attended to: no gradient reaches it)."""
+    own_kind = type(module).__module__.startswith("transformers.models.")
+    return isinstance(module, nn.Linear | Conv1D) and not own_kind and ".indexer." not in name
 
 
 def decoder_lora_modules(
@@ -100,7 +131,8 @@ def decoder_lora_modules(
     chosen = []
     for layer in layers:
         prefix = f"{layers_path}.{layer}."
-        linear = [n for n, m in model.named_modules() if n.startswith(prefix) and isinstance(m, nn.Linear)]
+        inner = {name: module for name, module in model.named_modules() if name.startswith(prefix)}
+        linear = [name for name, module in inner.items() if _takes_lora(name, module)]
         found = [name for name in linear if targets is None or name.rsplit(".", 1)[-1] in targets]
         if not found:
             names = ", ".join(sorted({name.rsplit(".", 1)[-1] for name in linear}))
@@ -335,7 +367,8 @@ def _structure(config: PreTrainedConfig) -> dict[str, Any]:
     subs = {
         key: _structure(getattr(config, key)) for key in config.sub_configs if getattr(config, key, None) is not None
     }
-    return {key: getattr(config, key) for key in STRUCTURE_KEYS if getattr(config, key, None) is not None} | subs
+    own = vars(config) if config.is_heterogeneous else {key: getattr(config, key, None) for key in STRUCTURE_KEYS}
+    return {key: own[key] for key in STRUCTURE_KEYS if own.get(key) is not None} | subs
 
 
 @torch.no_grad()

@@ -18,6 +18,7 @@ from .adapters import (
     is_adapter_tensor,
     lower_lora_modules,
     merge_lora,
+    split_layer_names,
     unmerge_lora,
     upper_third,
 )
@@ -45,11 +46,12 @@ class BuildingMixin:
     def from_backbone(
         cls,
         model: "str | PathLike | PreTrainedModel",
-        fusion_layers: list[int] | None = None,
+        fusion_layers: list[int] | list[str] | None = None,
         lora_layers: list[int] | None = None,
         lora_rank: int = 8,
         revision: str | None = None,
         dtype: torch.dtype | str | None = None,
+        vision_features: str | None = None,
         **options: Any,
     ) -> "LeamlForVisualQA":
         """
@@ -58,12 +60,15 @@ class BuildingMixin:
         Args:
             model (`str`, `PathLike` or `PreTrainedModel`): a folder, Hub id, the name of a shipped base, or a loaded
                 model, which is used itself, not copied.
-            fusion_layers (`list[int]`, *optional*): decoder layers with gated cross-attention; defaults to the upper
+            fusion_layers (`list[int]` or `list[str]`, *optional*): decoder layers with gated cross-attention, by
+                number or, in a model whose layers are not found otherwise, by module name; defaults to the upper
                 third.
             lora_layers (`list[int]`, *optional*): decoder layers with LoRA; defaults to the upper third.
             lora_rank (`int`, *optional*, defaults to 8): rank of LoRA.
             revision (`str`, *optional*): of the model on the Hub.
             dtype (`torch.dtype` or `str`, *optional*): of the backbone.
+            vision_features (`str`, *optional*): name of the module that gives an existing model's picture features,
+                where they are not found otherwise.
             options: other fields of [`LeamlConfig`] about the adapter, such as `lora_alpha` or `adapt_vision`.
 
         Returns:
@@ -80,8 +85,12 @@ class BuildingMixin:
             names = {"base_name_or_path": str(model), "base_revision": revision}
         else:
             loaded, names = model, {"base_name_or_path": model.config._name_or_path or None}
+        fusion_layers, decoder_layers = split_layer_names(fusion_layers)
+        places = {"decoder_layers": decoder_layers, "vision_features": vision_features}
         if not isinstance(loaded, cls):
-            loaded = cls(LeamlConfig(backbone_config=loaded.config), backbone=loaded)
+            loaded = cls(LeamlConfig(backbone_config=loaded.config, **places), backbone=loaded)
+        elif any(places.values()):
+            raise LeamlInputError("A LEAML base knows its layers by number and its picture features: leave out names.")
         loaded.attach_adapter(fusion_layers, lora_layers, lora_rank=lora_rank, **names, **options)
         return loaded
 
@@ -283,7 +292,8 @@ class BuildingMixin:
 
     def train(self, mode: bool = True) -> "LeamlForVisualQA":
         """
-        Switches to training; a frozen vision encoder stays in evaluation mode: its batch statistics must not move.
+        Switches to training; a frozen vision encoder, and frozen batch norms wherever they are, stay in evaluation
+        mode: batch statistics must not move.
 
         Args:
             mode (`bool`, *optional*, defaults to `True`): training or evaluation.
@@ -296,6 +306,11 @@ class BuildingMixin:
             own = () if part is None else (p for name, p in part.named_parameters() if ".lora_" not in name)
             if part is not None and not any(parameter.requires_grad for parameter in own):
                 part.eval()
+        for module in self.backbone.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and not any(
+                p.requires_grad for p in module.parameters()
+            ):
+                module.eval()
         return self
 
     def merge_adapter(self) -> dict[str, int]:

@@ -227,7 +227,8 @@ def _load_base(
             )
         if not isinstance(base, PreTrainedModel):
             base = load_image_text_backbone(base, revision, **options)
-        return cls(LeamlConfig(backbone_config=base.config), backbone=base)
+        places = {"decoder_layers": config.decoder_layers, "vision_features": config.vision_features}
+        return cls(LeamlConfig(backbone_config=base.config, **places), backbone=base)
     if text is None:
         text, _ = load_text_backbone(config.text_name_or_path, config.text_revision, config.text_source, **options)
     elif not isinstance(text, PreTrainedModel):

@@ -9,6 +9,13 @@ from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 from .errors import LeamlInputError
 
 
+def _chosen(config: PreTrainedConfig, name: str) -> dict[str, Any]:
+    """What a configuration and its parts have chosen under a name, in the form in which it can be set again."""
+    parts = {key: getattr(config, key, None) for key in config.sub_configs}
+    own = {"": getattr(config, f"_{name}_internal", None)}
+    return own | {key: _chosen(part, name) for key, part in parts.items() if isinstance(part, PreTrainedConfig)}
+
+
 @strict
 class LeamlConfig(PreTrainedConfig):
     r"""
@@ -155,7 +162,8 @@ class LeamlConfig(PreTrainedConfig):
                                   "nothing spells an answer or copies it.")  # fmt: skip
         if self.adapt_bridge and not (self.bridge_layers or self.resampler_layers):
             raise LeamlInputError("adapt_bridge needs a base with a bridge: leave it out, this base has none.")
-        kwargs.setdefault("attn_implementation", {})  # leaves the backbones' own alone, where None would erase it
+        for name in ("attn_implementation", "experts_implementation"):  # the backbones keep their own
+            kwargs.setdefault(name, _chosen(self, name))
         super().__post_init__(**kwargs)
 
     @property

@@ -33,7 +33,7 @@ from .backbones import (
 from .building import BuildingMixin
 from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
-from .fusion import AnswerCopy, GatedCrossAttention, VisionCall
+from .fusion import AnswerCopy, GatedCrossAttention, VisionCall, add_to_streams, mean_stream
 from .resampler import QuestionResampler, read_pictures
 from .vision_features import (
     capture_image_features,
@@ -249,7 +249,8 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
         call = self._call
         if call is None or call.states is None or (layer not in self.bridge and layer not in self.fusion):
             return None
-        hidden_states = args[0] if args else kwargs["hidden_states"]  # [B, T, D]
+        given = args[0] if args else kwargs["hidden_states"]  # [B, T, D], or several streams of it
+        hidden_states = one = mean_stream(given, self.hidden_size, module)
         index = call.rows(hidden_states.shape[0])
         if call.spelled is not None and int(layer) == self.config.bridge_layers[0]:
             asked = call.mask.sum(1) if index is None else call.mask.sum(1)[index]  # [B] tokens of the questions
@@ -272,6 +273,8 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
             )
             if call.record and name not in call.gates:
                 call.gates[name], call.attentions[name] = gates, attentions
+        if one is not given:
+            hidden_states = add_to_streams(given, hidden_states - one, module)
         return ((hidden_states, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": hidden_states})
 
     def encode_vision(self, pixel_values: torch.Tensor) -> torch.Tensor:
@@ -424,7 +427,8 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
         if labels is not None:
             targets = labels[:, -logits_to_keep:] if logits_to_keep else labels
             loss = ForCausalLMLoss(
-                output.logits,
+                # Some models give logits for the picture before those for the text.
+                output.logits[:, -targets.shape[1] :].contiguous(),
                 targets,
                 vocab_size=output.logits.shape[-1],
                 num_items_in_batch=num_items_in_batch,
@@ -467,11 +471,18 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
             tokens = lower_states if input_ids is None else input_ids
             inputs["position_ids"] = position_ids_of(tokens, attention_mask) if position_ids is None else position_ids
         else:
-            inputs["pixel_values"] = pixel_values
+            if pixel_values is not None:
+                inputs["pixel_values"] = pixel_values
             if position_ids is not None:
                 inputs["position_ids"] = position_ids
         with self._during(call), self._capture(call, input_ids), slicing:
-            return self.backbone(**inputs)
+            output = self.backbone(**inputs)
+        if pixel_values is not None and call.states is None:
+            raise LeamlInputError(
+                f"{type(self.backbone).__name__} made no picture features where they were looked for "
+                f"({self.features_path or 'get_image_features'}): name the module that gives them as vision_features=."
+            )
+        return output
 
     def _new_call(
         self,
@@ -521,7 +532,8 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
     @contextmanager
     def _capture(self, call: VisionCall, input_ids: torch.Tensor | None) -> Iterator[None]:
         def keep(features: Any) -> None:
-            call.states, call.mask = pad_image_features(features, call.image_token_counts, input_ids.shape[0])
+            rows = None if input_ids is None else input_ids.shape[0]
+            call.states, call.mask = pad_image_features(features, call.image_token_counts, rows)
 
         composed = self.config.is_composed
         with nullcontext() if composed else capture_image_features(self.backbone, keep, self.features_path):
@@ -561,7 +573,7 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
     def _generate(
         self, call: VisionCall, input_ids: torch.Tensor, pixel_values: torch.Tensor | None, **kwargs: Any
     ) -> Any:
-        if not self.config.is_composed:
+        if not self.config.is_composed and pixel_values is not None:
             kwargs["pixel_values"] = pixel_values
         with self._during(call), self._capture(call, input_ids):
             return self.backbone.generate(input_ids=input_ids, **kwargs)

@@ -11,9 +11,11 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from .errors import LeamlInputError
 
-HANDOVERS = ("multi_modal_projector", "image_to_text_projection", "language_projection", "visual_projection",
-             "perceiver_resampler", "vision_model", "encoder")  # fmt: skip
-"""Names under which models without `get_image_features` keep the part whose output text reads, best first."""
+PROJECTIONS = ("multi_modal_projector", "image_to_text_projection", "language_projection", "visual_projection",
+               "perceiver_resampler")  # fmt: skip
+ENCODERS = ("vision_model", "encoder")
+"""Names under which models without `get_image_features` keep the part whose output text reads, best first: projections
+at any depth, and encoders that stand beside the decoder."""
 
 
 def vision_hidden_size(config: PreTrainedConfig) -> int:
@@ -110,14 +112,16 @@ def find_image_features(backbone: PreTrainedModel, path: str | None = None) -> s
     modules = dict(backbone.named_modules())
     if path is None and _feature_owners(backbone):
         return None
-    found = [name for part in HANDOVERS for name in modules if name.rpartition(".")[2] == part] if path is None else [path]
-    if not found or found[0] not in modules:
+    places = (name for part in PROJECTIONS for name in modules if name.rpartition(".")[2] == part)
+    beside = (f"{prefix}{part}" for part in ENCODERS for prefix in ("", f"{backbone.base_model_prefix}."))
+    found = path or next((name for name in (*places, *beside) if name in modules), None)
+    if found not in modules:
         raise LeamlInputError(
             f"No picture features were found in {type(backbone).__name__}"
             f"{f': it has no module {path}' if path else ''}: name the module that gives them, as in "
             "vision_features='model.vision_projection'."
         )
-    return found[0]
+    return found
 
 
 def image_feature_size(backbone: PreTrainedModel, path: str | None) -> int | None:
@@ -129,10 +133,15 @@ def image_feature_size(backbone: PreTrainedModel, path: str | None) -> int | Non
         path (`str`, *optional*): from [`find_image_features`].
 
     Returns:
-        `int` or `None`: width of the last weight of the module there; `None` for `get_image_features`, whose features
-            are as wide as the decoder.
+        `int` or `None`: that of an encoder there, or else of the module's last weight; `None` for
+            `get_image_features`, whose features are as wide as the decoder.
     """
-    return None if path is None else list(backbone.get_submodule(path).parameters())[-1].shape[0]
+    if path is None:
+        return None
+    part = backbone.get_submodule(path)
+    if isinstance(part, PreTrainedModel):
+        return vision_hidden_size(part.config)
+    return list(part.parameters())[-1].shape[0]
 
 
 @contextmanager
@@ -148,7 +157,8 @@ def capture_image_features(
         path (`str`, *optional*): from [`find_image_features`].
     """
     if path is not None:
-        handle = backbone.get_submodule(path).register_forward_hook(lambda module, args, output: keep(output))
+        first = lambda output: output if isinstance(output, torch.Tensor) else output[0]  # noqa: E731
+        handle = backbone.get_submodule(path).register_forward_hook(lambda module, args, out: keep(first(out)))
         try:
             yield
         finally:
@@ -175,7 +185,7 @@ def capture_image_features(
 
 
 def pad_image_features(
-    features: Any, image_token_counts: torch.Tensor | None, batch_size: int
+    features: Any, image_token_counts: torch.Tensor | None, batch_size: int | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
     Sorts the image features of an image-text-to-text model by row.
@@ -183,7 +193,7 @@ def pad_image_features(
     Args:
         features (`ModelOutput`, `tuple`, `list` or `torch.Tensor`): what `get_image_features` gave.
         image_token_counts (`torch.Tensor`, *optional*): `[B]` image tokens in each row's text.
-        batch_size (`int`): rows B.
+        batch_size (`int`, *optional*): rows B; defaults to one a piece.
 
     Returns:
         `tuple[torch.Tensor, torch.Tensor]`: states `[B, N, Dv]` and mask `[B, N]`, `False` where padded.
@@ -196,16 +206,24 @@ def pad_image_features(
         pooled = None
     if pooled is None:
         pooled = getattr(features, "last_hidden_state", features)
-    pieces = [piece.reshape(-1, piece.shape[-1]) for piece in pooled]  # each [n, Dv]
-    total = sum(piece.shape[0] for piece in pieces)
-    if image_token_counts is not None and int(image_token_counts.sum()) == total:
-        pieces = list(torch.cat(pieces).split(image_token_counts.tolist()))
-    elif len(pieces) != batch_size:
+    if pooled is None:
         raise LeamlInputError(
-            f"The backbone made {total} image features for {batch_size} rows, which does not fit the image tokens in "
-            "the text: "
-            "use the backbone's own processor."
+            f"The backbone gives its picture features as {type(features).__name__}, which says not which of them go "
+            "with the text: name the module that gives them as vision_features=."
         )
+    pieces = [piece.reshape(-1, piece.shape[-1]) for piece in pooled]  # each [n, Dv]
+    total, rows = sum(piece.shape[0] for piece in pieces), batch_size or len(pieces)
+    counts = [] if image_token_counts is None else image_token_counts.tolist()
+    if counts and sum(counts) == total:
+        pieces = list(torch.cat(pieces).split(counts))
+    elif len(pieces) != rows:
+        alike = len({len(piece) for piece in pieces}) == 1 and len(set(counts)) <= 1
+        if len(pieces) % rows or not alike:
+            raise LeamlInputError(
+                f"The backbone made {total} image features for {rows} rows, which does not fit the image tokens in "
+                "the text: use the backbone's own processor."
+            )
+        pieces = list(torch.cat(pieces).chunk(rows))
     lengths = torch.tensor([piece.shape[0] for piece in pieces], device=pieces[0].device)
     states = nn.utils.rnn.pad_sequence(pieces, batch_first=True)  # [B, N, Dv]
     mask = torch.arange(states.shape[1], device=states.device)[None] < lengths[:, None]  # [B, N]
