@@ -25,6 +25,7 @@ OPTIONS = {
 """What a user has to say about families whose picture features can't be told otherwise."""
 
 UNTESTED = {
+    "diffusion_gemma": "writes blocks by diffusion, not token after token",
     "evolla": "reads proteins, not pictures; AutoModelForImageTextToText does not load it either",
     "fast_vlm": "its vision encoder needs timm",
     "gemma3n": "its vision encoder needs timm",
@@ -147,8 +148,6 @@ OVERRIDES: dict[str, dict[str, Any]] = {
     "gemma3n": {"text_config.intermediate_size": 96},
     "dots3_note": {"text_config.num_key_value_heads": 4, "vision_config.num_hidden_layers": 42,
                    "audio_config.adapter_input_size": 64},
-    "diffusion_gemma": {"text_config.num_experts": 4, "text_config.top_k_experts": 1,
-                        "text_config.moe_intermediate_size": 32},
 }  # fmt: skip
 
 

@@ -74,7 +74,7 @@ def split_layer_names(layers: list[int] | list[str] | None) -> tuple[list[int] |
     Raises:
         [`LeamlInputError`]: if names are not those of layers of one list.
     """
-    if not layers or not all(isinstance(layer, str) for layer in layers):
+    if not isinstance(layers, list) or not layers or not all(isinstance(layer, str) for layer in layers):
         return layers, None
     lists, _, numbers = zip(*(layer.rpartition(".") for layer in layers), strict=True)
     if len(set(lists)) > 1 or not all(number.isdecimal() for number in numbers):
@@ -246,6 +246,12 @@ def merge_lora(model: nn.Module) -> dict[str, int]:
     for name, module in lora_layers(model).items():
         if module.merged:
             continue
+        weight = module.get_base_layer().weight
+        if type(weight) not in (torch.Tensor, nn.Parameter):
+            raise LeamlInputError(
+                f"{name} is quantised ({type(weight).__name__}), so nothing can be added to it: keep the adapter "
+                "beside it, or load the backbone without quantization_config to merge."
+            )
         delta = module.get_delta_weight(ADAPTER_NAME)
         if not delta.isfinite().all():
             raise LeamlInputError(
@@ -394,6 +400,8 @@ def base_fingerprint(*parts: nn.Module) -> str:
             if ".lora_" in name or "pooler" in name or not tensor.is_floating_point():
                 continue
             digest.update(f"{name.replace('.base_layer', '')}{tuple(tensor.shape)}".encode())
+            if type(tensor) not in (torch.Tensor, nn.Parameter):  # quantised: its values have no view
+                continue
             flat = tensor.reshape(-1)
             sample = flat[:: max(1, flat.numel() // SAMPLED_VALUES)][:SAMPLED_VALUES]
             digest.update(sample.to("cpu", torch.bfloat16).view(torch.int16).numpy().tobytes())

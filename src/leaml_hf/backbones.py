@@ -355,7 +355,7 @@ def _load(auto_class: Any, name_or_path: str, revision: str | None, **kwargs: An
         raise LeamlInputError(f"There is no folder {name_or_path}: give a folder or a Hub id that holds a model.")
     try:
         return auto_class.from_pretrained(name_or_path, revision=revision, **kwargs)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         if isinstance(error, LeamlInputError):
             raise
         reason = str(error).strip().splitlines()[0]

@@ -1,6 +1,8 @@
 """How a LEAML model is made, laid on a base, loaded, saved, frozen, merged and counted."""
 
+from collections.abc import Iterable
 from dataclasses import fields as dataclass_fields
+from functools import cache
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
@@ -33,6 +35,7 @@ from .checkpoints import load_model, save_model
 from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
 from .fusion import GatedCrossAttention
+from .relevance import RELEVANT, relevant_third
 from .vision_features import vision_encoder
 
 if TYPE_CHECKING:
@@ -46,12 +49,13 @@ class BuildingMixin:
     def from_backbone(
         cls,
         model: "str | PathLike | PreTrainedModel",
-        fusion_layers: list[int] | list[str] | None = None,
-        lora_layers: list[int] | None = None,
+        fusion_layers: list[int] | list[str] | str | None = None,
+        lora_layers: list[int] | str | None = None,
         lora_rank: int = 8,
         revision: str | None = None,
         dtype: torch.dtype | str | None = None,
         vision_features: str | None = None,
+        quantization_config: Any = None,
         **options: Any,
     ) -> "LeamlForVisualQA":
         """
@@ -60,16 +64,20 @@ class BuildingMixin:
         Args:
             model (`str`, `PathLike` or `PreTrainedModel`): a folder, Hub id, the name of a shipped base, or a loaded
                 model, which is used itself, not copied.
-            fusion_layers (`list[int]` or `list[str]`, *optional*): decoder layers with gated cross-attention, by
-                number or, in a model whose layers are not found otherwise, by module name; defaults to the upper
-                third.
-            lora_layers (`list[int]`, *optional*): decoder layers with LoRA; defaults to the upper third.
+            fusion_layers (`list[int]`, `list[str]` or `str`, *optional*): decoder layers with gated cross-attention:
+                numbers, or module names in a model whose layers are not found otherwise, or `"relevant"` for as many
+                as a third, those that matter most for `examples`; defaults to the upper third.
+            lora_layers (`list[int]` or `str`, *optional*): decoder layers with LoRA: numbers, or `"relevant"`;
+                defaults to the upper third.
             lora_rank (`int`, *optional*, defaults to 8): rank of LoRA.
             revision (`str`, *optional*): of the model on the Hub.
             dtype (`torch.dtype` or `str`, *optional*): of the backbone.
             vision_features (`str`, *optional*): name of the module that gives an existing model's picture features,
                 where they are not found otherwise.
-            options: other fields of [`LeamlConfig`] about the adapter, such as `lora_alpha` or `adapt_vision`.
+            quantization_config (`QuantizationConfigMixin`, *optional*): how the backbone is quantised when it is
+                loaded, such as `BitsAndBytesConfig(load_in_8bit=True)`.
+            options: other fields of [`LeamlConfig`] about the adapter, such as `lora_alpha` or `adapt_vision`, and
+                `examples` (batches with labels) for `"relevant"` layers.
 
         Returns:
             [`LeamlForVisualQA`]: gives the base's logits, bit for bit, until it is trained.
@@ -81,7 +89,8 @@ class BuildingMixin:
             name = resolve_base_path(str(model))
             is_leaml = load_config(name, revision).model_type == LeamlConfig.model_type
             loader = cls.from_pretrained if is_leaml else load_image_text_backbone
-            loaded = loader(name, revision=revision, dtype=dtype)
+            quantized = {} if quantization_config is None else {"quantization_config": quantization_config}
+            loaded = loader(name, revision=revision, dtype=dtype, **quantized)
             names = {"base_name_or_path": str(model), "base_revision": revision}
         else:
             loaded, names = model, {"base_name_or_path": model.config._name_or_path or None}
@@ -207,17 +216,20 @@ class BuildingMixin:
 
     def attach_adapter(
         self,
-        fusion_layers: list[int] | None = None,
-        lora_layers: list[int] | None = None,
+        fusion_layers: list[int] | str | None = None,
+        lora_layers: list[int] | str | None = None,
+        examples: Iterable[dict[str, torch.Tensor]] | None = None,
         **options: Any,
     ) -> None:
         """
         Lays a new, closed adapter on this base and freezes the base.
 
         Args:
-            fusion_layers (`list[int]`, *optional*): decoder layers with gated cross-attention; defaults to the upper
-                third.
-            lora_layers (`list[int]`, *optional*): decoder layers with LoRA; defaults to the upper third.
+            fusion_layers (`list[int]` or `str`, *optional*): decoder layers with gated cross-attention, or
+                `"relevant"`; defaults to the upper third.
+            lora_layers (`list[int]` or `str`, *optional*): decoder layers with LoRA, or `"relevant"`; defaults to the
+                upper third.
+            examples (`Iterable[dict]`, *optional*): batches with labels, by which `"relevant"` layers are found.
             options: other fields of [`LeamlConfig`] about the adapter.
 
         Raises:
@@ -227,11 +239,13 @@ class BuildingMixin:
             raise LeamlInputError("This model has an adapter already: load its base and lay the new adapter on that.")
         width = default_fusion_dim(self.hidden_size)
         defaults = {"fusion_dim": width, "fusion_heads": max(1, width // 64), "fusion_ffn_dim": width}
-        upper = upper_third(self.num_layers)
+        rules = {None: lambda: upper_third(self.num_layers), RELEVANT: cache(lambda: relevant_third(self, examples))}
         fields = {field.name: getattr(self.config, field.name) for field in dataclass_fields(LeamlConfig)}
         fields |= defaults | options
-        fields["fusion_layers"] = upper if fusion_layers is None else fusion_layers
-        fields["lora_layers"] = upper if lora_layers is None else lora_layers
+        for name, layers in (("fusion_layers", fusion_layers), ("lora_layers", lora_layers)):
+            if isinstance(layers, str) and layers != RELEVANT:
+                raise LeamlInputError(f"{name} must be layer numbers or {RELEVANT!r}, but got {layers!r}.")
+            fields[name] = rules[layers]() if layers is None or layers == RELEVANT else layers
         self.config = LeamlConfig(**fields)
         if self.backbone.dtype != torch.float32:
             self.config.dtype = self.backbone.dtype  # loaded in it again, so that the logits are the same

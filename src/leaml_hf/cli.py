@@ -178,15 +178,17 @@ def _inspect(args: argparse.Namespace) -> dict[str, Any]:
     from .inspection import inspect_model
 
     _load_silently()
-    return inspect_model(args.model)
+    return inspect_model(args.model, args.layers, args.lora_rank)
 
 
 def _print_inspect(out: dict[str, Any]) -> None:
     for part, count in out["parameters"].items():
         print(f"{part:18}{count:>16,}" if isinstance(count, int) else f"{part:18}{count:>16.2f}")
     for key, value in out.items():
-        if key != "parameters":
+        if key not in ("parameters", "places"):
             print(f"{key:18}{value}")
+    for place, added in out["places"].items():
+        print(f"  {place:42}{', '.join(added)}")
 
 
 def _doctor(args: argparse.Namespace) -> dict[str, Any]:
@@ -211,6 +213,14 @@ def _integer(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
 
     read.__name__ = "whole number"  # in argparse's own message
     return read
+
+
+def _layers(text: str) -> list[int]:
+    """For argparse: reads layer numbers with commas between them."""
+    return [_integer(0)(part) for part in text.split(",")]
+
+
+_layers.__name__ = "list of layer numbers such as 20,22,31"
 
 
 def _above_zero(text: str) -> float:
@@ -313,7 +323,10 @@ def _parser() -> argparse.ArgumentParser:
 
     inspect = command("inspect", _inspect, _print_inspect, "Parameters added, adapted layers and base of a model.",
                       "leaml inspect reference")  # fmt: skip
-    inspect.add_argument("model", help=f"{MODEL_HELP}, or reference (ViT-L/16 and a 7B LM, sizes only)")
+    inspect.add_argument("model", help=f"{MODEL_HELP}, or reference (ViT-L/16 and a 7B LM, sizes only); any other "
+                         "image-text-to-text model is shown with the adapter that it would get")  # fmt: skip
+    inspect.add_argument("--layers", type=_layers, metavar="0,1,…", help="layers of an adapter that is not there yet")
+    inspect.add_argument("--lora-rank", type=_integer(1), default=8, help="its rank of LoRA (default 8)")
 
     command("doctor", _doctor, _print_pairs, "Check the installation.", "leaml doctor")
     return parser
