@@ -23,9 +23,8 @@ def _adapt(args: argparse.Namespace) -> dict[str, Any]:
     from .training.adapt import OOD_SETS, adapt
 
     _load_silently()
-    options = {
-        name: getattr(args, name) for name in ("max_steps", "learning_rate", "consistency_weight", "replay_share")
-    }
+    named = ("layers", "max_steps", "learning_rate", "consistency_weight", "replay_share")
+    options = {name: getattr(args, name) for name in named}
     return adapt(
         args.data,
         args.base,
@@ -220,6 +219,11 @@ def _layers(text: str) -> list[int]:
     return [_integer(0)(part) for part in text.split(",")]
 
 
+def _layers_or_rule(text: str) -> list[int] | str:
+    return text if text == "relevant" else _layers(text)
+
+
+_layers_or_rule.__name__ = "list of layer numbers, or relevant"
 _layers.__name__ = "list of layer numbers such as 20,22,31"
 
 
@@ -268,6 +272,9 @@ def _parser() -> argparse.ArgumentParser:
     adapt.add_argument(
         "--test-rows", type=_integer(1), default=1000, help="test questions judged at most (default 1000)"
     )
+    adapt.add_argument("--layers", type=_layers_or_rule, metavar="0,1,…|relevant",
+                       help="decoder layers to adapt, or relevant: those that matter most for labelled rows (default: "
+                       "the upper third)")  # fmt: skip
     adapt.add_argument("--max-steps", type=_integer(1), help="training steps at most")
     adapt.add_argument("--learning-rate", type=float, help="peak learning rate")
     adapt.add_argument("--consistency-weight", type=float, help="weight of the unlabelled pictures; 0 leaves them out")

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .errors import LeamlInputError
+
 REFERENCE = "reference"
 
 
@@ -26,13 +28,15 @@ def inspect_model(name: str, layers: list[int] | None = None, lora_rank: int = 8
     from transformers import AutoModelForImageTextToText
 
     from .adapters import lora_layers
-    from .backbones import load_config, resolve_base_path
+    from .backbones import SHIPPED_BASES, load_config, resolve_base_path
     from .checkpoints import base_name
     from .configuration_leaml import LeamlConfig
     from .modeling_leaml import LeamlForVisualQA
     from .reference import build_reference
+    from .training.adapt import SHIPPED_OPTIONS
 
     reference, planned = name == REFERENCE, {"fusion_layers": layers, "lora_layers": layers, "lora_rank": lora_rank}
+    planned |= SHIPPED_OPTIONS if name in SHIPPED_BASES else {}
     if reference:
         model, trained = build_reference(**planned), False
     elif (found := load_config(resolve_base_path(name))).model_type == LeamlConfig.model_type:
@@ -41,6 +45,11 @@ def inspect_model(name: str, layers: list[int] | None = None, lora_rank: int = 8
         if not trained:
             model.attach_adapter(**planned)
     else:
+        if type(found) not in AutoModelForImageTextToText._model_mapping:
+            raise LeamlInputError(
+                f"{name} holds a {found.model_type} model, not a LEAML model or one that reads pictures and text: name "
+                "another."
+            )
         with torch.device("meta"):
             backbone = AutoModelForImageTextToText.from_config(found)
             model, trained = LeamlForVisualQA.from_backbone(backbone, **planned), False
