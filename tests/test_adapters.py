@@ -97,11 +97,10 @@ class TestLayers:
 
 
 class TestQuantised:
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        folder = tmp_path_factory.mktemp("quantised")
-        make_llava().save_pretrained(folder / "base")
-        return folder
+    @pytest.fixture()
+    def folder(self, tmp_path: Path) -> Path:
+        make_llava().save_pretrained(tmp_path / "base")
+        return tmp_path
 
     @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is here")
     def test_a_missing_library_is_told(self, folder):

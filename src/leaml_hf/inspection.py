@@ -47,8 +47,8 @@ def inspect_model(name: str, layers: list[int] | None = None, lora_rank: int = 8
     else:
         if type(found) not in AutoModelForImageTextToText._model_mapping:
             raise LeamlInputError(
-                f"{name} holds a {found.model_type} model, not a LEAML model or one that reads pictures and text: name "
-                "another."
+                f"{name} holds a {found.model_type} model, not a LEAML model or one that reads pictures and text: "
+                "name another."
             )
         with torch.device("meta"):
             backbone = AutoModelForImageTextToText.from_config(found)
