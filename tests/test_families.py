@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -24,6 +25,7 @@ from transformers import (
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 from leaml_hf import LeamlForVisualQA, LeamlInputError
+from leaml_hf.answering import answer_batch
 
 SMALL = {
     "fusion_dim": 16,
@@ -272,6 +274,28 @@ def test_encoders_and_language_models_go_together(vision: str, text: str):
     assert all((p.grad is not None) == p.requires_grad for p in model.parameters())
     model.merge_adapter()
     torch.testing.assert_close(logits(model, batch), before, rtol=1e-4, atol=1e-4)
+
+
+def test_an_encoder_decoder_answers_with_what_its_decoder_says():
+    model, row = adapted("florence2"), rows("florence2")[0]
+    tokens = SimpleNamespace(pad_token_id=0, eos_token_id=319)
+    processor = SimpleNamespace(tokenizer=tokens, decode_answers=lambda ids: [str(row) for row in ids.tolist()])
+    given = {name: value for name, value in row.items() if name != "decoder_input_ids"}
+    records = answer_batch(model, given, processor, max_new_tokens=4)
+    said = model.generate(**given, max_new_tokens=4, do_sample=False, num_beams=1, eos_token_id=319)
+    assert records.texts == [str(said[0, 1:].tolist())]
+    assert records.hidden.shape == (1, model.hidden_size)
+    assert 0.0 < records.confidence[0] <= 1.0
+
+
+def test_features_that_are_never_made_are_told():
+    backbone = make_llava()
+    backbone.model.spare = torch.nn.Linear(24, 32)
+    model = LeamlForVisualQA.from_backbone(backbone, vision_features="model.spare")
+    ids = torch.full((1, 18), 3)
+    ids[:, -2:] = 5
+    with pytest.raises(LeamlInputError, match=r"no picture features.*model\.spare.*vision_features="):
+        model(ids, pixel_values=torch.randn(1, 3, 32, 32))
 
 
 class Stranger(PreTrainedModel):

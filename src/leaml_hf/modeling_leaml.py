@@ -475,14 +475,8 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
                 inputs["pixel_values"] = pixel_values
             if position_ids is not None:
                 inputs["position_ids"] = position_ids
-        with self._during(call), self._capture(call, input_ids), slicing:
-            output = self.backbone(**inputs)
-        if pixel_values is not None and call.states is None:
-            raise LeamlInputError(
-                f"{type(self.backbone).__name__} made no picture features where they were looked for "
-                f"({self.features_path or 'get_image_features'}): name the module that gives them as vision_features=."
-            )
-        return output
+        with self._during(call), self._capture(call, input_ids, pixel_values), slicing:
+            return self.backbone(**inputs)
 
     def _new_call(
         self,
@@ -530,7 +524,9 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
         )
 
     @contextmanager
-    def _capture(self, call: VisionCall, input_ids: torch.Tensor | None) -> Iterator[None]:
+    def _capture(
+        self, call: VisionCall, input_ids: torch.Tensor | None, pixel_values: torch.Tensor | None
+    ) -> Iterator[None]:
         def keep(features: Any) -> None:
             rows = None if input_ids is None else input_ids.shape[0]
             call.states, call.mask = pad_image_features(features, call.image_token_counts, rows)
@@ -538,6 +534,11 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
         composed = self.config.is_composed
         with nullcontext() if composed else capture_image_features(self.backbone, keep, self.features_path):
             yield
+        if pixel_values is not None and call.states is None and not composed:
+            raise LeamlInputError(
+                f"{type(self.backbone).__name__} made no picture features where they were looked for "
+                f"({self.features_path or 'get_image_features'}): name the module that gives them as vision_features=."
+            )
 
     @torch.no_grad()
     def generate(
@@ -575,5 +576,5 @@ class LeamlForVisualQA(BuildingMixin, AnsweringMixin, PreTrainedModel, Generatio
     ) -> Any:
         if not self.config.is_composed and pixel_values is not None:
             kwargs["pixel_values"] = pixel_values
-        with self._during(call), self._capture(call, input_ids):
+        with self._during(call), self._capture(call, input_ids, pixel_values):
             return self.backbone.generate(input_ids=input_ids, **kwargs)
