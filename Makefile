@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.setup-done
 
-.PHONY: setup quickstart cards test test-slow lint metric base bench bench-metrics
+.PHONY: setup quickstart cards test test-slow families lint metric base bench bench-metrics
 
 setup: $(SETUP)
 
@@ -29,6 +29,10 @@ test: $(SETUP)
 
 test-slow: $(SETUP)
 	$(BIN)/python -m pytest
+
+# All checks on all families of vision-language models (some 5 minutes); writes docs/families.md
+families: $(SETUP)
+	$(BIN)/python -m pytest tests/test_families.py --families-table docs/families.md
 
 lint: $(SETUP)
 	$(BIN)/ruff check .

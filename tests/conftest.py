@@ -116,6 +116,26 @@ def open_adapter(model: LeamlForVisualQA, seed: int = 3) -> LeamlForVisualQA:
     return model
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--families-table", type=Path, metavar="FILE", help="page to write from test_families.py")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Writes the page of families from what their tests found."""
+    if (path := config.getoption("--families-table")) is None:
+        return
+    from families import write_table
+
+    results = {}
+    for outcome in ("passed", "skipped", "failed"):
+        for report in terminalreporter.stats.get(outcome, []):
+            family, found, check = report.nodeid.partition("[")[2].rstrip("]").partition(": ")
+            if found and "test_families.py" in report.nodeid:
+                reason = report.longrepr[2].removeprefix("Skipped: ") if outcome == "skipped" else "see the test"
+                results[family, check] = (outcome, reason)
+    write_table(path, results, list(dict.fromkeys(check for _, check in results)))
+
+
 @pytest.fixture(scope="session")
 def hub() -> HubServer:
     """The Hub on loopback; alice is logged in."""

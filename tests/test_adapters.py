@@ -1,14 +1,19 @@
 """Which modules are adapted, what identifies a base, how tensors are matched."""
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 import torch
 from conftest import make_llava, make_text, make_vision, open_adapter
 from hypothesis import given
 from hypothesis import strategies as st
+from transformers import BitsAndBytesConfig, TorchAoConfig
 
 from leaml_hf import LeamlForVisualQA, LeamlInputError
 from leaml_hf.adapters import base_fingerprint, default_fusion_dim, load_tensors, lora_layers, merge_lora, upper_third
 from leaml_hf.reference import build_reference
+from leaml_hf.relevance import layer_relevance
 
 
 @given(st.integers(1, 200))
@@ -49,6 +54,78 @@ def test_unknown_targets_are_told_with_the_known_ones():
         LeamlForVisualQA.from_backbones(
             make_vision(), make_text(), adapt_vision=True, vision_lora_targets=["nothing"], fusion_dim=16
         )
+
+
+class TestLayers:
+    @pytest.fixture()
+    def examples(self) -> list[dict[str, torch.Tensor]]:
+        torch.manual_seed(4)
+        ids = torch.randint(4, 26, (2, 6))
+        return [{"input_ids": ids, "pixel_values": torch.randn(2, 3, 32, 32), "labels": ids} for _ in range(2)]
+
+    def test_relevance_is_what_the_loss_would_lose(self, examples):
+        model = LeamlForVisualQA.from_backbones(make_vision(), make_text(), fusion_dim=16)
+        for layer in (0, 2):  # layers that add next to nothing can't matter
+            block = model.decoder.layers[layer]
+            for projection in (block.self_attn.o_proj, block.mlp.down_proj):
+                projection.weight.data.mul_(1e-6)
+        relevance = layer_relevance(model, examples)
+        assert max(relevance[0], relevance[2]) < 1e-3 * min(relevance[1], relevance[3])
+
+    def test_relevant_layers_are_as_many_as_a_third(self, examples):
+        text = make_text()
+        for layer in (0, 2, 3):
+            text.model.layers[layer].mlp.down_proj.weight.data.mul_(1e-6)
+            text.model.layers[layer].self_attn.o_proj.weight.data.mul_(1e-6)
+        model = LeamlForVisualQA.from_backbones(
+            make_vision(), text, fusion_layers="relevant", lora_layers="relevant", examples=examples, fusion_dim=16
+        )
+        assert model.config.fusion_layers == model.config.lora_layers == [1]
+        assert not model.fusion["1"].alpha.any()
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"fusion_layers": "relevant"}, "at least one batch of examples"),
+            ({"fusion_layers": "relevant", "examples": [{"input_ids": torch.ones(1, 2).long()}]}, "with labels"),
+            ({"lora_layers": "highest"}, "lora_layers must be layer numbers or 'relevant', but got 'highest'"),
+        ],
+    )
+    def test_wrong_choices_are_told(self, options, message):
+        with pytest.raises(LeamlInputError, match=message):
+            LeamlForVisualQA.from_backbones(make_vision(), make_text(), fusion_dim=16, **options)
+
+
+class TestQuantised:
+    @pytest.fixture()
+    def folder(self, tmp_path: Path) -> Path:
+        make_llava().save_pretrained(tmp_path / "base")
+        return tmp_path
+
+    @pytest.mark.skipif(importlib.util.find_spec("bitsandbytes") is not None, reason="bitsandbytes is here")
+    def test_a_missing_library_is_told(self, folder):
+        with pytest.raises(LeamlInputError, match=r"Can't load .*bitsandbytes"):
+            LeamlForVisualQA.from_backbone(folder / "base", quantization_config=BitsAndBytesConfig(load_in_8bit=True))
+
+    @pytest.mark.parametrize("library", ["bitsandbytes", "torchao"])
+    def test_backbones_load_learn_and_load_again(self, folder, library):
+        quantization = pytest.importorskip(f"{library}.quantization" if library == "torchao" else library)
+        if library == "torchao":
+            how = TorchAoConfig(quantization.Int8WeightOnlyConfig())
+        else:
+            how = BitsAndBytesConfig(load_in_8bit=True)
+        model = open_adapter(LeamlForVisualQA.from_backbone(folder / "base", quantization_config=how))
+        ids = torch.full((1, 18), 3)
+        ids[:, -2:] = 5
+        batch = {"input_ids": ids, "pixel_values": torch.randn(1, 3, 32, 32)}
+        model(**batch, labels=ids).loss.backward()
+        assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
+        model.save_pretrained(folder / library)
+        with torch.no_grad():
+            again = LeamlForVisualQA.from_pretrained(folder / library)
+            assert torch.equal(again(**batch).logits, model(**batch).logits)
+        with pytest.raises(LeamlInputError, match="is quantised"):
+            model.merge_adapter()
 
 
 class TestFingerprint:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import torch
-from conftest import SMALL_ADAPTER, WORDS, make_connector_config, make_text, make_vision, open_adapter
+from conftest import SMALL_ADAPTER, WORDS, make_connector_config, make_llava, make_text, make_vision, open_adapter
 from PIL import Image
 from transformers import PreTrainedTokenizerFast
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
@@ -381,10 +381,21 @@ class TestInspectAndDoctor:
         assert (result.code, result.err) == (0, "")
         assert 2 < strict_json(result.out)["parameters"]["percent"] < 4
 
+    def test_a_model_without_an_adapter_shows_the_one_it_would_get(self, leaml, tmp_path):
+        make_llava().save_pretrained(tmp_path)
+        out = strict_json(leaml("inspect", tmp_path, "--layers", "0,2", "--lora-rank", "4", "--json").out)
+        assert (out["adapter"], out["fusion_layers"], out["lora_layers"]) == ("planned", [0, 2], [0, 2])
+        place = "backbone.model.language_model.layers.2"
+        assert out["places"][place][:2] == ["gated cross-attention", "LoRA self_attn.q_proj"]
+        made = LeamlForVisualQA.from_backbone(tmp_path, [0, 2], [0, 2], lora_rank=4)
+        assert out["parameters"] == made.num_added_parameters()
+        assert place in leaml("inspect", tmp_path).out or "layers.3" in leaml("inspect", tmp_path).out
+        assert_refused(leaml("inspect", tmp_path, "--layers", "7"), "layer 7, but the backbone has layers 0 to 3")
+
     def test_an_adapter_names_its_base(self, leaml, adapter, backbone_folders):
         out = strict_json(leaml("inspect", adapter, "--json").out)
         assert str(backbone_folders[1]) in out["base"]
-        assert out["fusion_layers"] == [2, 3]
+        assert (out["adapter"], out["fusion_layers"]) == ("trained", [2, 3])
         assert "percent" in leaml("inspect", adapter).out
 
     def test_doctor_tells_versions(self, leaml):

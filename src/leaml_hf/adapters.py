@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from .errors import LeamlInputError
 
@@ -61,6 +62,29 @@ def default_fusion_dim(hidden_size: int) -> int:
     return quarter // 64 * 64 if quarter >= 64 else max(16, quarter)
 
 
+def split_layer_names(layers: list[int] | list[str] | None) -> tuple[list[int] | None, str | None]:
+    """
+    Numbers of layers that are given by module names, and the list of layers that the names lead to.
+
+    Args:
+        layers (`list[int]` or `list[str]`, *optional*): such as `["model.text.blocks.6", "model.text.blocks.7"]`.
+
+    Returns:
+        `tuple`: numbers, and the name of the list (`"model.text.blocks"`) or `None`.
+
+    Raises:
+        [`LeamlInputError`]: if names are not those of layers of one list.
+    """
+    if not isinstance(layers, list) or not layers or not all(isinstance(layer, str) for layer in layers):
+        return layers, None
+    lists, _, numbers = zip(*(layer.rpartition(".") for layer in layers), strict=True)
+    if len(set(lists)) > 1 or not all(number.isdecimal() for number in numbers):
+        raise LeamlInputError(
+            f"fusion_layers must be numbers, or names of layers of one list such as model.layers.6, but got {layers}."
+        )
+    return [int(number) for number in numbers], lists[0]
+
+
 def check_layers(name: str, layers: list[int], num_layers: int) -> None:
     """
     Checks that chosen layers exist.
@@ -80,6 +104,13 @@ def check_layers(name: str, layers: list[int], num_layers: int) -> None:
         )
 
 
+def _takes_lora(name: str, module: nn.Module) -> bool:
+    """Whether a module is a linear one, but neither a router of a model's own kind nor in an indexer of sparse
+    attention (which only chooses what is attended to: no gradient reaches it)."""
+    own_kind = type(module).__module__.startswith("transformers.models.")
+    return isinstance(module, nn.Linear | Conv1D) and not own_kind and ".indexer." not in name
+
+
 def linear_modules(model: nn.Module) -> list[str]:
     """
     The linear modules of a model, those that carry LoRA included, LoRA's own left out.
@@ -90,19 +121,19 @@ def linear_modules(model: nn.Module) -> list[str]:
     Returns:
         `list[str]`: full names, as if there were no LoRA.
     """
-    names = [name for name, module in model.named_modules() if isinstance(module, nn.Linear)]
+    names = [name for name, module in model.named_modules() if _takes_lora(name, module)]
     return [name.removesuffix(".base_layer") for name in names if ".lora_" not in name]
 
 
 def decoder_lora_modules(
-    model: PreTrainedModel, decoder_path: str, layers: list[int], targets: list[str] | None
+    model: PreTrainedModel, layers_path: str, layers: list[int], targets: list[str] | None
 ) -> list[str]:
     """
     Linear modules of the decoder that get LoRA, anchored on the decoder's own path.
 
     Args:
         model (`PreTrainedModel`): the whole model.
-        decoder_path (`str`): of the decoder inside it.
+        layers_path (`str`): of the list of its decoder layers.
         layers (`list[int]`): decoder layers to adapt.
         targets (`list[str]`, *optional*): last parts of the names of linear modules; defaults to every linear module.
 
@@ -114,7 +145,7 @@ def decoder_lora_modules(
     """
     chosen, names_of_all = [], linear_modules(model)
     for layer in layers:
-        prefix = f"{decoder_path}.layers.{layer}."
+        prefix = f"{layers_path}.{layer}."
         linear = [name for name in names_of_all if name.startswith(prefix)]
         found = [name for name in linear if targets is None or name.rsplit(".", 1)[-1] in targets]
         if not found:
@@ -263,6 +294,12 @@ def merge_lora(model: nn.Module, adapter_name: str = ADAPTER_NAME) -> dict[str, 
     for name, module in lora_layers(model).items():
         if module.merged or adapter_name not in module.lora_A:
             continue
+        weight = module.get_base_layer().weight
+        if type(weight) not in (torch.Tensor, nn.Parameter):
+            raise LeamlInputError(
+                f"{name} is quantised ({type(weight).__name__}), so nothing can be added to it: keep the adapter "
+                "beside it, or load the backbone without quantization_config to merge."
+            )
         delta = module.get_delta_weight(adapter_name)
         if not delta.isfinite().all():
             raise LeamlInputError(
@@ -416,7 +453,8 @@ def _structure(config: PreTrainedConfig) -> dict[str, Any]:
     subs = {
         key: _structure(getattr(config, key)) for key in config.sub_configs if getattr(config, key, None) is not None
     }
-    return {key: getattr(config, key) for key in STRUCTURE_KEYS if getattr(config, key, None) is not None} | subs
+    own = vars(config) if config.is_heterogeneous else {key: getattr(config, key, None) for key in STRUCTURE_KEYS}
+    return {key: own[key] for key in STRUCTURE_KEYS if own.get(key) is not None} | subs
 
 
 @torch.no_grad()
@@ -442,6 +480,8 @@ def base_fingerprint(*parts: nn.Module) -> str:
             if ".lora_" in name or "pooler" in name or not tensor.is_floating_point():
                 continue
             digest.update(f"{name.replace('.base_layer', '')}{tuple(tensor.shape)}".encode())
+            if type(tensor) not in (torch.Tensor, nn.Parameter):  # quantised: its values have no view
+                continue
             flat = tensor.reshape(-1)
             sample = flat[:: max(1, flat.numel() // SAMPLED_VALUES)][:SAMPLED_VALUES]
             digest.update(sample.to("cpu", torch.bfloat16).view(torch.int16).numpy().tobytes())

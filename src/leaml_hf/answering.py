@@ -339,7 +339,8 @@ def _generate(
         return_dict_in_generate=True,
         output_logits=True,
     )
-    tokens = output.sequences[:, given["input_ids"].shape[1] :]  # [B, new tokens]
+    start = 1 if model.backbone.config.is_encoder_decoder else given["input_ids"].shape[1]
+    tokens = output.sequences[:, start:]  # [B, new tokens]
     probability = _sequence_probability(tokens, torch.stack(output.logits, dim=1), tokenizer.eos_token_id)
     return _Told(tokens, probability, output.logits[0], place=-1)
 

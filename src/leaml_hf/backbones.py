@@ -59,27 +59,72 @@ def resolve_base_path(name: str, repo: str | None = None) -> str:
     return str(folder)
 
 
-def find_decoder(backbone: PreTrainedModel) -> PreTrainedModel:
+def find_decoder(backbone: PreTrainedModel, layers: str | None = None) -> nn.Module:
     """
-    The decoder of a causal LM or an image-text-to-text model.
+    The decoder of a causal LM or an image-text-to-text model: the part that runs its text layers one after the other.
+
+    Models are asked for their decoder (`get_decoder`) as long as that leads further in. What is found keeps its layers
+    in `layers`, or in the largest list of modules that is not part of a vision encoder.
 
     Args:
         backbone (`PreTrainedModel`): either of them.
+        layers (`str`, *optional*): where the list of layers is, such as `"model.text.blocks"`; defaults to finding it.
 
     Returns:
-        `PreTrainedModel`: the module that has the decoder layers in `.layers`.
+        `nn.Module`: the module that holds the list, see [`decoder_layers`].
 
     Raises:
-        [`LeamlInputError`]: if no such module is found.
+        [`LeamlInputError`]: if there is no such list; the message says how to name one.
     """
-    decoder = backbone.get_decoder()
-    if not isinstance(getattr(decoder, "layers", None), nn.ModuleList):
+    if layers is not None:
+        _submodule(backbone, layers, nn.ModuleList, "fusion_layers")
+        return backbone.get_submodule(layers.rpartition(".")[0])
+    decoder = backbone
+    while (inner := decoder.get_decoder() if isinstance(decoder, PreTrainedModel) else decoder) is not decoder:
+        decoder = inner
+    if isinstance(getattr(decoder, "layers", None), nn.ModuleList):
+        return decoder
+    encoders = [part for part in decoder.modules() if getattr(part, "main_input_name", "") == "pixel_values"]
+    of_encoders = {id(module) for encoder in encoders if encoder is not decoder for module in encoder.modules()}
+    holders = [part for part in decoder.modules() if _largest_list(part) and id(part) not in of_encoders]
+    if not holders:
         raise LeamlInputError(
-            f"{type(backbone).__name__} keeps its decoder layers where LEAML can't find them (no `layers` in its "
-            "decoder): "
-            "choose another backbone."
+            f"No list of decoder layers was found in {type(backbone).__name__}: name the layers to fuse by their "
+            "modules, as in fusion_layers=['model.text.blocks.6', 'model.text.blocks.7']."
         )
-    return decoder
+    return max(holders, key=lambda part: sum(p.numel() for p in decoder_layers(part).parameters()))
+
+
+def _largest_list(module: nn.Module) -> str | None:
+    lists = {name: part for name, part in module.named_children() if isinstance(part, nn.ModuleList)}
+    return max(lists, key=lambda name: sum(p.numel() for p in lists[name].parameters()), default=None)
+
+
+def _layers_name(decoder: nn.Module) -> str:
+    return "layers" if isinstance(getattr(decoder, "layers", None), nn.ModuleList) else _largest_list(decoder)
+
+
+def decoder_layers(decoder: nn.Module) -> nn.ModuleList:
+    """
+    The layers of a decoder.
+
+    Args:
+        decoder (`nn.Module`): from [`find_decoder`].
+
+    Returns:
+        `nn.ModuleList`.
+    """
+    return getattr(decoder, _layers_name(decoder))
+
+
+def _submodule(backbone: nn.Module, path: str, kind: type, option: str) -> nn.Module:
+    """The module at a path that an option names."""
+    found = dict(backbone.named_modules()).get(path)
+    if not isinstance(found, kind):
+        raise LeamlInputError(
+            f"{option} names {path}, but {type(backbone).__name__} has no such {kind.__name__}: see print(model)."
+        )
+    return found
 
 
 def module_path(root: nn.Module, module: nn.Module) -> str:
@@ -96,17 +141,19 @@ def module_path(root: nn.Module, module: nn.Module) -> str:
     return next(name for name, candidate in root.named_modules() if candidate is module)
 
 
-def decoder_hidden_size(backbone: PreTrainedModel) -> int:
+def decoder_hidden_size(backbone: PreTrainedModel, decoder: nn.Module) -> int:
     """
     Width of the hidden states between decoder layers.
 
     Args:
         backbone (`PreTrainedModel`): a causal LM or an image-text-to-text model.
+        decoder (`nn.Module`): from [`find_decoder`].
 
     Returns:
         `int`: width D.
     """
-    return backbone.get_input_embeddings().weight.shape[1]
+    config = getattr(decoder, "config", None)
+    return getattr(config, "hidden_size", None) or backbone.get_input_embeddings().weight.shape[1]
 
 
 @contextmanager
@@ -122,18 +169,19 @@ def decoder_slice(decoder: PreTrainedModel, start: int, stop: int | None) -> Ite
     Raises:
         [`LeamlInputError`]: if the layers are not all of one kind, since then their place decides how they are called.
     """
-    kinds = set(getattr(decoder.config, "layer_types", None) or ["full_attention"])
+    config = getattr(decoder, "config", None)
+    kinds = set(getattr(config, "layer_types", None) or ["full_attention"])
     if len(kinds) > 1:
         raise LeamlInputError(
-            f"The decoder layers of {decoder.config.model_type} are of several kinds ({', '.join(sorted(kinds))}): "
+            f"The decoder layers of {config.model_type} are of several kinds ({', '.join(sorted(kinds))}): "
             "leave out lower_states, so that all layers run."
         )
-    layers = decoder.layers
-    decoder.layers = layers[start:stop]
+    name, layers = _layers_name(decoder), decoder_layers(decoder)
+    setattr(decoder, name, layers[start:stop])
     try:
-        yield decoder.layers
+        yield decoder_layers(decoder)
     finally:
-        decoder.layers = layers
+        setattr(decoder, name, layers)
 
 
 def lower_hidden_states(
@@ -321,7 +369,7 @@ def _load(auto_class: Any, name_or_path: str, revision: str | None, **kwargs: An
         raise LeamlInputError(f"There is no folder {name_or_path}: give a folder or a Hub id that holds a model.")
     try:
         return auto_class.from_pretrained(name_or_path, revision=revision, **kwargs)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ImportError) as error:
         if isinstance(error, LeamlInputError):
             raise
         reason = str(error).strip().splitlines()[0]

@@ -2,7 +2,9 @@
 
 import importlib
 import tempfile
+from collections.abc import Iterable
 from dataclasses import fields as dataclass_fields
+from functools import cache
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,22 +23,22 @@ from .adapters import (
     is_adapter_tensor,
     lower_lora_modules,
     merge_lora,
+    split_layer_names,
     unmerge_lora,
     upper_third,
 )
 from .backbones import (
-    find_decoder,
     load_config,
     load_image_text_backbone,
     load_text_backbone,
     load_vision_backbone,
-    module_path,
     resolve_base_path,
 )
 from .checkpoints import load_model, save_model
 from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
 from .fusion import GatedCrossAttention
+from .relevance import RELEVANT, relevant_third
 from .vision_features import vision_encoder
 
 PUSH_OPTIONS = ("private", "revision", "token", "base", "commit_message")
@@ -52,11 +54,13 @@ class BuildingMixin:
     def from_backbone(
         cls,
         model: "str | PathLike | PreTrainedModel",
-        fusion_layers: list[int] | None = None,
-        lora_layers: list[int] | None = None,
+        fusion_layers: list[int] | list[str] | str | None = None,
+        lora_layers: list[int] | str | None = None,
         lora_rank: int = 8,
         revision: str | None = None,
         dtype: torch.dtype | str | None = None,
+        vision_features: str | None = None,
+        quantization_config: Any = None,
         **options: Any,
     ) -> "LeamlForVisualQA":
         """
@@ -65,13 +69,20 @@ class BuildingMixin:
         Args:
             model (`str`, `PathLike` or `PreTrainedModel`): a folder, Hub id, the name of a shipped base, or a loaded
                 model, which is used itself, not copied.
-            fusion_layers (`list[int]`, *optional*): decoder layers with gated cross-attention; defaults to the upper
-                third.
-            lora_layers (`list[int]`, *optional*): decoder layers with LoRA; defaults to the upper third.
+            fusion_layers (`list[int]`, `list[str]` or `str`, *optional*): decoder layers with gated cross-attention:
+                numbers, or module names in a model whose layers are not found otherwise, or `"relevant"` for as many
+                as a third, those that matter most for `examples`; defaults to the upper third.
+            lora_layers (`list[int]` or `str`, *optional*): decoder layers with LoRA: numbers, or `"relevant"`;
+                defaults to the upper third.
             lora_rank (`int`, *optional*, defaults to 8): rank of LoRA.
             revision (`str`, *optional*): of the model on the Hub.
             dtype (`torch.dtype` or `str`, *optional*): of the backbone.
-            options: other fields of [`LeamlConfig`] about the adapter, such as `lora_alpha` or `adapt_vision`.
+            vision_features (`str`, *optional*): name of the module that gives an existing model's picture features,
+                where they are not found otherwise.
+            quantization_config (`QuantizationConfigMixin`, *optional*): how the backbone is quantised when it is
+                loaded, such as `BitsAndBytesConfig(load_in_8bit=True)`.
+            options: other fields of [`LeamlConfig`] about the adapter, such as `lora_alpha` or `adapt_vision`, and
+                `examples` (batches with labels) for `"relevant"` layers.
 
         Returns:
             [`LeamlForVisualQA`]: gives the base's logits, bit for bit, until it is trained.
@@ -83,12 +94,17 @@ class BuildingMixin:
             name = resolve_base_path(str(model))
             is_leaml = load_config(name, revision).model_type == LeamlConfig.model_type
             loader = cls.from_pretrained if is_leaml else load_image_text_backbone
-            loaded = loader(name, revision=revision, dtype=dtype)
+            quantized = {} if quantization_config is None else {"quantization_config": quantization_config}
+            loaded = loader(name, revision=revision, dtype=dtype, **quantized)
             names = {"base_name_or_path": str(model), "base_revision": revision}
         else:
             loaded, names = model, {"base_name_or_path": model.config._name_or_path or None}
+        fusion_layers, decoder_layers = split_layer_names(fusion_layers)
+        places = {"decoder_layers": decoder_layers, "vision_features": vision_features}
         if not isinstance(loaded, cls):
-            loaded = cls(LeamlConfig(backbone_config=loaded.config), backbone=loaded)
+            loaded = cls(LeamlConfig(backbone_config=loaded.config, **places), backbone=loaded)
+        elif any(places.values()):
+            raise LeamlInputError("A LEAML base knows its layers by number and its picture features: leave out names.")
         loaded.attach_adapter(fusion_layers, lora_layers, lora_rank=lora_rank, **names, **options)
         return loaded
 
@@ -238,17 +254,20 @@ class BuildingMixin:
 
     def attach_adapter(
         self,
-        fusion_layers: list[int] | None = None,
-        lora_layers: list[int] | None = None,
+        fusion_layers: list[int] | str | None = None,
+        lora_layers: list[int] | str | None = None,
+        examples: Iterable[dict[str, torch.Tensor]] | None = None,
         **options: Any,
     ) -> None:
         """
         Lays a new, closed adapter on this base and freezes the base.
 
         Args:
-            fusion_layers (`list[int]`, *optional*): decoder layers with gated cross-attention; defaults to the upper
-                third.
-            lora_layers (`list[int]`, *optional*): decoder layers with LoRA; defaults to the upper third.
+            fusion_layers (`list[int]` or `str`, *optional*): decoder layers with gated cross-attention, or
+                `"relevant"`; defaults to the upper third.
+            lora_layers (`list[int]` or `str`, *optional*): decoder layers with LoRA, or `"relevant"`; defaults to the
+                upper third.
+            examples (`Iterable[dict]`, *optional*): batches with labels, by which `"relevant"` layers are found.
             options: other fields of [`LeamlConfig`] about the adapter.
 
         Raises:
@@ -258,11 +277,13 @@ class BuildingMixin:
             raise LeamlInputError("This model has an adapter already: load its base and lay the new adapter on that.")
         width = default_fusion_dim(self.hidden_size)
         defaults = {"fusion_dim": width, "fusion_heads": max(1, width // 64), "fusion_ffn_dim": width}
-        upper = upper_third(self.num_layers)
+        rules = {None: lambda: upper_third(self.num_layers), RELEVANT: cache(lambda: relevant_third(self, examples))}
         fields = {field.name: getattr(self.config, field.name) for field in dataclass_fields(LeamlConfig)}
         fields |= defaults | options
-        fields["fusion_layers"] = upper if fusion_layers is None else fusion_layers
-        fields["lora_layers"] = upper if lora_layers is None else lora_layers
+        for name, layers in (("fusion_layers", fusion_layers), ("lora_layers", lora_layers)):
+            if isinstance(layers, str) and layers != RELEVANT:
+                raise LeamlInputError(f"{name} must be layer numbers or {RELEVANT!r}, but got {layers!r}.")
+            fields[name] = rules[layers]() if layers is None or layers == RELEVANT else layers
         self.config = LeamlConfig(**fields)
         if self.backbone.dtype != torch.float32:
             self.config.dtype = self.backbone.dtype  # loaded in it again, so that the logits are the same
@@ -275,8 +296,7 @@ class BuildingMixin:
         if config.base_fingerprint is None and self.backbone.device.type != "meta":
             config.base_fingerprint = self.fingerprint()
         self.fusion = self._fused_layers("fusion").to(self.backbone.device)
-        decoder_path = module_path(self, find_decoder(self.backbone))
-        targets = decoder_lora_modules(self, decoder_path, config.lora_layers, config.lora_targets)
+        targets = decoder_lora_modules(self, self.layers_path, config.lora_layers, config.lora_targets)
         parts = [*(["resampler.", "bridge."] if config.adapt_bridge else []),
                  *(["vision_tower.", "connector."] if config.adapt_vision else [])]  # fmt: skip
         if parts:
@@ -324,7 +344,8 @@ class BuildingMixin:
 
     def train(self, mode: bool = True) -> "LeamlForVisualQA":
         """
-        Switches to training; a frozen vision encoder stays in evaluation mode: its batch statistics must not move.
+        Switches to training; a frozen vision encoder, and frozen batch norms wherever they are, stay in evaluation
+        mode: batch statistics must not move.
 
         Args:
             mode (`bool`, *optional*, defaults to `True`): training or evaluation.
@@ -337,6 +358,11 @@ class BuildingMixin:
             own = () if part is None else (p for name, p in part.named_parameters() if ".lora_" not in name)
             if part is not None and not any(parameter.requires_grad for parameter in own):
                 part.eval()
+        for module in self.backbone.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm) and not any(
+                p.requires_grad for p in module.parameters()
+            ):
+                module.eval()
         return self
 
     def merge_adapter(self) -> dict[str, int]:

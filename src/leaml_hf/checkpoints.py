@@ -147,6 +147,10 @@ def load_model(
         )
     if config.has_adapter and config.dtype is not None:
         options.setdefault("dtype", config.dtype)
+    stands_on = config.text_config if config.is_composed else config.backbone_config
+    quantized = getattr(stands_on, "quantization_config", None)
+    if config.has_adapter and quantized is not None:
+        options.setdefault("quantization_config", quantized)  # as it was when the adapter was trained
     model = _load_base(cls, config, base, vision, text, options | for_base)
     if not config.has_adapter:
         _load_base_tensors(model, path, hub)
@@ -251,7 +255,8 @@ def _load_base(
             )
         if not isinstance(base, PreTrainedModel):
             base = load_image_text_backbone(base, revision, **options)
-        return cls(LeamlConfig(backbone_config=base.config), backbone=base)
+        places = {"decoder_layers": config.decoder_layers, "vision_features": config.vision_features}
+        return cls(LeamlConfig(backbone_config=base.config, **places), backbone=base)
     if text is None:
         text, _ = load_text_backbone(config.text_name_or_path, config.text_revision, config.text_source, **options)
     elif not isinstance(text, PreTrainedModel):
@@ -264,6 +269,7 @@ def _load_base(
             )
         vision = vision_encoder(AutoModel.from_config(config.vision_config))
         return cls(config, backbone=text, vision_tower=vision)
+    options = {key: value for key, value in options.items() if key != "quantization_config"}  # the LM's alone
     if vision is None:
         vision = load_vision_backbone(config.vision_name_or_path, config.vision_revision, **options)
     elif not isinstance(vision, PreTrainedModel):

@@ -24,9 +24,8 @@ def _adapt(args: argparse.Namespace) -> dict[str, Any]:
     from .training.adapt import OOD_SETS, adapt
 
     _load_silently()
-    options = {
-        name: getattr(args, name) for name in ("max_steps", "learning_rate", "consistency_weight", "replay_share")
-    }
+    named = ("layers", "max_steps", "learning_rate", "consistency_weight", "replay_share")
+    options = {name: getattr(args, name) for name in named}
     return adapt(
         args.data,
         args.base,
@@ -195,15 +194,17 @@ def _inspect(args: argparse.Namespace) -> dict[str, Any]:
     from .inspection import inspect_model
 
     _load_silently()
-    return inspect_model(args.model)
+    return inspect_model(args.model, args.layers, args.lora_rank)
 
 
 def _print_inspect(out: dict[str, Any]) -> None:
     for part, count in out["parameters"].items():
         print(f"{part:18}{count:>16,}" if isinstance(count, int) else f"{part:18}{count:>16.2f}")
     for key, value in out.items():
-        if key != "parameters":
+        if key not in ("parameters", "places"):
             print(f"{key:18}{value}")
+    for place, added in out["places"].items():
+        print(f"  {place:42}{', '.join(added)}")
 
 
 def _card(args: argparse.Namespace) -> dict[str, Any]:
@@ -244,6 +245,19 @@ def _integer(least: int, most: int = 2**63 - 1) -> Callable[[str], int]:
 
     read.__name__ = "whole number"  # in argparse's own message
     return read
+
+
+def _layers(text: str) -> list[int]:
+    """For argparse: reads layer numbers with commas between them."""
+    return [_integer(0)(part) for part in text.split(",")]
+
+
+def _layers_or_rule(text: str) -> list[int] | str:
+    return text if text == "relevant" else _layers(text)
+
+
+_layers_or_rule.__name__ = "list of layer numbers, or relevant"
+_layers.__name__ = "list of layer numbers such as 20,22,31"
 
 
 def _above_zero(text: str) -> float:
@@ -291,6 +305,9 @@ def _parser() -> argparse.ArgumentParser:
     adapt.add_argument(
         "--test-rows", type=_integer(1), default=1000, help="test questions judged at most (default 1000)"
     )
+    adapt.add_argument("--layers", type=_layers_or_rule, metavar="0,1,…|relevant",
+                       help="decoder layers to adapt, or relevant: those that matter most for labelled rows (default: "
+                       "the upper third)")  # fmt: skip
     adapt.add_argument("--max-steps", type=_integer(1), help="training steps at most")
     adapt.add_argument("--learning-rate", type=float, help="peak learning rate")
     adapt.add_argument("--consistency-weight", type=float, help="weight of the unlabelled pictures; 0 leaves them out")
@@ -352,7 +369,10 @@ def _parser() -> argparse.ArgumentParser:
 
     inspect = command("inspect", _inspect, _print_inspect, "Parameters added, adapted layers and base of a model.",
                       "leaml inspect reference")  # fmt: skip
-    inspect.add_argument("model", help=f"{MODEL_HELP}, or reference (ViT-L/16 and a 7B LM, sizes only)")
+    inspect.add_argument("model", help=f"{MODEL_HELP}, or reference (ViT-L/16 and a 7B LM, sizes only); any other "
+                         "image-text-to-text model is shown with the adapter that it would get")  # fmt: skip
+    inspect.add_argument("--layers", type=_layers, metavar="0,1,…", help="layers of an adapter that is not there yet")
+    inspect.add_argument("--lora-rank", type=_integer(1), default=8, help="its rank of LoRA (default 8)")
 
     publish = command("publish", _publish, _print_publish,
                       "Upload an adapter with its card, its figures and the code that loads it.",

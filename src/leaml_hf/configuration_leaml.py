@@ -9,6 +9,13 @@ from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 from .errors import LeamlInputError
 
 
+def _chosen(config: PreTrainedConfig, name: str) -> dict[str, Any]:
+    """What a configuration and its parts have chosen under a name, in the form in which it can be set again."""
+    parts = {key: getattr(config, key, None) for key in config.sub_configs}
+    own = {"": getattr(config, f"_{name}_internal", None)}
+    return own | {key: _chosen(part, name) for key, part in parts.items() if isinstance(part, PreTrainedConfig)}
+
+
 @strict
 class LeamlConfig(PreTrainedConfig):
     r"""
@@ -50,6 +57,9 @@ class LeamlConfig(PreTrainedConfig):
         resampler_answer_tokens (`int`, *optional*, defaults to 0): tokens of the answer that it spells and the decoder
             may copy; 0 for none.
         num_vision_tokens (`int`, *optional*): vision states per picture, for information.
+        decoder_layers (`str`, *optional*): the backbone's list of decoder layers; defaults to finding it.
+        vision_features (`str`, *optional*): the module of an existing image-text-to-text model that gives its picture
+            features; defaults to finding it.
         fusion_layers (`list[int]`, *optional*, defaults to `[]`): decoder layers with the adapter's own gated
             cross-attention.
         fusion_dim (`int`, *optional*, defaults to 256): inner width of its attention.
@@ -104,6 +114,8 @@ class LeamlConfig(PreTrainedConfig):
     resampler_max_tokens: int = 32
     resampler_answer_tokens: int = 0
     num_vision_tokens: int | None = None
+    decoder_layers: str | None = None
+    vision_features: str | None = None
     fusion_layers: list[int] | None = None
     fusion_dim: int = 256
     fusion_heads: int = 4
@@ -153,7 +165,8 @@ class LeamlConfig(PreTrainedConfig):
                                   "nothing spells an answer or copies it.")  # fmt: skip
         if self.adapt_bridge and not (self.bridge_layers or self.resampler_layers):
             raise LeamlInputError("adapt_bridge needs a base with a bridge: leave it out, this base has none.")
-        kwargs.setdefault("attn_implementation", {})  # leaves the backbones' own alone, where None would erase it
+        for name in ("attn_implementation", "experts_implementation"):  # the backbones keep their own
+            kwargs.setdefault(name, _chosen(self, name))
         super().__post_init__(**kwargs)
 
     @property

@@ -76,6 +76,44 @@ class VisionCall:
         return index.repeat_interleave(batch_size // index.shape[0]) if index.shape[0] != batch_size else index
 
 
+STREAM_AXIS = {"Gemma3nTextDecoderLayer": 0}  # elsewhere streams lie before the last axis
+"""Where decoder layers that run several streams side by side (AltUp, hyper-connections) keep them apart."""
+
+
+def mean_stream(hidden_states: torch.Tensor, size: int, layer: nn.Module) -> torch.Tensor:
+    """
+    One hidden state a token, also of a decoder that runs several streams side by side.
+
+    Args:
+        hidden_states (`torch.Tensor`): `[B, T, D]`, `[B, T, S, D]`, `[B, T, S * D]` or `[S, B, T, D]`.
+        size (`int`): width D.
+        layer (`nn.Module`): the decoder layer that they enter.
+
+    Returns:
+        `torch.Tensor`: `[B, T, D]`; the input itself where there is one stream.
+    """
+    if hidden_states.dim() == 4:
+        return hidden_states.mean(STREAM_AXIS.get(type(layer).__name__, 2))
+    return hidden_states if hidden_states.shape[-1] == size else hidden_states.unflatten(-1, (-1, size)).mean(2)
+
+
+def add_to_streams(hidden_states: torch.Tensor, update: torch.Tensor, layer: nn.Module) -> torch.Tensor:
+    """
+    Adds the same to every stream.
+
+    Args:
+        hidden_states (`torch.Tensor`): in one of the forms of [`mean_stream`] with several streams.
+        update (`torch.Tensor`): `[B, T, D]`.
+        layer (`nn.Module`): the decoder layer that they enter.
+
+    Returns:
+        `torch.Tensor`: as `hidden_states`.
+    """
+    if hidden_states.dim() == 4:
+        return hidden_states + update.unsqueeze(STREAM_AXIS.get(type(layer).__name__, 2))
+    return hidden_states + update.repeat(1, 1, hidden_states.shape[-1] // update.shape[-1])
+
+
 def reset_projections(layer: nn.Module) -> None:
     """Draws a layer's own projections anew, and resets its norms.
 

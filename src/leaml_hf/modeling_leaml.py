@@ -23,20 +23,24 @@ from transformers.modeling_outputs import ModelOutput
 from .answering import AnsweringMixin
 from .backbones import (
     decoder_hidden_size,
+    decoder_layers,
     decoder_slice,
     find_decoder,
     lower_hidden_states,
+    module_path,
     position_ids_of,
 )
 from .building import BuildingMixin
 from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
-from .fusion import AnswerCopy, GatedCrossAttention, VisionCall
+from .fusion import AnswerCopy, GatedCrossAttention, VisionCall, add_to_streams, mean_stream
 from .resampler import QuestionResampler, read_pictures
 from .switching import SwitchingMixin
 from .vision_features import (
     capture_image_features,
     encoder_states,
+    find_image_features,
+    image_feature_size,
     pad_image_features,
     square_grid,
     vision_encoder,
@@ -127,9 +131,11 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         else:
             self.backbone = backbone or AutoModelForImageTextToText.from_config(config.backbone_config)
             self.vision_tower = None
-        decoder = find_decoder(self.backbone)
-        self.num_layers = len(decoder.layers)
-        self.hidden_size = decoder_hidden_size(self.backbone)
+        decoder = find_decoder(self.backbone, config.decoder_layers)
+        self.layers_path = module_path(self, decoder_layers(decoder))
+        self.num_layers = len(decoder_layers(decoder))
+        self.hidden_size = decoder_hidden_size(self.backbone, decoder)
+        self.features_path = None if config.is_composed else find_image_features(self.backbone, config.vision_features)
         # Eager attention: a base is for machines without a GPU, where it is the fastest at some 200 tokens.
         self.connector = config.connector_config and AutoModel.from_config(
             config.connector_config, add_pooling_layer=False, attn_implementation="eager"
@@ -158,10 +164,11 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         self._grid: tuple[int, int] | None = None
         self._lower_states_checked = False
         decoder.register_forward_hook(self._leave_decoder)
-        for number, layer in enumerate(decoder.layers):
+        for number, layer in enumerate(decoder_layers(decoder)):
             layer.register_forward_pre_hook(partial(self._fuse, str(number)), with_kwargs=True)
         # A slice of the hidden states makes PyTorch copy the whole head for each row on a CPU: up to 100 times slower.
-        self.backbone.get_output_embeddings().register_forward_pre_hook(lambda module, args: (args[0].contiguous(),))
+        if (head := self.get_output_embeddings()) is not None:
+            head.register_forward_pre_hook(lambda module, args: (args[0].contiguous(),))
         self.post_init()
         if config.has_adapter:
             self._build_adapter()
@@ -170,8 +177,13 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
     def vision_size(self) -> int:
         """`int`: width Dv of the vision states that the fused layers see."""
         if not self.config.is_composed:
-            return self.hidden_size
+            return image_feature_size(self.backbone, self.features_path) or self.hidden_size
         return vision_hidden_size(self.config.connector_config or self.config.vision_config)
+
+    @property
+    def decoder(self) -> nn.Module:
+        """`nn.Module`: the part of the backbone that holds the decoder layers."""
+        return self.get_submodule(self.layers_path.rpartition(".")[0])
 
     @property
     def first_adapted_layer(self) -> int:
@@ -240,7 +252,8 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         call = self._call
         if call is None or call.states is None or (layer not in self.bridge and layer not in self.fusion):
             return None
-        hidden_states = args[0] if args else kwargs["hidden_states"]  # [B, T, D]
+        given = args[0] if args else kwargs["hidden_states"]  # [B, T, D], or several streams of it
+        hidden_states = one = mean_stream(given, self.hidden_size, module)
         index = call.rows(hidden_states.shape[0])
         if call.spelled is not None and int(layer) == self.config.bridge_layers[0]:
             asked = call.mask.sum(1) if index is None else call.mask.sum(1)[index]  # [B] tokens of the questions
@@ -263,6 +276,8 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             )
             if call.record and name not in call.gates:
                 call.gates[name], call.attentions[name] = gates, attentions
+        if one is not given:
+            hidden_states = add_to_streams(given, hidden_states - one, module)
         return ((hidden_states, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": hidden_states})
 
     def encode_vision(self, pixel_values: torch.Tensor) -> torch.Tensor:
@@ -326,10 +341,10 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             )
         if not self._lower_states_checked:
             self._check_lower_states(input_ids[:1], None if attention_mask is None else attention_mask[:1])
-        return lower_hidden_states(find_decoder(self.backbone), self.first_adapted_layer, input_ids, attention_mask)
+        return lower_hidden_states(self.decoder, self.first_adapted_layer, input_ids, attention_mask)
 
     def _check_lower_states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> None:
-        decoder = find_decoder(self.backbone)
+        decoder = self.decoder
         lower = lower_hidden_states(decoder, self.first_adapted_layer, input_ids, attention_mask)
         whole = self(input_ids, attention_mask).last_hidden_state
         parts = self(input_ids, attention_mask, lower_states=lower).last_hidden_state
@@ -396,6 +411,9 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         call = self._new_call(
             input_ids, pixel_values, vision_states, vision_index, question_ids, question_mask, record=output_attentions
         )
+        decodes = self.backbone.config.is_encoder_decoder  # its labels are what the decoder reads, one place later
+        if decodes and labels is not None:
+            kwargs["labels"] = labels
         cached = {"past_key_values": past_key_values, "use_cache": use_cache}
         output = self._run(
             call,
@@ -412,7 +430,12 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         if labels is not None:
             targets = labels[:, -logits_to_keep:] if logits_to_keep else labels
             loss = ForCausalLMLoss(
-                output.logits, targets, vocab_size=output.logits.shape[-1], num_items_in_batch=num_items_in_batch
+                # Some models give logits for the picture before those for the text.
+                output.logits[:, -targets.shape[1] :].contiguous(),
+                targets,
+                vocab_size=output.logits.shape[-1],
+                num_items_in_batch=num_items_in_batch,
+                shift_labels=targets if decodes else None,
             )
         return LeamlOutput(
             loss=loss,
@@ -444,17 +467,18 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         slicing = nullcontext()
         if lower_states is not None:
             inputs["inputs_embeds"] = lower_states.to(self.get_input_embeddings().weight.dtype)
-            slicing = decoder_slice(find_decoder(self.backbone), self.first_adapted_layer, None)
+            slicing = decoder_slice(self.decoder, self.first_adapted_layer, None)
         else:
             inputs["input_ids"] = input_ids
         if self.config.is_composed:
             tokens = lower_states if input_ids is None else input_ids
             inputs["position_ids"] = position_ids_of(tokens, attention_mask) if position_ids is None else position_ids
         else:
-            inputs["pixel_values"] = pixel_values
+            if pixel_values is not None:
+                inputs["pixel_values"] = pixel_values
             if position_ids is not None:
                 inputs["position_ids"] = position_ids
-        with self._during(call), self._capture(call, input_ids), slicing:
+        with self._during(call), self._capture(call, input_ids, pixel_values), slicing:
             return self.backbone(**inputs)
 
     def _new_call(
@@ -503,12 +527,21 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         )
 
     @contextmanager
-    def _capture(self, call: VisionCall, input_ids: torch.Tensor | None) -> Iterator[None]:
+    def _capture(
+        self, call: VisionCall, input_ids: torch.Tensor | None, pixel_values: torch.Tensor | None
+    ) -> Iterator[None]:
         def keep(features: Any) -> None:
-            call.states, call.mask = pad_image_features(features, call.image_token_counts, input_ids.shape[0])
+            rows = None if input_ids is None else input_ids.shape[0]
+            call.states, call.mask = pad_image_features(features, call.image_token_counts, rows)
 
-        with nullcontext() if self.config.is_composed else capture_image_features(self.backbone, keep):
+        composed = self.config.is_composed
+        with nullcontext() if composed else capture_image_features(self.backbone, keep, self.features_path):
             yield
+        if pixel_values is not None and call.states is None and not composed:
+            raise LeamlInputError(
+                f"{type(self.backbone).__name__} made no picture features where they were looked for "
+                f"({self.features_path or 'get_image_features'}): name the module that gives them as vision_features=."
+            )
 
     @torch.no_grad()
     def generate(
@@ -544,7 +577,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
     def _generate(
         self, call: VisionCall, input_ids: torch.Tensor, pixel_values: torch.Tensor | None, **kwargs: Any
     ) -> Any:
-        if not self.config.is_composed:
+        if not self.config.is_composed and pixel_values is not None:
             kwargs["pixel_values"] = pixel_values
-        with self._during(call), self._capture(call, input_ids):
+        with self._during(call), self._capture(call, input_ids, pixel_values):
             return self.backbone.generate(input_ids=input_ids, **kwargs)

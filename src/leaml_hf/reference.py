@@ -6,7 +6,9 @@ if TYPE_CHECKING:
     from .modeling_leaml import LeamlForVisualQA
 
 
-def build_reference(lora_rank: int = 8, fusion_layers: list[int] | None = None) -> "LeamlForVisualQA":
+def build_reference(
+    lora_rank: int = 8, fusion_layers: list[int] | None = None, lora_layers: list[int] | None = None
+) -> "LeamlForVisualQA":
     """
     Builds the reference configuration on the meta device.
 
@@ -14,6 +16,7 @@ def build_reference(lora_rank: int = 8, fusion_layers: list[int] | None = None) 
         lora_rank (`int`, *optional*, defaults to 8): rank of LoRA.
         fusion_layers (`list[int]`, *optional*): decoder layers with gated cross-attention; defaults to the upper
             third.
+        lora_layers (`list[int]`, *optional*): decoder layers with LoRA; defaults to the upper third.
 
     Returns:
         [`LeamlForVisualQA`]: shapes only; `num_added_parameters()` tells its parts.
@@ -31,4 +34,5 @@ def build_reference(lora_rank: int = 8, fusion_layers: list[int] | None = None) 
             text=AutoModelForCausalLM.from_config(text),
             lora_rank=lora_rank,
             fusion_layers=fusion_layers,
+            lora_layers=lora_layers,
         )

@@ -11,6 +11,12 @@ from transformers import PreTrainedConfig, PreTrainedModel
 
 from .errors import LeamlInputError
 
+PROJECTIONS = ("multi_modal_projector", "image_to_text_projection", "language_projection", "visual_projection",
+               "perceiver_resampler")  # fmt: skip
+ENCODERS = ("vision_model", "encoder")
+"""Names under which models without `get_image_features` keep the part whose output text reads, best first: projections
+at any depth, and encoders that stand beside the decoder."""
+
 
 def vision_hidden_size(config: PreTrainedConfig) -> int:
     """
@@ -83,20 +89,82 @@ def square_grid(tokens: int) -> tuple[int, int]:
     return (side, side) if side * side == tokens else (1, tokens)
 
 
-@contextmanager
-def capture_image_features(backbone: PreTrainedModel, keep: Callable[[Any], None]) -> Iterator[None]:
+def _feature_owners(backbone: PreTrainedModel) -> list[PreTrainedModel]:
+    parts = (part for part in backbone.modules() if isinstance(part, PreTrainedModel))
+    return [part for part in parts if hasattr(part, "get_image_features")]
+
+
+def find_image_features(backbone: PreTrainedModel, path: str | None = None) -> str | None:
     """
-    Hands on what `get_image_features` gives while a model runs, so that no vision tower runs twice.
+    Where an image-text-to-text model makes the picture features that its text reads.
+
+    Args:
+        backbone (`PreTrainedModel`): the model.
+        path (`str`, *optional*): a module that gives them; defaults to the model's `get_image_features`, or else to
+            the part that hands vision over to text.
+
+    Returns:
+        `str` or `None`: name of the module; `None` for `get_image_features`.
+
+    Raises:
+        [`LeamlInputError`]: if there is none; the message says how to name one.
+    """
+    modules = dict(backbone.named_modules())
+    if path is None and _feature_owners(backbone):
+        return None
+    places = (name for part in PROJECTIONS for name in modules if name.rpartition(".")[2] == part)
+    beside = (f"{prefix}{part}" for part in ENCODERS for prefix in ("", f"{backbone.base_model_prefix}."))
+    found = path or next((name for name in (*places, *beside) if name in modules), None)
+    if found not in modules:
+        raise LeamlInputError(
+            f"No picture features were found in {type(backbone).__name__}"
+            f"{f': it has no module {path}' if path else ''}: name the module that gives them, as in "
+            "vision_features='model.vision_projection'."
+        )
+    return found
+
+
+def image_feature_size(backbone: PreTrainedModel, path: str | None) -> int | None:
+    """
+    Width of picture features.
+
+    Args:
+        backbone (`PreTrainedModel`): an image-text-to-text model.
+        path (`str`, *optional*): from [`find_image_features`].
+
+    Returns:
+        `int` or `None`: that of an encoder there, or else of the module's last weight; `None` for
+            `get_image_features`, whose features are as wide as the decoder.
+    """
+    if path is None:
+        return None
+    part = backbone.get_submodule(path)
+    if isinstance(part, PreTrainedModel):
+        return vision_hidden_size(part.config)
+    return list(part.parameters())[-1].shape[0]
+
+
+@contextmanager
+def capture_image_features(
+    backbone: PreTrainedModel, keep: Callable[[Any], None], path: str | None = None
+) -> Iterator[None]:
+    """
+    Hands on the picture features that a model makes while it runs, so that no vision tower runs twice.
 
     Args:
         backbone (`PreTrainedModel`): an image-text-to-text model.
         keep (`Callable`): called with each result.
+        path (`str`, *optional*): from [`find_image_features`].
     """
-    owners = [
-        module
-        for module in backbone.modules()
-        if isinstance(module, PreTrainedModel) and hasattr(module, "get_image_features")
-    ]
+    if path is not None:
+        first = lambda output: output if isinstance(output, torch.Tensor) else output[0]  # noqa: E731
+        handle = backbone.get_submodule(path).register_forward_hook(lambda module, args, out: keep(first(out)))
+        try:
+            yield
+        finally:
+            handle.remove()
+        return
+    owners = _feature_owners(backbone)
 
     def watched(original: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(original)  # `generate` reads the signature
@@ -117,7 +185,7 @@ def capture_image_features(backbone: PreTrainedModel, keep: Callable[[Any], None
 
 
 def pad_image_features(
-    features: Any, image_token_counts: torch.Tensor | None, batch_size: int
+    features: Any, image_token_counts: torch.Tensor | None, batch_size: int | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """
     Sorts the image features of an image-text-to-text model by row.
@@ -125,7 +193,7 @@ def pad_image_features(
     Args:
         features (`ModelOutput`, `tuple`, `list` or `torch.Tensor`): what `get_image_features` gave.
         image_token_counts (`torch.Tensor`, *optional*): `[B]` image tokens in each row's text.
-        batch_size (`int`): rows B.
+        batch_size (`int`, *optional*): rows B; defaults to one a piece.
 
     Returns:
         `tuple[torch.Tensor, torch.Tensor]`: states `[B, N, Dv]` and mask `[B, N]`, `False` where padded.
@@ -138,16 +206,24 @@ def pad_image_features(
         pooled = None
     if pooled is None:
         pooled = getattr(features, "last_hidden_state", features)
-    pieces = [piece.reshape(-1, piece.shape[-1]) for piece in pooled]  # each [n, Dv]
-    total = sum(piece.shape[0] for piece in pieces)
-    if image_token_counts is not None and int(image_token_counts.sum()) == total:
-        pieces = list(torch.cat(pieces).split(image_token_counts.tolist()))
-    elif len(pieces) != batch_size:
+    if pooled is None:
         raise LeamlInputError(
-            f"The backbone made {total} image features for {batch_size} rows, which does not fit the image tokens in "
-            "the text: "
-            "use the backbone's own processor."
+            f"The backbone gives its picture features as {type(features).__name__}, which says not which of them go "
+            "with the text: name the module that gives them as vision_features=."
         )
+    pieces = [piece.reshape(-1, piece.shape[-1]) for piece in pooled]  # each [n, Dv]
+    total, rows = sum(piece.shape[0] for piece in pieces), batch_size or len(pieces)
+    counts = [] if image_token_counts is None else image_token_counts.tolist()
+    if counts and sum(counts) == total:
+        pieces = list(torch.cat(pieces).split(counts))
+    elif len(pieces) != rows:
+        alike = len({len(piece) for piece in pieces}) == 1 and len(set(counts)) <= 1
+        if len(pieces) % rows or not alike:
+            raise LeamlInputError(
+                f"The backbone made {total} image features for {rows} rows, which does not fit the image tokens in "
+                "the text: use the backbone's own processor."
+            )
+        pieces = list(torch.cat(pieces).chunk(rows))
     lengths = torch.tensor([piece.shape[0] for piece in pieces], device=pieces[0].device)
     states = nn.utils.rnn.pad_sequence(pieces, batch_first=True)  # [B, N, Dv]
     mask = torch.arange(states.shape[1], device=states.device)[None] < lengths[:, None]  # [B, N]

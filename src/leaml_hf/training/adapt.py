@@ -24,6 +24,7 @@ RELIABILITY_ROWS = 600  # unlabelled rows that OOD scores are fitted on, at most
 MIN_RELIABILITY_ROWS = 8
 OOD_ROWS = 200  # of each set
 EXAMPLES = 12  # pictures in the report
+RELEVANCE_ROWS = 32  # labelled rows by which layers are measured
 SHIPPED_OPTIONS = {"adapt_bridge": True, "lora_alpha": 80}  # for bases whose questions read the picture themselves
 
 
@@ -44,6 +45,7 @@ def adapt(
     test_rows: int | None = 1000,
     progress: bool = False,
     command: str = "",
+    layers: list[int] | str | None = None,
     adapter_options: dict[str, Any] | None = None,
     **training_options: Any,
 ) -> dict[str, Any]:
@@ -61,6 +63,8 @@ def adapt(
         test_rows (`int`, *optional*, defaults to 1000): test rows judged at most; None for all.
         progress (`bool`, *optional*, defaults to `False`): whether to show bars.
         command (`str`, *optional*): written beside the figures.
+        layers (`list[int]` or `str`, *optional*): decoder layers to adapt, or `"relevant"` for those that matter most
+            for some of the labelled rows; defaults to the upper third.
         adapter_options (`dict`, *optional*): of `LeamlForVisualQA.from_backbone`; `dtype` defaults to the machine's
             fastest, and shipped bases are adapted with `SHIPPED_OPTIONS`.
         training_options: of `LeamlTrainingArguments`.
@@ -80,6 +84,7 @@ def adapt(
     from ..evaluation.runner import evaluate_model
     from ..modeling_leaml import LeamlForVisualQA
     from ..processing_leaml import load_processor
+    from ..relevance import RELEVANT
     from .arguments import LeamlTrainingArguments
     from .trainer import LeamlTrainer
 
@@ -102,8 +107,14 @@ def adapt(
                 len(pool.held_out), len(unlabelled), len(test))  # fmt: skip
     set_seed(seed)
     options = (SHIPPED_OPTIONS if base in SHIPPED_BASES else {}) | (adapter_options or {})
-    model = LeamlForVisualQA.from_backbone(base, **({"dtype": fastest_dtype()} | options))
     processor = load_processor(base)
+    if layers is not None:
+        options |= {"fusion_layers": layers, "lora_layers": layers}
+    examples = None
+    if layers == RELEVANT:
+        rows = pool.labelled.select(range(min(RELEVANCE_ROWS, len(pool.labelled))))
+        examples = [processor.collate([row]) for row in rows]
+    model = LeamlForVisualQA.from_backbone(base, examples=examples, **({"dtype": fastest_dtype()} | options))
     arguments = LeamlTrainingArguments(
         output_dir=str(output),
         seed=seed,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ..backbones import find_decoder, lower_hidden_states
+from ..backbones import decoder_layers, find_decoder, lower_hidden_states
 
 if TYPE_CHECKING:
     from ..modeling_leaml import LeamlForVisualQA
@@ -51,6 +51,6 @@ class QuestionMeaning:
         decoder = find_decoder(self.model.backbone)
         prompts = [PROMPT.format(text) for text in texts]
         inputs = self.tokenizer(prompts, return_tensors="pt", padding=True, padding_side="left").to(self.model.device)
-        layer = int(DEPTH * len(decoder.layers))
+        layer = int(DEPTH * len(decoder_layers(decoder)))
         states = lower_hidden_states(decoder, layer, inputs["input_ids"], inputs["attention_mask"])
         return states[:, -1].float().cpu().numpy()
