@@ -125,6 +125,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if (path := config.getoption("--families-table")) is None:
         return
     from families import write_table
+    from test_families import CHECKS
 
     results = {}
     for outcome in ("passed", "skipped", "failed"):
@@ -133,7 +134,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
             if found and "test_families.py" in report.nodeid:
                 reason = report.longrepr[2].removeprefix("Skipped: ") if outcome == "skipped" else "see the test"
                 results[family, check] = (outcome, reason)
-    write_table(path, results, list(dict.fromkeys(check for _, check in results)))
+    whole = {family for family, _ in results if all((family, check) in results for check in CHECKS)}
+    results = {key: found for key, found in results.items() if key[0] in whole}
+    write_table(path, results, list(CHECKS))
 
 
 @pytest.fixture(scope="session")
