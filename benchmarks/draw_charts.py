@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/draw_charts.py
 
-Both draw what a chart of the base variant has: bars, lines, pies or dots in its colours, page and plot ground,
-title, axis title, numbers of the axis, grid, spines, names, legend, written values, outlines, markers and font
-size, at 224 x 224 pixels with smoothed edges, and both encode it with `encode_png`. matplotlib is told where the
+Both draw what a chart of the base variant has: bars, lines, pies, dots, areas, boxes or cells in its colours, page and
+plot ground, title, axis title, numbers of the axis, grid, spines, names, legend, written values, outlines, markers and
+font size, at 224 x 224 pixels with smoothed edges, and both encode it with `encode_png`. matplotlib is told where the
 plot stands, writes in its own font, and has one figure with an Agg canvas that is cleared and used again. Scenes are
 sampled before the clock starts; our rate with sampling is given too. The two take turns in short rounds, and the
 processor's time counts, so that a busy machine changes little; the figure given is the median of the rounds' ratios.
@@ -25,6 +25,7 @@ from PIL import Image
 
 matplotlib.use("Agg")
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 
@@ -128,9 +129,22 @@ class Matplotlib:
                                      marker="o" if marker == "None" else marker, markersize=14 * POINTS)[0]
                            for mark, color in zip(scene.marks, colors, strict=True)]  # fmt: skip
                 axes.set_xticks([])
+            case "heatmap":
+                self._heat_map(axes, scene, look, font, ink)
+            case "boxplot":
+                stats = [dict(zip(("whislo", "q1", "med", "q3", "whishi"), mark.points, strict=False),
+                              fliers=mark.points[5:]) for mark in scene.marks]  # fmt: skip
+                drawn = axes.bxp(stats, patch_artist=True, widths=0.6, capprops={"color": ink},
+                                 whiskerprops={"color": ink}, medianprops={"color": ink, "linewidth": 2.5},
+                                 flierprops={"marker": "o", "markersize": 12 * POINTS, "mfc": ink})  # fmt: skip
+                for box, color in zip(drawn["boxes"], colors, strict=True):
+                    box.set(facecolor=color, edgecolor=ink, linewidth=2 * POINTS)
+                axes.set_xticks(range(1, len(names) + 1), names, rotation=look.angles.get(names[0]))
+            case _:
+                handles = self._series(axes, scene, look, outline)
         if scene.kind in ("bar", "hbar") and scene.show_values:
             axes.bar_label(handles, map(scene.value_text, scene.marks), fontproperties=font, color=ink)
-        if scene.kind != "pie":
+        if scene.kind not in ("pie", "heatmap"):
             self._axis(axes, scene, look, font, ink, grid)
         if scene.kind in ("line", "scatter"):
             axes.set_xlim(0, 1)
@@ -146,6 +160,46 @@ class Matplotlib:
                         handletextpad=0.3, columnspacing=0.8, borderaxespad=0.1, **place)  # fmt: skip
         self.canvas.draw()
         return encode_png(Image.fromarray(np.asarray(self.canvas.buffer_rgba())[..., :3]))
+
+    def _series(self, axes, scene: Scene, look: Look, outline: dict) -> list:
+        """Bars side by side or on top of each other, or areas; returns what the legend shows."""
+        table, places = np.stack([mark.points for mark in scene.marks]), np.arange(len(scene.x_labels))
+        lows = table.cumsum(0) - table if scene.kind == "stacked" or scene.stacked else np.zeros_like(table)
+        written = [place for place, name in zip(places, scene.x_labels, strict=True) if name in look.angles]
+        axes.set_xticks(written, [scene.x_labels[place] for place in written],
+                        rotation=look.angles[scene.x_labels[written[0]]])  # fmt: skip
+        handles = []
+        for i, (row, low, color) in enumerate(zip(table, lows, look.colors, strict=True)):
+            if scene.kind == "area":
+                handles.append(axes.fill_between(places, low, low + row, color=color, linewidth=0))
+                axes.plot(places, low + row, color=color, linewidth=5 * POINTS)
+            elif scene.kind == "stacked":
+                handles.append(axes.bar(places, row, 0.7, low, color=color, **outline))
+            else:
+                width = 0.8 / len(table)
+                handles.append(
+                    axes.bar(places + (i - (len(table) - 1) / 2) * width, row, width, color=color, **outline)
+                )
+        return handles
+
+    def _heat_map(self, axes, scene: Scene, look: Look, font: FontProperties, ink: tuple) -> None:
+        """Cells, their names and values, and the scale."""
+        table = np.stack([mark.points for mark in scene.marks])
+        shades = LinearSegmentedColormap.from_list("", ("white", look.colors[0], "black"))
+        mesh = axes.pcolormesh(table, cmap=shades, vmin=0, vmax=scene.reach)
+        axes.invert_yaxis()
+        axes.set_yticks(np.arange(len(table)) + 0.5, [mark.label for mark in scene.marks])
+        axes.set_xticks(np.arange(table.shape[1]) + 0.5, scene.x_labels, rotation=look.angles[scene.x_labels[0]])
+        if scene.show_values:
+            for (row, column), value in np.ndenumerate(table):
+                axes.text(column + 0.5, row + 0.5, scene.tick_text(value), fontproperties=font, ha="center",
+                          va="center", color="black" if value < scene.reach / 2 else "white")  # fmt: skip
+        bar = self.figure.colorbar(mesh, ax=axes)
+        bar.set_ticks(list(scene.numbered_ticks), labels=list(map(scene.tick_text, scene.numbered_ticks)))
+        for one in (axes, bar.ax):
+            one.tick_params(length=0, labelcolor=ink, pad=1.5)
+            for label in (*one.get_xticklabels(), *one.get_yticklabels()):
+                label.set_fontproperties(font)
 
     def _axis(self, axes, scene: Scene, look: Look, font: FontProperties, ink: tuple, grid: tuple) -> None:
         """The value axis: numbers, grid, spines and title."""
