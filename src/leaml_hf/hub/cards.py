@@ -191,7 +191,7 @@ def public_results(results: dict[str, Any]) -> dict[str, Any]:
     """
     text = json.dumps({key: value for key, value in results.items() if key != "output"})
     for name in {str(results.get(key, "")) for key in ("output", "data", "base")}:
-        if "/" in name and Path(name).exists():
+        if Path(name).is_absolute():
             text = text.replace(name, Path(name).name)
     return json.loads(_ABSOLUTE_PATH.sub(r"\1", text))
 
