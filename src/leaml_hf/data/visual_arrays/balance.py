@@ -69,6 +69,11 @@ def draw_from(rng: np.random.Generator, options: list[tuple]) -> tuple | None:
     return options[rng.integers(len(options))] if options else None
 
 
+def draw_peak(rng: np.random.Generator, rows: np.ndarray, gap: float) -> tuple[int, bool, int] | None:
+    """A row of values, whether its greatest or its least, and its place, which stands apart from the row's others."""
+    return draw_from(rng, [(i, most, k) for i, row in enumerate(rows) for most, k in stand_out(row, gap).items()])
+
+
 def draw_claim(rng: np.random.Generator, claims: list[tuple]) -> tuple | None:
     """One of some claims, whose last part tells whether it holds. First a coin tells whether it shall hold, so that
     what is usual does not matter; None unless some hold and some do not."""

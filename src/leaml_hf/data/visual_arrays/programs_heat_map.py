@@ -2,17 +2,12 @@
 
 import numpy as np
 
-from .balance import draw_claim, draw_from, stand_out
+from .balance import draw_claim, draw_peak, stand_out
 from .scenes import Scene
 from .wording import Question, all_marks, pick, yes_or_no
 
 GAP = 2  # steps of a scale of ten, in shade, between cells that are compared
 SHADES = {True: ("darkest", "highest"), False: ("lightest", "lowest")}
-
-
-def _table(scene: Scene) -> np.ndarray:
-    """Values in ticks `[rows, columns]`."""
-    return np.stack([mark.points for mark in scene.marks])
 
 
 def _all_cells(scene: Scene) -> tuple[int, ...]:
@@ -26,7 +21,7 @@ def _place_names(scene: Scene) -> tuple[str, ...]:
 def _extreme(rng: np.random.Generator, scene: Scene) -> tuple[int, int, str]:
     """Row and column of the darkest or the lightest cell, and what it is called."""
     most = bool(rng.random() < 0.5)
-    found = stand_out(_table(scene).ravel(), GAP)[most]
+    found = stand_out(scene.values.ravel(), GAP)[most]
     shade, value = SHADES[most]
     return *divmod(found, len(scene.x_labels)), pick(rng, f"{shade} cell", f"cell of the {value} value")
 
@@ -74,8 +69,7 @@ def cell_column(rng: np.random.Generator, scene: Scene) -> Question | None:
 def column_peak(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "heatmap":
         return None
-    found = draw_from(rng, [(k, most, i) for k, column in enumerate(_table(scene).T)
-                            for most, i in stand_out(column, GAP).items()])  # fmt: skip
+    found = draw_peak(rng, scene.values.T, GAP)
     if found is None:
         return None
     k, most, i = found
@@ -91,8 +85,7 @@ def column_peak(rng: np.random.Generator, scene: Scene) -> Question | None:
 def row_peak(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "heatmap":
         return None
-    found = draw_from(rng, [(i, most, k) for i, row in enumerate(_table(scene))
-                            for most, k in stand_out(row, GAP).items()])  # fmt: skip
+    found = draw_peak(rng, scene.values, GAP)
     if found is None:
         return None
     i, most, k = found
@@ -109,7 +102,7 @@ def row_peak(rng: np.random.Generator, scene: Scene) -> Question | None:
 def cell_compare(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "heatmap":
         return None
-    table = _table(scene)
+    table = scene.values
     found = draw_claim(rng, [(one, other, bool(table[one] > table[other])) for one in scene.cells
                              for other in scene.cells if abs(table[one] - table[other]) >= GAP])  # fmt: skip
     if found is None:

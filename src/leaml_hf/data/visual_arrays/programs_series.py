@@ -4,7 +4,7 @@ from itertools import permutations
 
 import numpy as np
 
-from .balance import draw_claim, draw_from, stand_out
+from .balance import draw_claim, draw_from, draw_peak, stand_out
 from .scenes import SERIES_KINDS, Scene
 from .scenes_area import clear_cross
 from .wording import Question, all_marks, noun_of, pick, plural, yes_or_no
@@ -12,11 +12,6 @@ from .wording import Question, all_marks, noun_of, pick, plural, yes_or_no
 GAP = 0.6  # ticks between bars, stacks or areas that are compared
 PART_GAP = 0.45  # ticks between parts of a stack
 MOST, LEAST = 0.56, 0.44  # shares of a stack that are clearly more or less than half
-
-
-def _table(scene: Scene) -> np.ndarray:
-    """Values in ticks `[marks, places]`."""
-    return np.stack([mark.points for mark in scene.marks])
 
 
 def _place_cells(scene: Scene, *places: int) -> tuple[int, ...]:
@@ -30,9 +25,7 @@ def _place_names(*places: int) -> tuple[str, ...]:
 def group_top(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "grouped":
         return None
-    table = _table(scene)
-    found = draw_from(rng, [(k, most, i) for k in range(table.shape[1])
-                            for most, i in stand_out(table[:, k], GAP).items()])  # fmt: skip
+    found = draw_peak(rng, scene.values.T, GAP)
     if found is None:
         return None
     k, most, i = found
@@ -48,8 +41,7 @@ def group_top(rng: np.random.Generator, scene: Scene) -> Question | None:
 def group_peak(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "grouped":
         return None
-    found = draw_from(rng, [(i, most, k) for i, row in enumerate(_table(scene))
-                            for most, k in stand_out(row, GAP).items()])  # fmt: skip
+    found = draw_peak(rng, scene.values, GAP)
     if found is None:
         return None
     i, most, k = found
@@ -65,7 +57,7 @@ def group_peak(rng: np.random.Generator, scene: Scene) -> Question | None:
 def group_compare(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "grouped":
         return None
-    table = _table(scene)
+    table = scene.values
     found = draw_claim(rng, [(a, b, k, bool(table[a, k] > table[b, k])) for a, b in permutations(range(len(table)), 2)
                              for k in range(table.shape[1]) if abs(table[a, k] - table[b, k]) >= GAP])  # fmt: skip
     if found is None:
@@ -83,7 +75,7 @@ def group_compare(rng: np.random.Generator, scene: Scene) -> Question | None:
 def group_change(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "grouped":
         return None
-    table = _table(scene)
+    table = scene.values
     places = range(table.shape[1])
     found = draw_claim(rng, [(i, k, m, bool(row[k] > row[m])) for i, row in enumerate(table)
                              for k, m in permutations(places, 2) if abs(row[k] - row[m]) >= GAP])  # fmt: skip
@@ -138,9 +130,7 @@ def count_places(rng: np.random.Generator, scene: Scene) -> Question | None:
 def stack_part(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "stacked":
         return None
-    table = _table(scene)
-    found = draw_from(rng, [(k, most, i) for k in range(table.shape[1])
-                            for most, i in stand_out(table[:, k], PART_GAP).items()])  # fmt: skip
+    found = draw_peak(rng, scene.values.T, PART_GAP)
     if found is None:
         return None
     k, most, i = found
@@ -156,7 +146,7 @@ def stack_top(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "stacked":
         return None
     places = range(len(scene.x_labels))
-    found = draw_from(rng, list(stand_out(_table(scene).sum(0), GAP).items()))
+    found = draw_from(rng, list(stand_out(scene.values.sum(0), GAP).items()))
     if found is None:
         return None
     most, k = found
@@ -170,7 +160,7 @@ def stack_top(rng: np.random.Generator, scene: Scene) -> Question | None:
 def over_half(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "stacked":
         return None
-    shares = _table(scene) / _table(scene).sum(0)
+    shares = scene.values / scene.values.sum(0)
     found = draw_claim(rng, [(i, k, bool(shares[i, k] > 0.5)) for i, k in scene.cells
                              if not LEAST < shares[i, k] < MOST])  # fmt: skip
     if found is None:
@@ -188,7 +178,7 @@ def over_half(rng: np.random.Generator, scene: Scene) -> Question | None:
 def stack_compare(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "stacked":
         return None
-    totals = _table(scene).sum(0)
+    totals = scene.values.sum(0)
     found = draw_claim(rng, [(k, m, bool(totals[k] > totals[m])) for k, m in permutations(range(len(totals)), 2)
                              if abs(totals[k] - totals[m]) >= GAP])  # fmt: skip
     if found is None:
@@ -219,7 +209,7 @@ def stack_total(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "stacked":
         return None
     k = int(rng.integers(len(scene.x_labels)))
-    total, where = float(_table(scene)[:, k].sum().round(6)), scene.x_labels[k]
+    total, where = float(scene.values[:, k].sum().round(6)), scene.x_labels[k]
     if not total.is_integer():
         return None
     text = pick(rng, f"What is the total of {where}?", f"Which value does the whole stack {where} reach?",
@@ -232,7 +222,7 @@ def area_top(rng: np.random.Generator, scene: Scene) -> Question | None:
     if scene.kind != "area":
         return None
     end, side = ((0, "left"), (-1, "right"))[rng.integers(2)]
-    i = len(scene.marks) - 1 if scene.stacked else int(_table(scene)[:, end].argmax())
+    i = len(scene.marks) - 1 if scene.stacked else int(scene.values[:, end].argmax())
     text = pick(rng, f"Which area reaches highest at the {side} edge?",
                  f"At the {side} edge, which area reaches highest?",
                 f"Name the area that reaches highest at the {side} end.",
@@ -245,7 +235,7 @@ def thickest(rng: np.random.Generator, scene: Scene) -> Question | None:
     if not scene.stacked:
         return None
     end, side = ((0, "left"), (-1, "right"))[rng.integers(2)]
-    i = stand_out(_table(scene)[:, end], PART_GAP).get(True)
+    i = stand_out(scene.values[:, end], PART_GAP).get(True)
     if i is None:
         return None
     text = pick(rng, f"Which area is thickest at the {side} edge?", f"At the {side} edge, which area is thickest?",

@@ -22,7 +22,7 @@ def draw_areas(canvas: Canvas, scene: Scene) -> None:
     across = np.linspace(x0, x1, length)
     for k in range(0, length, every):
         canvas.text(across[k], y1 + 4, scene.x_labels[k], "mt")
-    table = np.stack([mark.points for mark in scene.marks])
+    table = scene.values
     uppers = table.cumsum(0) if scene.stacked else table
     lowers = uppers - table if scene.stacked else np.zeros_like(table)
     order = range(len(table)) if scene.stacked else np.argsort(-table.mean(1))

@@ -161,6 +161,11 @@ class Scene:
         places = len(self.x_labels) if self.kind in GRID_KINDS else 0
         return [(i, k) for i in range(len(self.marks)) for k in range(places)]
 
+    @property
+    def values(self) -> np.ndarray:
+        """Values in ticks `[marks, places]` of areas and grids."""
+        return np.stack([mark.points for mark in self.marks])
+
     def cell(self, mark: int, place: int) -> int:
         """Number of a cell among a drawing's parts: cells follow the marks."""
         return len(self.marks) + mark * len(self.x_labels) + place

@@ -131,7 +131,7 @@ def attribute_table(scene: Scene) -> np.ndarray:
 
 def _cell_rows(table: dict[str, np.ndarray], scene: Scene) -> list[np.ndarray]:
     """A cell has what its mark has, its own value, its rank among those of its place, and its place."""
-    values = np.stack([mark.points for mark in scene.marks])
+    values = scene.values
     rows = []
     for i, k in scene.cells:
         row = {name: column[i] for name, column in table.items()}
