@@ -94,6 +94,21 @@ class TestPatternTeacher:
         assert len(right) > 150 and np.mean(right) > 0.98
         assert np.nanmin(teacher.trust) > 0.9
 
+    def test_a_question_as_it_stands_is_judged_by_the_bases_own_answers_not_by_a_guess_at_them(self):
+        world = World(200)
+        questions, answers = labelled(world, ("orientation",))
+
+        def guess(rows, asked) -> list[str]:
+            upright = [("lies", "stands")[int(world.up[i])] for i in rows]
+            told = zip(world.ask(rows, asked), asked, upright, strict=True)
+            return [guessed if "vertical" in question.lower() else answer for answer, question, guessed in told]
+
+        by_guess = PatternTeacher(source()).fit(guess, questions, answers)
+        assert {rule.program for rule in by_guess.rules.values()} == {None}
+        teacher = PatternTeacher(source()).fit(guess, questions, answers, ask_plainly=world.ask)
+        assert {rule.program for rule in teacher.rules.values()} == {"direction"}
+        assert np.nanmax(teacher.plain_trust) == 0
+
     def test_a_number_that_no_label_showed_stands_for_itself(self):
         world = World(200)
         world.count[:] = 3 + np.arange(200) // 2 % 2

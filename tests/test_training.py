@@ -146,19 +146,30 @@ class TestAveragedAdapter:
 
 class TestAdaptiveThreshold:
     @settings(max_examples=50)
-    @given(st.lists(st.floats(0, 1), min_size=2, max_size=50, unique=True), st.floats(0.1, 1.0))
-    def test_keeps_the_confident_and_no_more_than_allowed(self, confidence: list[float], share: float) -> None:
-        values = np.array(confidence)
-        keep = AdaptiveThreshold(share).keep(values)
-        assert keep.sum() <= np.ceil(share * len(values)) + 1
-        assert values[keep].min() >= values.mean() - 1e-12
-        if keep.any() and (~keep).any():
-            assert values[keep].min() > values[~keep].max()
+    @given(st.dictionaries(st.floats(0, 1), st.sampled_from("abc"), min_size=2, max_size=50), st.floats(0.1, 1.0))
+    def test_of_each_answer_the_confident_are_kept_and_no_more_than_allowed(self, said: dict, share: float) -> None:
+        confidence, answers = np.array(list(said)), list(said.values())
+        keep = AdaptiveThreshold(share).keep(confidence, answers)
+        for answer in set(answers):
+            own = np.array([a == answer for a in answers])
+            kept, left = confidence[own & keep], confidence[own & ~keep]
+            assert len(kept) <= np.ceil(share * own.sum()) + 1
+            assert not len(kept) or not len(left) or kept.min() > left.max()
+
+    def test_an_answer_given_with_less_confidence_keeps_its_share(self) -> None:
+        confidence = np.array([0.95, 0.94, 0.93, 0.92, 0.75, 0.74, 0.73, 0.72])
+        keep = AdaptiveThreshold(0.5).keep(confidence, ["yes"] * 4 + ["no"] * 4)
+        assert keep.tolist() == [True, True, False, False] * 2
 
     def test_nothing_below_the_floor_is_kept(self) -> None:
         threshold = AdaptiveThreshold(1.0, floor=0.7)
-        assert not threshold.keep(np.array([0.1, 0.3, 0.69])).any()
-        assert threshold.keep(np.array([0.1, 0.3, 0.7, 0.9])).tolist() == [False, False, True, True]
+        assert not threshold.keep(np.array([0.1, 0.3, 0.69]), ["a", "b", "c"]).any()
+        assert threshold.keep(np.array([0.1, 0.3, 0.7, 0.9]), ["a", "b", "c", "d"]).tolist() == [
+            False,
+            False,
+            True,
+            True,
+        ]
 
 
 class TestViews:
@@ -179,8 +190,8 @@ class TestCollator:
     def test_cached_inputs_give_the_logits_of_plain_ones(self, model, processor: LeamlProcessor) -> None:
         data = RowDataset(rows(6))
         batch = [data[i] for i in range(6)]
-        cached = LeamlCollator(processor, FrozenCache(model, processor), strong_views=False)(batch)
-        plain = LeamlCollator(processor, None, strong_views=False)(batch)
+        cached = LeamlCollator(processor, FrozenCache(model, processor))(batch)
+        plain = LeamlCollator(processor, None)(batch)
         assert "pixel_values" in plain and "lower_states" in cached
         with torch.no_grad():
             whole = model(plain["input_ids"], plain["attention_mask"], pixel_values=plain["pixel_values"]).logits
@@ -190,7 +201,7 @@ class TestCollator:
         torch.testing.assert_close(parts[:, :-1][answer], whole[:, :-1][answer], atol=0.05, rtol=0.02)  # bfloat16
 
     def test_a_cached_picture_is_not_decoded_again(self, model: LeamlForVisualQA, processor: LeamlProcessor) -> None:
-        collator = LeamlCollator(processor, FrozenCache(model, processor), strong_views=False)
+        collator = LeamlCollator(processor, FrozenCache(model, processor))
         data = RowDataset(rows(4))
         first = collator([data[i] for i in range(4)])
         data.pictures = None  # decoding would fail now

@@ -29,8 +29,7 @@ class LeamlTrainingArguments(TrainingArguments):
             Decay a step of the exponential moving average of the adapter (Tarvainen & Valpola 2017); the average is
             the teacher, what is judged on held-out labels, and what is handed over.
         keep_share (`float`, *optional*, defaults to 0.5):
-            Share of pseudo-answers kept at most; those above the running mean of the teacher's confidence are
-            candidates.
+            Share of pseudo-answers kept at most, of each answer; those above a running threshold are candidates.
         min_confidence (`float`, *optional*, defaults to 0.7):
             Pseudo-answers of a lower confidence are never kept, in [0, 1].
         min_trust (`float`, *optional*, defaults to 0.6):
@@ -48,8 +47,8 @@ class LeamlTrainingArguments(TrainingArguments):
         replay_share (`float`, *optional*, defaults to 0.5):
             Rows of the source data in a batch, as a share of the labelled ones, so that the source is not forgotten.
         strong_views (`bool`, *optional*, defaults to `True`):
-            Whether half of the rows are seen under strong views: pseudo-answers, given to the plain view, are to hold
-            there too.
+            Whether unlabelled pictures are seen under strong views: pseudo-answers, given to the plain view, are to
+            hold there too.
 
     Raises:
         [`LeamlInputError`]: if an option is out of range; the message names it.
@@ -79,7 +78,7 @@ class LeamlTrainingArguments(TrainingArguments):
     spelling_weight: float = field(default=1.0, metadata={"help": "Weight of the loss on spelt answers."})
     use_patterns: bool = field(default=True, metadata={"help": "Ask the base in the words of its source."})
     replay_share: float = field(default=0.5, metadata={"help": "Source rows per labelled row in a batch."})
-    strong_views: bool = field(default=True, metadata={"help": "Strong views of half of the rows."})
+    strong_views: bool = field(default=True, metadata={"help": "Strong views of unlabelled pictures."})
 
     def __post_init__(self) -> None:
         for name in ("consistency_start", "keep_share", "min_confidence", "min_trust", "teacher_decay"):

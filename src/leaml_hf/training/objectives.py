@@ -1,5 +1,6 @@
 """Losses, the averaged teacher, and pseudo-answers for unlabelled rows."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,8 +98,10 @@ class AveragedAdapter:
 @dataclass
 class AdaptiveThreshold:
     """
-    A confidence threshold that follows the teacher: the running mean of its confidence (FreeMatch, Wang et al. 2023,
-    eq. 5), never below `floor`, and never so low that more than `keep_share` of a draw is kept.
+    A confidence threshold for each answer: the running mean of the teacher's confidence, scaled down for an answer
+    that it gives with less confidence than others (FreeMatch, Wang et al. 2023, eq. 5 and 8). Of each answer no more
+    than `keep_share` of a draw is kept: the confident ones alone have too much of some answers, and what is trained on
+    them says these ever more often. Nothing below `floor` is kept.
     """
 
     keep_share: float
@@ -106,8 +109,12 @@ class AdaptiveThreshold:
     momentum: float = 0.5
     value: float | None = None
 
-    def keep(self, confidence: np.ndarray) -> np.ndarray:
+    def keep(self, confidence: np.ndarray, answers: Sequence[str]) -> np.ndarray:
         """Which of `[n]` pseudo-answers are kept."""
         mean = float(confidence.mean())
         self.value = mean if self.value is None else self.momentum * self.value + (1 - self.momentum) * mean
-        return confidence >= max(self.value, self.floor, float(np.quantile(confidence, 1 - self.keep_share)))
+        _, group = np.unique(answers, return_inverse=True)
+        of_answer = np.bincount(group, confidence) / np.bincount(group)
+        least = self.value * of_answer / of_answer.max()  # of each answer
+        highest = np.array([np.quantile(confidence[group == one], 1 - self.keep_share) for one in range(len(least))])
+        return confidence >= np.maximum(self.floor, np.maximum(least, highest))[group]

@@ -104,16 +104,24 @@ class PatternTeacher:
         self.encode = encode
 
     def fit(
-        self, ask: Ask, questions: Sequence[str], answers: Sequence[str], unlabeled: Sequence[str] = ()
+        self,
+        ask: Ask,
+        questions: Sequence[str],
+        answers: Sequence[str],
+        unlabeled: Sequence[str] = (),
+        ask_plainly: Ask | None = None,
     ) -> "PatternTeacher":
         """
         Finds the rules.
 
         Args:
-            ask (`Callable`): gives the base's answers to (labelled row, question) pairs.
+            ask (`Callable`): gives the base's answers to (labelled row, question) pairs, or a guess at them that is
+                good for questions of the source.
             questions (`Sequence[str]`): n labelled questions.
             answers (`Sequence[str]`): their n labels.
             unlabeled (`Sequence[str]`, *optional*): further questions of the domain, for the weights of words.
+            ask_plainly (`Callable`, *optional*): gives the base's own answers, where `ask` guesses at them: to a
+                question as it stands, whose words may be strange to it, it may answer something else.
 
         Returns:
             [`PatternTeacher`]: itself, with `rules` by labelled question and `trust` `[n]`: how often the base answers
@@ -140,18 +148,16 @@ class PatternTeacher:
         centres = self._centres()
         needed = np.flatnonzero(self._widths[0][centres].sum(0)) if centres else np.array([], int)
         as_they_stand = [_Asked(row, _Way(), question) for row, question in enumerate(self.labelled)]
-        self._hear(ask, [*as_they_stand, *self._ways_to_ask(needed)])
+        other_ways = list(self._ways_to_ask(needed))
+        self._hear([*as_they_stand, *other_ways], [*_told(ask_plainly or ask, as_they_stand), *_told(ask, other_ways)])
         self._find_rules()
         return self
 
-    def _hear(self, ask: Ask, asked: list[_Asked]) -> None:
-        """Asks, and keeps what was heard in W ways of asking the n labelled questions, as numbers of words; way 0 is
-        as they stand."""
-        pairs = list(dict.fromkeys((one.row, one.question) for one in asked))
-        given = dict(zip(pairs, ask(*map(list, zip(*pairs, strict=True))), strict=True)) if pairs else {}
-        heard = [given[one.row, one.question] for one in asked]
+    def _hear(self, asked: list[_Asked], told: list[str]) -> None:
+        """Keeps what was told in W ways of asking the n labelled questions, as numbers of words; way 0 is as they
+        stand."""
         heard = [answer if one.way.relation is None else compare(answer, one.way.relation, self.labelled[one.row])
-                 for one, answer in zip(asked, heard, strict=True)]  # fmt: skip
+                 for one, answer in zip(asked, told, strict=True)]  # fmt: skip
         self._words = np.array(sorted({*heard, *self.answers, *OPPOSITE}))
         self._ways = list(dict.fromkeys(one.way for one in asked))
         place = {way: k for k, way in enumerate(self._ways)}
@@ -382,6 +388,13 @@ class PatternTeacher:
         """Numbers of words, "yes" and "no" exchanged."""
         yes, no = np.searchsorted(self._words, ["yes", "no"])
         return np.select([words == yes, words == no], [no, yes], words)
+
+
+def _told(ask: Ask, asked: list[_Asked]) -> list[str]:
+    """The answer to each, asked once where several are the same."""
+    pairs = list(dict.fromkeys((one.row, one.question) for one in asked))
+    given = dict(zip(pairs, ask(*map(list, zip(*pairs, strict=True))), strict=True)) if pairs else {}
+    return [given[one.row, one.question] for one in asked]
 
 
 class _Likeness:

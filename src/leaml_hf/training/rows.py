@@ -67,21 +67,20 @@ class LeamlCollator:
     Args:
         processor ([`LeamlProcessor`]): of the model.
         cache ([`FrozenCache`], *optional*): without it the whole model runs.
-        strong_views (`bool`): whether half of the rows are seen under a strong view.
-        seed (`int`): of the views drawn.
+        strong_views (`bool`, *optional*, defaults to `False`): whether rows are seen under a strong view.
+        seed (`int`, *optional*, defaults to 0): of the views drawn.
     """
 
     processor: LeamlProcessor
     cache: FrozenCache | None
-    strong_views: bool
+    strong_views: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng([self.seed, 77])
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-        strong = [self.strong_views and self._rng.random() < 0.5 for _ in rows]
-        views = [int(self._rng.integers(STRONG_VIEWS)) if s else WEAK for s in strong]
+        views = [int(self._rng.integers(STRONG_VIEWS)) if self.strong_views else WEAK for _ in rows]
         questions, answers = [r["question"] for r in rows], [r["answer"] for r in rows]
         keys, images = [r["key"] for r in rows], [r["load_image"] for r in rows]
         pictures = None

@@ -39,6 +39,7 @@ logger = logging.getLogger(__name__)
 ASKED_AT_ONCE = 96  # questions a forward pass
 REPLAYED = 400  # source rows that are replayed, again and again: their pictures are encoded once
 DRAWS = 4  # of unlabelled rows, that are looked at for the phrasebook
+TEMPERATURES = 2.0 ** np.arange(-1, 4.5, 0.5)  # at which held-out answers are judged
 FOLDS = 3  # of held-out rows: each is judged with a phrasebook that its own labels had no part in
 
 
@@ -49,11 +50,11 @@ class LeamlTrainer(Trainer):
     First a [`~training.patterns.PatternTeacher`] finds out from all labels in which words the base is to be asked
     (held-out rows are judged with what was found without their labels). Each step then adds up three losses: on
     labelled rows; on unlabelled rows, whose answers an exponential average of the adapter gave to the plain view with
-    enough confidence, for questions whose like it answers rightly; and on source rows that are replayed. Half of the
-    target's rows are seen under strong views. Every `evaluate_every` steps the averaged adapter is judged on
-    `eval_dataset`: of those that answer no fewer rows rightly than the base alone, the one with the lowest loss of the
-    right answers is kept (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what
-    remains.
+    enough confidence, for questions whose like it answers rightly, and which are seen under strong views; and on
+    source rows that are replayed. Every `evaluate_every` steps the averaged adapter is judged on `eval_dataset`: of
+    those that answer no fewer rows rightly than the start, the one with the lowest loss of the right answers, at the
+    temperature that suits it best, is kept (accuracy on a few dozen rows is mostly noise). If none has a lower loss,
+    the start is what remains: the base, asked in the words that were found.
 
     Args:
         model ([`LeamlForVisualQA`]): with an adapter.
@@ -89,7 +90,7 @@ class LeamlTrainer(Trainer):
             raise LeamlInputError("There are no labelled rows to train on.")
         self.cache = FrozenCache(model, processing_class, args.seed) if model.config.is_composed else None
         self.labelled = train_dataset
-        self.rows_collator = LeamlCollator(processing_class, self.cache, args.strong_views, args.seed)
+        self.rows_collator = LeamlCollator(processing_class, self.cache)
         self.held_out = eval_dataset
         # parts of the held-out rows, with the phrasebook that each is judged with
         self.folds: list[tuple[Dataset, Phrasebook | None]] = (
@@ -113,14 +114,13 @@ class LeamlTrainer(Trainer):
         self.replay = None
         if args.replay_share and replay_dataset is not None:
             kept = np.random.default_rng([args.seed, 8]).permutation(len(replay_dataset))[:REPLAYED]
-            as_it_is = LeamlCollator(processing_class, self.cache, strong_views=False)
-            self.replay = self._cycle(replay_dataset.select(np.sort(kept)), args.replay_share, as_it_is)
+            self.replay = self._cycle(replay_dataset.select(np.sort(kept)), args.replay_share)
         self.pseudo: Iterator[dict[str, Any]] | None = None
         self.trusted = self.unlabeled  # rows whose pseudo-answers are worth training on
         self.threshold = AdaptiveThreshold(args.keep_share, args.min_confidence)
         self.average = AveragedAdapter(model, args.teacher_decay)
         self.best: dict[str, Any] | None = None
-        self.base_accuracy: float | None = None  # of the base alone, on the held-out labels
+        self.start_accuracy: float | None = None  # on the held-out labels, before the first step
         self.history: list[dict[str, float]] = []
         self._rng = np.random.default_rng([args.seed, 5])
         self.add_callback(_Guards(self))
@@ -147,16 +147,21 @@ class LeamlTrainer(Trainer):
             )
         return (loss, {}) if return_outputs else loss
 
-    def _rows_loss(self, model: torch.nn.Module, inputs: dict[str, Any], spelling: bool = True) -> Tensor:
+    def _forward(self, model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Logits and labels of the answers, weights of the rows, and what a resampler spells."""
         inputs = dict(inputs)
         labels, weights = inputs.pop("labels"), inputs.pop("weights")
         span = answer_span(labels)
         if inputs.get("lower_states") is not None:
             inputs.pop("input_ids")
         output = model(**inputs, logits_to_keep=span)
-        loss = answer_loss(output.logits, labels[:, -span:], weights, self.args.label_smoothing_factor)
-        if spelling and output.spelled is not None and self.args.spelling_weight:
-            loss = loss + self.args.spelling_weight * spelling_loss(output.spelled, labels, weights, self.words)
+        return output.logits, labels[:, -span:], weights, output.spelled
+
+    def _rows_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> Tensor:
+        logits, labels, weights, spelled = self._forward(model, inputs)
+        loss = answer_loss(logits, labels, weights, self.args.label_smoothing_factor)
+        if spelled is not None and self.args.spelling_weight:
+            loss = loss + self.args.spelling_weight * spelling_loss(spelled, labels, weights, self.words)
         return loss
 
     def _cycle(
@@ -179,12 +184,13 @@ class LeamlTrainer(Trainer):
 
     # The teachers
 
-    def _asker(self, rows: "Dataset") -> Ask:
-        """Gives the model's answers to questions about `rows`; only the pictures of one chunk are open at a time."""
+    def _asker(self, rows: "Dataset", spelled: bool) -> Ask:
+        """Gives the model's answers to questions about `rows`, or what its resampler spells, where it has one; only
+        the pictures of one chunk are open at a time."""
         keys, model, processor = picture_keys(rows), self.model, self.processing_class
 
         def told(images: list[Any], questions: list[str]) -> list[str]:
-            if model.can_spell:
+            if spelled and model.can_spell:
                 return model.spell(images, questions, processor, ASKED_AT_ONCE)
             return model.collect(images, questions, processor, ASKED_AT_ONCE).texts
 
@@ -219,7 +225,11 @@ class LeamlTrainer(Trainer):
         self.model.phrasebook = None  # an earlier one is found anew
         self.folds = [(fold, None) for fold, _ in self.folds]
         teacher = PatternTeacher(self.source, QuestionMeaning(self.model, self.processing_class.tokenizer)).fit(
-            self._asker(labelled), labelled["question"], labelled["answer"], questions
+            self._asker(labelled, spelled=True),
+            labelled["question"],
+            labelled["answer"],
+            questions,
+            self._asker(labelled, spelled=False),
         )
         book = teacher.phrasebook(questions)
         kept = self._helps(book, teacher)
@@ -243,11 +253,11 @@ class LeamlTrainer(Trainer):
         """Whether it has rules, and no fewer held-out rows are answered rightly with what was found without them."""
         if self.held_out is None or not book.rules:
             return bool(book.rules)
-        self.base_accuracy = float(self._predict_held_out().correct.mean())
+        base_accuracy = self._predict_held_out().correct.mean()
         alone, first = self.folds, len(self.labelled)  # held-out rows come after the others in what was taught
         self.folds = [(self.held_out.select(part), teacher.without(first + part).phrasebook([]))
                       for part in self._parts()]  # fmt: skip
-        if float(self._predict_held_out().correct.mean()) >= self.base_accuracy:
+        if self._predict_held_out().correct.mean() >= base_accuracy:
             return True
         self.folds = alone
         return False
@@ -270,12 +280,14 @@ class LeamlTrainer(Trainer):
         with self.average:
             predictions = predict(self.model, self.processing_class, rows, cache=self.cache)
         self.model.train()
-        confidence = predictions.raw_confidence
-        keep = np.flatnonzero(self.threshold.keep(confidence) & np.array([bool(t) for t in predictions.texts]))
+        confidence, texts = predictions.raw_confidence, predictions.texts
+        keep = np.flatnonzero(self.threshold.keep(confidence, texts) & np.array([bool(text) for text in texts]))
         self.history.append({"step": self.state.global_step, "pseudo_kept": len(keep) / count,
                              "pseudo_threshold": float(max(self.threshold.value, self.threshold.floor))})  # fmt: skip
-        self.pseudo = self._cycle(RowDataset(rows.select(keep), [predictions.texts[i] for i in keep],
-                                             confidence[keep].tolist(), self.model.phrasebook))  # fmt: skip
+        pseudo = RowDataset(rows.select(keep), [texts[i] for i in keep], confidence[keep].tolist(),
+                            self.model.phrasebook)  # fmt: skip
+        views = LeamlCollator(self.processing_class, self.cache, self.args.strong_views, self.args.seed)
+        self.pseudo = self._cycle(pseudo, collate=views)
 
     def judge(self) -> None:
         """Judges the averaged adapter on the held-out labels and keeps it if it is the best so far."""
@@ -288,25 +300,24 @@ class LeamlTrainer(Trainer):
                              "heldout_nll": predictions.nll, "heldout_loss": loss})  # fmt: skip
         logger.info("step %d: held-out accuracy %.3f, loss %.3f", self.state.global_step, accuracy, loss)
         start = self.best is None
-        if start and self.base_accuracy is None:
-            self.base_accuracy = accuracy
-        if start or (accuracy >= self.base_accuracy and loss < self.best["loss"]):
+        if start:
+            self.start_accuracy = accuracy
+        if start or (accuracy >= self.start_accuracy and loss < self.best["loss"]):
             values = {n: v.clone() for n, v in self.average.average.items()}
             self.best = {"loss": loss, "step": self.state.global_step, "values": values}
 
     @torch.no_grad()
     def _heldout_loss(self) -> float:
-        """Mean loss of the right answers of the held-out rows, as they are."""
+        """Mean loss of the right answers of the held-out rows at the temperature that suits them best: what is left of
+        over-confidence is the calibrator's to mend, and no reason to keep a step."""
         self.model.eval()
         rows = ConcatDataset([RowDataset(fold, phrasebook=book) for fold, book in self.folds])
-        collate = LeamlCollator(self.processing_class, self.cache, strong_views=False)
-        size, total = self.args.per_device_train_batch_size, 0.0
+        size, total = self.args.per_device_train_batch_size, np.zeros(len(TEMPERATURES))
         for start in range(0, len(rows), size):
-            batch = [rows[i] for i in range(start, min(start + size, len(rows)))]
-            total += (
-                len(batch) * self._rows_loss(self.model, self._prepare_inputs(collate(batch)), spelling=False).item()
-            )
-        return total / len(rows)
+            batch = self.rows_collator([rows[i] for i in range(start, min(start + size, len(rows)))])
+            logits, labels, weights, _ = self._forward(self.model, self._prepare_inputs(batch))
+            total += [len(labels) * answer_loss(logits / t, labels, weights, 0.0).item() for t in TEMPERATURES]
+        return float(total.min()) / len(rows)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         """Trains, then leaves the best adapter (by held-out labels; without them the average) in the model."""
