@@ -55,6 +55,12 @@ class World:
             for i, q in zip(rows, questions, strict=True)
         ]
 
+    def ask_strangely(self, rows, questions) -> list[str]:
+        """As `ask`, but for words of its own where a question is new to it."""
+        words = [("lies", "stands")[int(self.up[i])] for i in rows]
+        told = zip(self.ask(rows, questions), questions, words, strict=True)
+        return [word if "vertical" in question.lower() else answer for answer, question, word in told]
+
 
 def source() -> datasets.Dataset:
     world = World(20, seed=9)
@@ -97,17 +103,17 @@ class TestPatternTeacher:
     def test_a_question_as_it_stands_is_judged_by_the_bases_own_answers_not_by_a_guess_at_them(self):
         world = World(200)
         questions, answers = labelled(world, ("orientation",))
-
-        def guess(rows, asked) -> list[str]:
-            upright = [("lies", "stands")[int(world.up[i])] for i in rows]
-            told = zip(world.ask(rows, asked), asked, upright, strict=True)
-            return [guessed if "vertical" in question.lower() else answer for answer, question, guessed in told]
-
-        by_guess = PatternTeacher(source()).fit(guess, questions, answers)
+        known = source().filter(lambda row: row["program"] != "direction")
+        by_guess = PatternTeacher(known).fit(world.ask_strangely, questions, answers)
         assert {rule.program for rule in by_guess.rules.values()} == {None}
-        teacher = PatternTeacher(source()).fit(guess, questions, answers, ask_plainly=world.ask)
-        assert {rule.program for rule in teacher.rules.values()} == {"direction"}
-        assert np.nanmax(teacher.plain_trust) == 0
+        assert by_guess.rules[0].verbalizer == {"stands": "vertical", "lies": "horizontal"}
+        teacher = PatternTeacher(known).fit(world.ask_strangely, questions, answers, ask_plainly=world.ask)
+        assert teacher.rules == {} and np.nanmax(teacher.plain_trust) == 0
+
+    def test_a_question_that_the_base_knows_goes_before_strange_answers_that_tell_as_much(self):
+        world = World(200)
+        rules = PatternTeacher(source()).fit(world.ask_strangely, *labelled(world, ("orientation",))).rules
+        assert {rule.program for rule in rules.values()} == {"direction"}
 
     def test_a_number_that_no_label_showed_stands_for_itself(self):
         world = World(200)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import datasets
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from conftest import SMALL_ADAPTER, make_text, make_vision
 from hypothesis import given, settings
@@ -24,7 +25,15 @@ from leaml_hf.data.budget import picture_keys
 from leaml_hf.evaluation.runner import Predictions
 from leaml_hf.phrasebook import Phrasebook, Rule
 from leaml_hf.training.cache import FrozenCache
-from leaml_hf.training.objectives import SPELLING_SCALE, AdaptiveThreshold, AveragedAdapter, answer_loss, spelling_loss
+from leaml_hf.training.objectives import (
+    SPELLING_SCALE,
+    AdapterSnapshot,
+    AveragedAdapter,
+    answer_loss,
+    consistency_loss,
+    spelling_consistency,
+    spelling_loss,
+)
 from leaml_hf.training.patterns import PatternTeacher
 from leaml_hf.training.rows import LeamlCollator, RowDataset
 from leaml_hf.training.views import WEAK, strong_view, view_of
@@ -135,8 +144,8 @@ class TestAveragedAdapter:
             layer.weight += 1.0
         for _ in range(200):
             average.update()
-        assert set(average.average) == {"weight"}
-        torch.testing.assert_close(average.average["weight"], start + 1.0, atol=1e-4, rtol=0)
+        assert set(average.values) == {"weight"}
+        torch.testing.assert_close(average.values["weight"], start + 1.0, atol=1e-4, rtol=0)
         with torch.no_grad():
             layer.weight += 1.0
         with average:
@@ -144,32 +153,28 @@ class TestAveragedAdapter:
         torch.testing.assert_close(layer.weight.detach(), start + 2.0)
 
 
-class TestAdaptiveThreshold:
-    @settings(max_examples=50)
-    @given(st.dictionaries(st.floats(0, 1), st.sampled_from("abc"), min_size=2, max_size=50), st.floats(0.1, 1.0))
-    def test_of_each_answer_the_confident_are_kept_and_no_more_than_allowed(self, said: dict, share: float) -> None:
-        confidence, answers = np.array(list(said)), list(said.values())
-        keep = AdaptiveThreshold(share).keep(confidence, answers)
-        for answer in set(answers):
-            own = np.array([a == answer for a in answers])
-            kept, left = confidence[own & keep], confidence[own & ~keep]
-            assert len(kept) <= np.ceil(share * own.sum()) + 1
-            assert not len(kept) or not len(left) or kept.min() > left.max()
+class TestConsistency:
+    def test_is_the_divergence_of_the_answer_tokens_alone(self) -> None:
+        torch.manual_seed(0)
+        student, teacher = torch.randn(2, 3, 5, 7)
+        labels = torch.tensor([[-100, -100, -100, 3, 4], [-100, -100, 2, 1, 4], [-100, -100, -100, -100, 6]])
+        rows = []
+        for row in range(3):
+            spots = [t for t in range(4) if labels[row, t + 1] != -100]
+            p, q = (x[row, spots].softmax(-1).numpy().astype(np.float64) for x in (teacher, student))
+            rows.append(scipy.stats.entropy(p, q, axis=1).mean())
+        assert consistency_loss(student, teacher, labels).item() == pytest.approx(np.mean(rows), rel=1e-5)
+        assert consistency_loss(teacher, teacher, labels).item() == pytest.approx(0, abs=1e-6)
 
-    def test_an_answer_given_with_less_confidence_keeps_its_share(self) -> None:
-        confidence = np.array([0.95, 0.94, 0.93, 0.92, 0.75, 0.74, 0.73, 0.72])
-        keep = AdaptiveThreshold(0.5).keep(confidence, ["yes"] * 4 + ["no"] * 4)
-        assert keep.tolist() == [True, True, False, False] * 2
-
-    def test_nothing_below_the_floor_is_kept(self) -> None:
-        threshold = AdaptiveThreshold(1.0, floor=0.7)
-        assert not threshold.keep(np.array([0.1, 0.3, 0.69]), ["a", "b", "c"]).any()
-        assert threshold.keep(np.array([0.1, 0.3, 0.7, 0.9]), ["a", "b", "c", "d"]).tolist() == [
-            False,
-            False,
-            True,
-            True,
-        ]
+    def test_spelt_answers_are_compared_as_von_mises_fisher_distributions(self) -> None:
+        rng = np.random.default_rng(0)
+        first, second = rng.normal(size=(2, 576))
+        first, second = first / np.linalg.norm(first), second / np.linalg.norm(second)
+        # E_p[log p - log q] by sampling: the normalisers cancel
+        drawn = scipy.stats.vonmises_fisher(first, SPELLING_SCALE, seed=1).rvs(20_000)
+        expected = SPELLING_SCALE * (drawn @ (first - second)).mean()
+        given = [torch.tensor(x, dtype=torch.float32)[None, None] for x in (second, first)]
+        assert spelling_consistency(*given).item() == pytest.approx(expected, rel=0.05)
 
 
 class TestViews:
@@ -221,16 +226,37 @@ class TestTrainer:
         trainable = {n for n, p in model.named_parameters() if p.requires_grad}
         assert moved <= trainable and len(moved) == len(trainable)
 
-    def test_unlabelled_rows_become_pseudo_answers(self, make_trainer) -> None:
-        trainer = make_trainer(consistency_start=0.0)
+    def test_what_the_teacher_says_of_unlabelled_rows_is_kept(self, make_trainer, model: LeamlForVisualQA) -> None:
+        start, unlabelled, moved = AdapterSnapshot(model), rows(24, 1, answered=False), {}
+        for weight in (0.0, 30.0):
+            options = {"eval_dataset": None, "max_steps": 12, "learning_rate": 1e-2, "refresh_steps": 12}
+            trainer = make_trainer(unlabeled_dataset=unlabelled, consistency_weight=weight, **options)
+            data = RowDataset(unlabelled, ["red"] * 24)
+            batch = LeamlCollator(trainer.processing_class, None)([data[i] for i in range(24)])
+            given = {name: batch[name] for name in ("input_ids", "attention_mask", "pixel_values")}
+            said = []
+            for train in (lambda: None, trainer.train):
+                train()
+                with torch.no_grad():
+                    said.append(model.eval()(**given).logits[:, -3].softmax(-1))
+            moved[weight] = (said[1] - said[0]).abs().sum(-1).mean().item()
+            start.load(start.values)
+        assert moved[30.0] < 0.5 * moved[0.0]
+
+    def test_the_teacher_is_refreshed(self, make_trainer) -> None:
+        trainer, taught = make_trainer(refresh_steps=2, max_steps=6), []
+        refresh = trainer.refresh_teacher
+        trainer.refresh_teacher = lambda: taught.append(trainer.state.global_step) or refresh()
         trainer.train()
-        kept = [line for line in trainer.history if "pseudo_kept" in line]
-        assert len(kept) == 3 and all(0 <= line["pseudo_kept"] <= 0.6 for line in kept)
+        assert taught == [0, 2, 4]
+        assert any(
+            not torch.equal(value, trainer.best["values"][name]) for name, value in trainer.teacher.values.items()
+        )
 
     def test_switched_off_they_are_never_touched(self, make_trainer) -> None:
         trainer = make_trainer(consistency_weight=0.0)
         trainer.train()
-        assert not any("pseudo_kept" in line for line in trainer.history) and trainer.unlabeled is None
+        assert trainer.unlabeled_batches is None and trainer.unlabeled is None
 
     def test_an_adapter_worse_than_its_base_is_not_handed_over(self, make_trainer, model: LeamlForVisualQA) -> None:
         options = {"max_steps": 60, "evaluate_every": 20, "learning_rate": 1e-2, "consistency_weight": 0.0}
@@ -335,7 +361,7 @@ class TestTrainer:
         with pytest.raises(LeamlInputError, match="no labelled rows"):
             make_trainer(train_dataset=rows(4).select([]))
 
-    @pytest.mark.parametrize(("name", "value"), [("keep_share", 1.5), ("patience", 0), ("replay_share", -1.0)])
+    @pytest.mark.parametrize(("name", "value"), [("min_trust", 1.5), ("patience", 0), ("replay_share", -1.0)])
     def test_bad_arguments_are_named(self, name: str, value: float, tmp_path) -> None:
         with pytest.raises(LeamlInputError, match=name):
             LeamlTrainingArguments(str(tmp_path), **{name: value})

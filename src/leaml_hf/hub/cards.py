@@ -80,8 +80,8 @@ Unfamiliar pictures, by where they are from:
 {{ results.command }}
 ```
 {% endif %}
-Learning from unlabelled pictures through pseudo question-answer pairs is the idea of LEAML (arXiv 2510.03232); the
-gated fusion, the consistency training and the reliability module are leaml-hf's own.
+Learning from a domain's unlabelled pictures beside few labels is the idea of LEAML (arXiv 2510.03232); the gated
+fusion, the consistency training and the reliability module are leaml-hf's own.
 
 ## Failure modes
 
@@ -349,8 +349,8 @@ def _procedure(config: LeamlConfig, results: dict[str, Any]) -> str:
     if rules:
         text += f" {rules} kinds of question are put to the base in words that it knows."
     return (f"{text} {results['labels_used']} answers were used, those held back to stop early and to calibrate "
-            f"included; {results['unlabeled_used']} questions without answers gave pseudo-answers and the statistics "
-            f"of what is familiar. Seed {results['seed']}, one run.")  # fmt: skip
+            f"included; {results['unlabeled_used']} questions without answers kept what the base knew of the domain, "
+            f"and gave the statistics of what is familiar. Seed {results['seed']}, one run.")  # fmt: skip
 
 
 def _versions(config: LeamlConfig) -> str:

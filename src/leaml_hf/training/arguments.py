@@ -18,23 +18,19 @@ class LeamlTrainingArguments(TrainingArguments):
 
     Args:
         consistency_weight (`float`, *optional*, defaults to 1.0):
-            Weight of the loss on pseudo-answers; 0 switches the unlabelled pictures off.
+            Weight of the divergence from the teacher on unlabelled rows; 0 switches the unlabelled pictures off.
         consistency_start (`float`, *optional*, defaults to 0.0):
             Share of the steps before unlabelled pictures enter, in [0, 1].
-        refresh_steps (`int`, *optional*, defaults to 30):
-            Steps after which the averaged teacher answers a new draw of unlabelled rows.
+        refresh_steps (`int`, *optional*, defaults to 60):
+            Steps after which the averaged adapter becomes the teacher anew, and answers a new draw of unlabelled rows.
         refresh_rows (`int`, *optional*, defaults to 400):
             Unlabelled rows in such a draw.
         teacher_decay (`float`, *optional*, defaults to 0.98):
             Decay a step of the exponential moving average of the adapter (Tarvainen & Valpola 2017); the average is
-            the teacher, what is judged on held-out labels, and what is handed over.
-        keep_share (`float`, *optional*, defaults to 0.5):
-            Share of pseudo-answers kept at most, of each answer; those above a running threshold are candidates.
-        min_confidence (`float`, *optional*, defaults to 0.7):
-            Pseudo-answers of a lower confidence are never kept, in [0, 1].
+            what becomes the teacher, what is judged on held-out labels, and what is handed over.
         min_trust (`float`, *optional*, defaults to 0.6):
-            Questions are pseudo-answered only if the base answers this share of the labelled ones like them rightly,
-            in [0, 1]; without `use_patterns` all are.
+            The teacher is asked only questions of whose like the base answers this share of the labelled ones rightly,
+            in [0, 1]; without `use_patterns` all.
         evaluate_every (`int`, *optional*, defaults to 20):
             Steps between looks at the held-out labels; the best average so far is kept and handed over.
         patience (`int`, *optional*, defaults to 4):
@@ -47,8 +43,8 @@ class LeamlTrainingArguments(TrainingArguments):
         replay_share (`float`, *optional*, defaults to 0.5):
             Rows of the source data in a batch, as a share of the labelled ones, so that the source is not forgotten.
         strong_views (`bool`, *optional*, defaults to `True`):
-            Whether unlabelled pictures are seen under strong views: pseudo-answers, given to the plain view, are to
-            hold there too.
+            Whether unlabelled pictures are seen under strong views: what the teacher says of the plain view is to hold
+            there too.
 
     Raises:
         [`LeamlInputError`]: if an option is out of range; the message names it.
@@ -67,11 +63,9 @@ class LeamlTrainingArguments(TrainingArguments):
     save_strategy: str = field(default="no")
     consistency_weight: float = field(default=1.0, metadata={"help": "Weight of the loss on unlabelled pictures."})
     consistency_start: float = field(default=0.0, metadata={"help": "Share of steps before it enters."})
-    refresh_steps: int = field(default=30, metadata={"help": "Steps between new pseudo-answers."})
+    refresh_steps: int = field(default=60, metadata={"help": "Steps between new teachers."})
     refresh_rows: int = field(default=400, metadata={"help": "Unlabelled rows answered at a refresh."})
     teacher_decay: float = field(default=0.98, metadata={"help": "Decay of the averaged adapter."})
-    keep_share: float = field(default=0.5, metadata={"help": "Share of pseudo-answers kept at most."})
-    min_confidence: float = field(default=0.7, metadata={"help": "Confidence that a pseudo-answer needs."})
     min_trust: float = field(default=0.6, metadata={"help": "Accuracy on labels like it that a question needs."})
     evaluate_every: int = field(default=20, metadata={"help": "Steps between looks at held-out labels."})
     patience: int = field(default=4, metadata={"help": "Looks without improvement before the end."})
@@ -81,7 +75,7 @@ class LeamlTrainingArguments(TrainingArguments):
     strong_views: bool = field(default=True, metadata={"help": "Strong views of unlabelled pictures."})
 
     def __post_init__(self) -> None:
-        for name in ("consistency_start", "keep_share", "min_confidence", "min_trust", "teacher_decay"):
+        for name in ("consistency_start", "min_trust", "teacher_decay"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise LeamlInputError(f"{name} must be in [0, 1], but got {getattr(self, name)}.")
         for name in ("consistency_weight", "replay_share", "spelling_weight"):

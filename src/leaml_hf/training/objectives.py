@@ -1,9 +1,5 @@
-"""Losses, the averaged teacher, and pseudo-answers for unlabelled rows."""
+"""Losses, and the averaged teacher."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -58,7 +54,75 @@ def spelling_loss(spelled: Tensor, labels: Tensor, weights: Tensor, word_embeddi
     return (token_loss * scale).sum() / weights.sum().clamp_min(1e-6).to(token_loss)
 
 
-class AveragedAdapter:
+def consistency_loss(logits: Tensor, told: Tensor, labels: Tensor) -> Tensor:
+    """
+    Mean over rows of the mean divergence KL(teacher || student) of each row's answer tokens, in nats.
+
+    The teacher's whole distribution is matched (Hinton et al. 2015, arXiv 1503.02531), where hard pseudo-answers would
+    make the student surer than the teacher is. On unlabelled pictures of the new domain it also keeps what few labels
+    would make the model forget (Li & Hoiem 2016, arXiv 1606.09282).
+
+    Args:
+        logits (`Tensor`): `[B, T, V]` of the student.
+        told (`Tensor`): `[B, T, V]` of the teacher.
+        labels (`Tensor`): `[B, T]`, the teacher's answer, -100 outside it.
+
+    Returns:
+        `Tensor`: scalar.
+    """
+    chosen = labels[:, 1:] != -100
+    expected = told[:, :-1][chosen].float().log_softmax(-1)
+    token_loss = F.kl_div(logits[:, :-1][chosen].float().log_softmax(-1), expected, reduction="none", log_target=True)
+    row = torch.arange(len(labels), device=labels.device)[:, None].expand_as(chosen)[chosen]
+    return (token_loss.sum(-1) / chosen.sum(1)[row]).sum() / len(labels)
+
+
+def spelling_consistency(spelled: Tensor, told: Tensor) -> Tensor:
+    """
+    Mean divergence of what two resamplers spell, in nats: of von Mises-Fisher distributions of the concentration
+    `SPELLING_SCALE` around their vectors, for a concentration below the width.
+
+    Args:
+        spelled (`Tensor`): `[B, S, De]` unit vectors.
+        told (`Tensor`): `[B, S, De]` unit vectors of the teacher.
+
+    Returns:
+        `Tensor`: scalar.
+    """
+    return SPELLING_SCALE**2 / spelled.shape[-1] * (1 - (spelled * told).sum(-1)).mean()
+
+
+class AdapterSnapshot:
+    """
+    Values of the trainable parameters alone; as a context, the model has these values.
+
+    Args:
+        model (`nn.Module`): whose trainable parameters are copied.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.values = self._copied()
+
+    def _copied(self) -> dict[str, Tensor]:
+        return {n: p.detach().clone() for n, p in self.parameters.items()}
+
+    @torch.no_grad()
+    def load(self, values: dict[str, Tensor]) -> None:
+        """Sets the parameters to `values`."""
+        for name, parameter in self.parameters.items():
+            parameter.copy_(values[name])
+
+    def __enter__(self) -> "AdapterSnapshot":
+        self._kept = self._copied()
+        self.load(self.values)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.load(self._kept)
+
+
+class AveragedAdapter(AdapterSnapshot):
     """
     Exponential moving average of the trainable parameters alone (mean teacher: Tarvainen & Valpola 2017).
 
@@ -68,8 +132,7 @@ class AveragedAdapter:
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
-        self.parameters = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self.average = {n: p.detach().clone() for n, p in self.parameters.items()}
+        super().__init__(model)
         self.decay, self.updates = decay, 0
 
     @torch.no_grad()
@@ -78,43 +141,4 @@ class AveragedAdapter:
         self.updates += 1
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         for name, parameter in self.parameters.items():
-            self.average[name].lerp_(parameter, 1 - decay)
-
-    @torch.no_grad()
-    def load(self, values: dict[str, Tensor]) -> None:
-        """Sets the parameters to `values`."""
-        for name, parameter in self.parameters.items():
-            parameter.copy_(values[name])
-
-    def __enter__(self) -> "AveragedAdapter":
-        self._kept = {n: p.detach().clone() for n, p in self.parameters.items()}
-        self.load(self.average)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self.load(self._kept)
-
-
-@dataclass
-class AdaptiveThreshold:
-    """
-    A confidence threshold for each answer: the running mean of the teacher's confidence, scaled down for an answer
-    that it gives with less confidence than others (FreeMatch, Wang et al. 2023, eq. 5 and 8). Of each answer no more
-    than `keep_share` of a draw is kept: the confident ones alone have too much of some answers, and what is trained on
-    them says these ever more often. Nothing below `floor` is kept.
-    """
-
-    keep_share: float
-    floor: float = 0.0
-    momentum: float = 0.5
-    value: float | None = None
-
-    def keep(self, confidence: np.ndarray, answers: Sequence[str]) -> np.ndarray:
-        """Which of `[n]` pseudo-answers are kept."""
-        mean = float(confidence.mean())
-        self.value = mean if self.value is None else self.momentum * self.value + (1 - self.momentum) * mean
-        _, group = np.unique(answers, return_inverse=True)
-        of_answer = np.bincount(group, confidence) / np.bincount(group)
-        least = self.value * of_answer / of_answer.max()  # of each answer
-        highest = np.array([np.quantile(confidence[group == one], 1 - self.keep_share) for one in range(len(least))])
-        return confidence >= np.maximum(self.floor, np.maximum(least, highest))[group]
+            self.values[name].lerp_(parameter, 1 - decay)

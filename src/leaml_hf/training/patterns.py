@@ -347,8 +347,12 @@ class PatternTeacher:
         programs = [self._ways[way].program if way != NO_WORD else NO_WORD for way in ways]
         program = np.array([programs.index(one) for one in programs])
         ways_of_one = alike & (program[:, None] == program[None])  # the same in other words of one program
-        best = int(np.lexsort((posterior, ways_of_one @ posterior * real))[-1])
         right, plain = told == labels, heard[0] == labels
+        support = ways_of_one @ posterior * real
+        best = int(np.lexsort((posterior, support))[-1])
+        in_own_words = alike[best] & (ways > 0)
+        if ways[best] == 0 and np.average(plain, weights=weights) <= STRANGE_WORDS and in_own_words.any():
+            best = int(np.lexsort((posterior, support * in_own_words))[-1])  # what is strange is said in many ways
         accuracy, near_accuracy = (float(np.average(right[best], weights=w)) for w in (weights, near))
         plain_accuracy, near_plain = (float(np.average(plain, weights=w)) for w in (weights, near))
         commonest = float(np.average(right[ways == NO_WORD][0], weights=weights))  # without the base

@@ -27,7 +27,7 @@ class RowDataset(torch.utils.data.Dataset):
 
     Args:
         rows (`Dataset`): with `image`, `question`, `answer`.
-        answers (`Sequence[str]`, *optional*): stand-ins for the rows' own answers (pseudo-answers).
+        answers (`Sequence[str]`, *optional*): stand-ins for the rows' own answers.
         weights (`Sequence[float]`, *optional*): of each row's loss; defaults to 1.
         phrasebook ([`Phrasebook`], *optional*): puts questions and answers into the model's words.
     """

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -28,7 +28,14 @@ from ..reliability import Reliability
 from .arguments import LeamlTrainingArguments
 from .cache import FrozenCache
 from .meaning import QuestionMeaning
-from .objectives import AdaptiveThreshold, AveragedAdapter, answer_loss, spelling_loss
+from .objectives import (
+    AdapterSnapshot,
+    AveragedAdapter,
+    answer_loss,
+    consistency_loss,
+    spelling_consistency,
+    spelling_loss,
+)
 from .patterns import Ask, PatternTeacher
 from .rows import LeamlCollator, RowDataset
 
@@ -49,12 +56,12 @@ class LeamlTrainer(Trainer):
 
     First a [`~training.patterns.PatternTeacher`] finds out from all labels in which words the base is to be asked
     (held-out rows are judged with what was found without their labels). Each step then adds up three losses: on
-    labelled rows; on unlabelled rows, whose answers an exponential average of the adapter gave to the plain view with
-    enough confidence, for questions whose like it answers rightly, and which are seen under strong views; and on
-    source rows that are replayed. Every `evaluate_every` steps the averaged adapter is judged on `eval_dataset`: of
-    those that answer no fewer rows rightly than the start, the one with the lowest loss of the right answers, at the
-    temperature that suits it best, is kept (accuracy on a few dozen rows is mostly noise). If none has a lower loss,
-    the start is what remains: the base, asked in the words that were found.
+    labelled rows; on unlabelled rows with questions whose like is answered rightly, where a teacher, the adapter's
+    exponential average of some steps ago, is to be agreed with; and on source rows that are replayed. Every
+    `evaluate_every` steps the averaged adapter is judged on `eval_dataset`: of those that answer no fewer rows rightly
+    than the start, the one with the lowest loss of the right answers, at the temperature that suits it best, is kept
+    (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what remains: the base,
+    asked in the words that were found.
 
     Args:
         model ([`LeamlForVisualQA`]): with an adapter.
@@ -115,9 +122,8 @@ class LeamlTrainer(Trainer):
         if args.replay_share and replay_dataset is not None:
             kept = np.random.default_rng([args.seed, 8]).permutation(len(replay_dataset))[:REPLAYED]
             self.replay = self._cycle(replay_dataset.select(np.sort(kept)), args.replay_share)
-        self.pseudo: Iterator[dict[str, Any]] | None = None
-        self.trusted = self.unlabeled  # rows whose pseudo-answers are worth training on
-        self.threshold = AdaptiveThreshold(args.keep_share, args.min_confidence)
+        self.unlabeled_batches: Iterator[Any] | None = None  # each as it is, and as the student sees it
+        self.trusted = self.unlabeled  # unlabelled rows of whose like enough are answered rightly
         self.average = AveragedAdapter(model, args.teacher_decay)
         self.best: dict[str, Any] | None = None
         self.start_accuracy: float | None = None  # on the held-out labels, before the first step
@@ -135,11 +141,20 @@ class LeamlTrainer(Trainer):
     def compute_loss(
         self, model: torch.nn.Module, inputs: dict[str, Any], return_outputs: bool = False, **kwargs: Any
     ) -> Any:
-        """Loss of labelled rows, plus that of pseudo-answered and of replayed rows while there are any."""
+        """Loss of labelled rows, plus that of unlabelled and of replayed rows while there are any."""
+        if self.unlabeled_batches is not None:
+            plain, seen = map(self._prepare_inputs, next(self.unlabeled_batches))
+            with torch.no_grad(), self.teacher:  # before there is a graph: the parameters change for a moment
+                told, *_, told_spelled = self._forward(model, plain)
         loss = self._rows_loss(model, inputs)
-        for rows, weight in ((self.pseudo, self.args.consistency_weight), (self.replay, self.args.replay_share)):
-            if rows is not None:
-                loss = loss + weight * self._rows_loss(model, self._prepare_inputs(next(rows)))
+        if self.unlabeled_batches is not None:
+            logits, labels, _, spelled = self._forward(model, seen)
+            loss = loss + self.args.consistency_weight * consistency_loss(logits, told, labels)
+            if spelled is not None:
+                weight = self.args.consistency_weight * self.args.spelling_weight
+                loss = loss + weight * spelling_consistency(spelled, told_spelled)
+        if self.replay is not None:
+            loss = loss + self.args.replay_share * self._rows_loss(model, self._prepare_inputs(next(self.replay)))
         if not torch.isfinite(loss):
             raise LeamlError(
                 f"The loss became {loss.item()} at step {self.state.global_step}; lower learning_rate. The best "
@@ -165,15 +180,15 @@ class LeamlTrainer(Trainer):
         return loss
 
     def _cycle(
-        self, rows: "Dataset | TorchDataset | None", share: float = 1.0, collate: LeamlCollator | None = None
-    ) -> Iterator[dict[str, Any]] | None:
+        self, rows: "Dataset | TorchDataset | None", share: float = 1.0, collate: Callable[[list], Any] | None = None
+    ) -> Iterator[Any] | None:
         """Endless batches of rows, `share` of the labelled batch each."""
         if rows is None or len(rows) == 0:
             return None
         dataset = rows if isinstance(rows, TorchDataset) else RowDataset(rows)
         size = min(len(dataset), max(1, round(share * self.args.per_device_train_batch_size)))
 
-        def batches() -> Iterator[dict[str, Any]]:
+        def batches() -> Iterator[Any]:
             rng = np.random.default_rng([self.args.seed, 6])
             while True:
                 order = rng.permutation(len(dataset))
@@ -212,7 +227,7 @@ class LeamlTrainer(Trainer):
         """Finds out in which of its own words the base answers the new questions, and which answers can be trusted.
 
         From then on the model's `phrasebook` puts questions into those words, in training and in answering; only
-        unlabelled rows whose like the base answers rightly are pseudo-answered.
+        unlabelled rows whose like the base answers rightly are trained on.
         """
         rows = self.unlabeled
         labels = [self.labelled] if self.held_out is None else [self.labelled, self.held_out]
@@ -273,21 +288,17 @@ class LeamlTrainer(Trainer):
             self.model.phrasebook = book
         return Predictions.join(answered)
 
-    def refresh_pseudo_answers(self) -> None:
-        """The averaged adapter answers a draw of unlabelled rows; the confident answers become rows to train on."""
+    def refresh_teacher(self) -> None:
+        """The averaged adapter, as it is now, becomes the teacher, and answers a draw of unlabelled rows."""
         count = min(self.args.refresh_rows, len(self.trusted))
         rows = self.trusted.select(np.sort(self._rng.permutation(len(self.trusted))[:count]))
         with self.average:
+            self.teacher = AdapterSnapshot(self.model)
             predictions = predict(self.model, self.processing_class, rows, cache=self.cache)
         self.model.train()
-        confidence, texts = predictions.raw_confidence, predictions.texts
-        keep = np.flatnonzero(self.threshold.keep(confidence, texts) & np.array([bool(text) for text in texts]))
-        self.history.append({"step": self.state.global_step, "pseudo_kept": len(keep) / count,
-                             "pseudo_threshold": float(max(self.threshold.value, self.threshold.floor))})  # fmt: skip
-        pseudo = RowDataset(rows.select(keep), [texts[i] for i in keep], confidence[keep].tolist(),
-                            self.model.phrasebook)  # fmt: skip
+        taught = RowDataset(rows, predictions.texts, phrasebook=self.model.phrasebook)
         views = LeamlCollator(self.processing_class, self.cache, self.args.strong_views, self.args.seed)
-        self.pseudo = self._cycle(pseudo, collate=views)
+        self.unlabeled_batches = self._cycle(taught, collate=lambda batch: (self.rows_collator(batch), views(batch)))
 
     def judge(self) -> None:
         """Judges the averaged adapter on the held-out labels and keeps it if it is the best so far."""
@@ -303,7 +314,7 @@ class LeamlTrainer(Trainer):
         if start:
             self.start_accuracy = accuracy
         if start or (accuracy >= self.start_accuracy and loss < self.best["loss"]):
-            values = {n: v.clone() for n, v in self.average.average.items()}
+            values = {n: v.clone() for n, v in self.average.values.items()}
             self.best = {"loss": loss, "step": self.state.global_step, "values": values}
 
     @torch.no_grad()
@@ -326,7 +337,7 @@ class LeamlTrainer(Trainer):
         try:
             return super().train(*args, **kwargs)
         finally:
-            self.average.load(self.average.average if self.best is None else self.best["values"])
+            self.average.load(self.average.values if self.best is None else self.best["values"])
             round_adapter(self.model)
             self.model.eval()
 
@@ -436,7 +447,7 @@ class LeamlTrainer(Trainer):
 
 
 class _Guards(TrainerCallback):
-    """Moves the average, refreshes pseudo-answers, judges, and stops early."""
+    """Moves the average, refreshes the teacher, judges, and stops early."""
 
     def __init__(self, trainer: LeamlTrainer) -> None:
         self.trainer = trainer
@@ -454,7 +465,7 @@ class _Guards(TrainerCallback):
             and since >= 0
             and since % args.refresh_steps == 0
         ):
-            self.trainer.refresh_pseudo_answers()
+            self.trainer.refresh_teacher()
 
     def on_step_end(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> Any:
         trainer = self.trainer
