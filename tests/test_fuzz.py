@@ -21,9 +21,10 @@ from shared_models import QUESTIONS, RESULTS, fit_reliability
 from transformers import PreTrainedTokenizerFast
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from leaml_hf import LeamlError, LeamlForVisualQA, LeamlProcessor
+from leaml_hf import LeamlError, LeamlForVisualQA, LeamlInputError, LeamlProcessor
 from leaml_hf.hub.cards import write_card
 from leaml_hf.hub.peft_files import write_peft_files
+from leaml_hf.hub.publish import stage
 from leaml_hf.phrasebook import Phrasebook, Rule
 from leaml_hf.processing_leaml import load_processor
 
@@ -203,3 +204,39 @@ def test_a_changed_folder_is_refused_or_sound(sound, tmp_path, start):
 @pytest.mark.parametrize("start", range(CASES, CASES + SLOW_CASES, 10 * GROUP))
 def test_many_more_are_refused_or_sound(sound, tmp_path, start):
     attempt_all(sound, range(start, start + 10 * GROUP), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "values", "reason"),
+    [
+        ("config.json", {"base_fingerprint": "sha256:" + "0" * 64}, "was trained on another base"),
+        ("config.json", {"format": 2}, "config.json has format 2, but this version reads format 1"),
+        ("config.json", {"lora_rank": 10**6}, "not of its lora_rank 1000000"),
+        ("config.json", {"fusion_dim": 2**20}, "but the model needs"),
+        ("config.json", {"fusion_dim": 2**62}, "fusion_dim must be from 1 to"),
+        ("config.json", {"base_name_or_path": "ITSELF"}, "for a LEAML base, but .* is none"),
+        ("config.json", {"has_adapter": True}, "it sets has_adapter"),
+        ("config.json", {"lora_targets": 5}, "config.json again: it is damaged"),
+        ("leaml_phrasebook.json", {"format": 2}, "leaml_phrasebook.json has format 2"),
+        ("leaml_reliability.json", {"labeled_rows": 9}, "it is damaged"),
+    ],
+)
+def test_what_is_wrong_is_said(sound, tmp_path, file, values, reason):
+    folder = tmp_path / "adapter"
+    shutil.copytree(sound.folder, folder)
+    values = {name: str(folder) if value == "ITSELF" else value for name, value in values.items()}
+    content = json.loads((folder / file).read_text())
+    (folder / file).write_text(json.dumps(content | values))
+    with pytest.raises(LeamlInputError, match=reason), limits():
+        LeamlForVisualQA.from_pretrained(folder)
+
+
+def test_a_link_to_elsewhere_is_not_published(sound, tmp_path):
+    folder, staging = tmp_path / "adapter", tmp_path / "staging"
+    shutil.copytree(sound.folder, folder)
+    staging.mkdir()
+    (tmp_path / "private.json").write_text("{}")
+    (folder / "leaml_notes.json").symlink_to(tmp_path / "private.json")
+    with pytest.raises(LeamlInputError, match="is a link to a file elsewhere"):
+        stage(folder, staging, "org/fuzzed")
+    assert not (staging / "leaml_notes.json").exists()

@@ -26,8 +26,7 @@ def read_bytes(file: Path) -> bytes:
     Raises:
         [`LeamlInputError`]: if there is none; a folder or a pipe is no file to read.
     """
-    if not file.is_file():
-        raise LeamlInputError(f"Put {file.name} back into {file.parent}: it is missing there.")
+    _check_is_file(file)
     return file.read_bytes()
 
 
@@ -69,10 +68,11 @@ def read_tensors(file: Path) -> "dict[str, torch.Tensor]":
     Raises:
         [`LeamlInputError`]: if there is no such file, or it is damaged or of another format.
     """
-    from safetensors.torch import load
+    from safetensors.torch import load_file
 
+    _check_is_file(file)
     try:
-        return load(read_bytes(file))
+        return load_file(file)
     except (SafetensorError, KeyError) as error:  # KeyError: a number format that PyTorch lacks
         raise damaged(file) from error
 
@@ -114,6 +114,11 @@ def damaged(file: Path) -> LeamlInputError:
         [`LeamlInputError`]: to raise.
     """
     return LeamlInputError(f"Fetch or save {file} again: it is damaged or cut short.")
+
+
+def _check_is_file(file: Path) -> None:
+    if not file.is_file():
+        raise LeamlInputError(f"Put {file.name} back into {file.parent}: it is missing there.")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -133,7 +133,7 @@ class LeamlProcessor(ProcessorMixin):
             sides = dict(getattr(self.image_processor, name, None) or {}).values()
             if any(side is not None and side > LARGEST_SIDE for side in sides):
                 raise LeamlInputError(f"{name} of the image processor is over {LARGEST_SIDE} pixels: save it again.")
-        self([Image.new("RGB", (8, 8))], ["?"], ["?"])
+        self([Image.new("RGB", (8, 8))], ["?"])
 
     def encode_images(self, images: Sequence[Picture]) -> torch.Tensor:
         """
@@ -363,7 +363,7 @@ def load_processor(name_or_path: str | os.PathLike, **kwargs: Any) -> LeamlProce
         raise
     except Exception as error:  # of a damaged tokenizer.json, tokenizers raises nothing more precise
         raise LeamlInputError(
-            f"{name_or_path} has no sound processor files: save the processor beside the model."
+            f"{name_or_path} has no processor files that can be read: save the processor beside the model."
         ) from error
     return as_leaml_processor(processor)
 
