@@ -377,15 +377,21 @@ def change_config(config: dict[str, Any], folder: Path, rng: Random) -> None:
         (config[part] if part else config)[field] = str(folder) if value == ITSELF else value
 
 
-def sign_reliability(folder: Path) -> None:
-    """Writes a checksum that fits, as someone who means harm would."""
-    file = folder / "leaml_reliability.json"
-    config = json.loads(file.read_text())
-    config.pop("sha256", None)
-    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
-    tensors = (folder / "leaml_reliability.safetensors").read_bytes()
-    config["sha256"] = sha256(canonical.encode() + b"\0" + tensors).hexdigest()
-    file.write_text(json.dumps(config))
+def sign_reliability(folder: Path) -> bool:
+    """Writes a checksum that fits, as someone who means harm would; returns whether that could be done."""
+    file, tensors = folder / "leaml_reliability.json", folder / "leaml_reliability.safetensors"
+    if not (file.is_file() and tensors.is_file()):
+        return False
+    try:
+        config = json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    if isinstance(config, dict):
+        config.pop("sha256", None)
+        canonical = json.dumps(config, sort_keys=True, separators=(",", ":"))
+        config["sha256"] = sha256(canonical.encode() + b"\0" + tensors.read_bytes()).hexdigest()
+        file.write_text(json.dumps(config))
+    return isinstance(config, dict)
 
 
 def mutate(folder: Path, outside: Path, rng: Random) -> tuple[str, str]:
@@ -425,10 +431,5 @@ def mutate(folder: Path, outside: Path, rng: Random) -> tuple[str, str]:
             change = rng.choice(JSON_VALUES)
             change(content, rng)
         file.write_text(json.dumps(content), encoding="utf-8")
-    if name.startswith("leaml_reliability") and rng.random() < 0.7:
-        try:
-            sign_reliability(folder)
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
-            return name, change.__name__
-        return name, f"{change.__name__}, signed"
-    return name, change.__name__
+    is_signed = name.startswith("leaml_reliability") and rng.random() < 0.7 and sign_reliability(folder)
+    return name, f"{change.__name__}, signed" if is_signed else change.__name__

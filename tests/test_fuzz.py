@@ -211,8 +211,8 @@ def test_many_more_are_refused_or_sound(sound, tmp_path, start):
     [
         ("config.json", {"base_fingerprint": "sha256:" + "0" * 64}, "was trained on another base"),
         ("config.json", {"format": 2}, "config.json has format 2, but this version reads format 1"),
-        ("config.json", {"lora_rank": 10**6}, "not of its lora_rank 1000000"),
-        ("config.json", {"fusion_dim": 2**20}, "but the model needs"),
+        ("config.json", {"lora_rank": 10**6}, "not of lora_rank 1000000"),
+        ("config.json", {"fusion_dim": 2**20}, "not of fusion_dim 1048576"),
         ("config.json", {"fusion_dim": 2**62}, "fusion_dim must be from 1 to"),
         ("config.json", {"base_name_or_path": "ITSELF"}, "for a LEAML base, but .* is none"),
         ("config.json", {"has_adapter": True}, "it sets has_adapter"),

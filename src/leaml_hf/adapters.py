@@ -403,29 +403,6 @@ def load_tensors(own: dict[str, torch.Tensor], given: dict[str, torch.Tensor], w
     Raises:
         [`LeamlInputError`]: if one is missing, unexpected, of another shape, or holds anything but finite numbers.
     """
-    check_fit(own, given, what)
-    for name, tensor in own.items():
-        if tensor.is_floating_point() != given[name].is_floating_point():
-            raise LeamlInputError(f"{what} is damaged: {name} holds {given[name].dtype}; train or fetch it again.")
-        if not given[name].float().isfinite().all():
-            raise LeamlInputError(f"{what} is damaged: {name} holds NaN or infinity; train or fetch it again.")
-    for name, tensor in own.items():
-        tensor.copy_(given[name])
-    return len(own)
-
-
-def check_fit(own: dict[str, torch.Tensor], given: dict[str, torch.Tensor], what: str) -> None:
-    """
-    Checks that tensors have the names and shapes of a model's own.
-
-    Args:
-        own (`dict[str, torch.Tensor]`): the model's; may be on the meta device.
-        given (`dict[str, torch.Tensor]`): from a file.
-        what (`str`): the file, for messages.
-
-    Raises:
-        [`LeamlInputError`]: if one is missing, unexpected or of another shape.
-    """
     missing, unexpected = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
     if missing or unexpected:
         raise LeamlInputError(
@@ -440,6 +417,13 @@ def check_fit(own: dict[str, torch.Tensor], given: dict[str, torch.Tensor], what
                 f"{what} does not fit this model: {name} has shape {tuple(given[name].shape)}, but the model needs "
                 f"{tuple(tensor.shape)}."
             )
+        if tensor.is_floating_point() != given[name].is_floating_point():
+            raise LeamlInputError(f"{what} is damaged: {name} holds {given[name].dtype}; train or fetch it again.")
+        if not given[name].float().isfinite().all():
+            raise LeamlInputError(f"{what} is damaged: {name} holds NaN or infinity; train or fetch it again.")
+    for name, tensor in own.items():
+        tensor.copy_(given[name])
+    return len(own)
 
 
 def count_parameters(model: PreTrainedModel) -> dict[str, float]:

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils import cached_file
 
-from .adapters import adapter_state_dict, base_fingerprint, check_fit, load_tensors
+from .adapters import adapter_state_dict, base_fingerprint, load_tensors
 from .backbones import (
     load_config,
     load_image_text_backbone,
@@ -182,8 +182,8 @@ def lay_adapter(model: "LeamlForVisualQA", config: LeamlConfig, path: str, hub: 
             "text= or vision=."
         )
     tensors = read_tensors(_find_file(path, ADAPTER_FILE, hub))
+    _check_sizes(config, tensors)
     model.config = config
-    _check_sizes(model, tensors)
     model._build_adapter()
     own = adapter_state_dict(model.state_dict(keep_vars=True), model.adapter_name)
     load_tensors({key: tensor.data for key, tensor in own.items()}, tensors, ADAPTER_FILE)
@@ -192,18 +192,19 @@ def lay_adapter(model: "LeamlForVisualQA", config: LeamlConfig, path: str, hub: 
     _load_phrasebook(model, path, hub)
 
 
-def _check_sizes(model: "LeamlForVisualQA", tensors: dict[str, torch.Tensor]) -> None:
+def _check_sizes(config: LeamlConfig, tensors: dict[str, torch.Tensor]) -> None:
     """Refuses sizes of the configuration that are not those of the file, before memory is taken for them."""
-    config = model.config
-    with torch.device("meta"):
-        fusion = {f"fusion.{name}": tensor for name, tensor in model._fused_layers("fusion").state_dict().items()}
-    check_fit(fusion, {name: tensor for name, tensor in tensors.items() if name.startswith("fusion.")}, ADAPTER_FILE)
-    ranks = {tuple(tensor.shape[:1]) for name, tensor in tensors.items() if ".lora_A." in name}
-    if ranks != {(config.lora_rank,)} and (config.lora_layers or config.adapt_bridge or config.adapt_vision):
-        raise LeamlInputError(
-            f"{ADAPTER_FILE} does not fit config.json: LoRA's tensors are missing or not of its lora_rank "
-            f"{config.lora_rank}; fetch both files again."
-        )
+    has_lora = config.lora_layers or config.adapt_bridge or config.adapt_vision
+    for field, part, is_used in (
+        ("lora_rank", ".lora_A.", has_lora),
+        ("fusion_dim", ".q_proj.weight", config.fusion_layers),
+        ("fusion_ffn_dim", ".ffn_in.weight", config.fusion_layers and config.fusion_ffn_dim),
+    ):
+        size = getattr(config, field)
+        if is_used and {tensor.shape[:1] for name, tensor in tensors.items() if part in name} != {(size,)}:
+            raise LeamlInputError(
+                f"{ADAPTER_FILE} does not fit config.json: its tensors are not of {field} {size}; fetch both again."
+            )
 
 
 def _without_paths(config: PreTrainedConfig) -> PreTrainedConfig:
