@@ -182,8 +182,8 @@ def lay_adapter(model: "LeamlForVisualQA", config: LeamlConfig, path: str, hub: 
             "text= or vision=."
         )
     tensors = read_tensors(_find_file(path, ADAPTER_FILE, hub))
-    _check_sizes(config, tensors)
     model.config = config
+    _check_sizes(model, tensors)
     model._build_adapter()
     own = adapter_state_dict(model.state_dict(keep_vars=True), model.adapter_name)
     load_tensors({key: tensor.data for key, tensor in own.items()}, tensors, ADAPTER_FILE)
@@ -192,18 +192,20 @@ def lay_adapter(model: "LeamlForVisualQA", config: LeamlConfig, path: str, hub: 
     _load_phrasebook(model, path, hub)
 
 
-def _check_sizes(config: LeamlConfig, tensors: dict[str, torch.Tensor]) -> None:
+def _check_sizes(model: "LeamlForVisualQA", tensors: dict[str, torch.Tensor]) -> None:
     """Refuses sizes of the configuration that are not those of the file, before memory is taken for them."""
+    config = model.config
     has_lora = config.lora_layers or config.adapt_bridge or config.adapt_vision
-    for field, part, is_used in (
-        ("lora_rank", ".lora_A.", has_lora),
-        ("fusion_dim", ".q_proj.weight", config.fusion_layers),
-        ("fusion_ffn_dim", ".ffn_in.weight", config.fusion_layers and config.fusion_ffn_dim),
+    for is_used, what, size, part, axis in (
+        (has_lora, "lora_rank", config.lora_rank, ".lora_A.", 0),
+        (config.fusion_layers, "fusion_dim", config.fusion_dim, ".q_proj.weight", 0),
+        (config.fusion_layers and config.fusion_ffn_dim, "fusion_ffn_dim", config.fusion_ffn_dim, ".ffn_in.weight", 0),
+        (config.fusion_layers, "width of vision states", model.vision_size, ".kv_proj.weight", 1),
     ):
-        size = getattr(config, field)
-        if is_used and {tensor.shape[:1] for name, tensor in tensors.items() if part in name} != {(size,)}:
+        found = {tensor.shape[axis : axis + 1] for name, tensor in tensors.items() if part in name}
+        if is_used and found != {(size,)}:
             raise LeamlInputError(
-                f"{ADAPTER_FILE} does not fit config.json: its tensors are not of {field} {size}; fetch both again."
+                f"{ADAPTER_FILE} does not fit config.json: its tensors are not of {what} {size}; fetch both again."
             )
 
 
