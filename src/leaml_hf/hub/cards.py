@@ -261,7 +261,8 @@ def read_config(folder: str | os.PathLike) -> LeamlConfig:
     Raises:
         [`LeamlInputError`]: if it is not there, damaged, or of another kind of model.
     """
-    content = read_json(Path(folder) / "config.json")
+    file = Path(folder) / "config.json"
+    content = read_json(file) if file.is_file() else {}
     if content.get("model_type") != LeamlConfig.model_type:
         raise LeamlInputError(f"{folder} has no LEAML configuration: give a folder that `leaml adapt` wrote.")
     return LeamlConfig.from_dict(content)
