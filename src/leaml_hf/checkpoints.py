@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 from transformers.utils import cached_file
 
@@ -22,6 +21,7 @@ from .backbones import (
 )
 from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
+from .files import read_tensors
 from .vision_features import vision_encoder
 
 if TYPE_CHECKING:
@@ -151,9 +151,10 @@ def load_model(
     quantized = getattr(stands_on, "quantization_config", None)
     if config.has_adapter and quantized is not None:
         options.setdefault("quantization_config", quantized)  # as it was when the adapter was trained
+    tensors = None if config.has_adapter else read_tensors(_find_file(path, BASE_FILE, hub))
     model = _load_base(cls, config, base, vision, text, options | for_base)
     if not config.has_adapter:
-        _load_base_tensors(model, path, hub)
+        _load_base_tensors(model, tensors)
         model.config._name_or_path = name_or_path
         return _finish(model, options)
     lay_adapter(model, config, path, hub)
@@ -180,14 +181,32 @@ def lay_adapter(model: "LeamlForVisualQA", config: LeamlConfig, path: str, hub: 
             f"{config.base_fingerprint[:19]}, but the one found has {actual[:19]}; give the right one as base=, "
             "text= or vision=."
         )
+    tensors = read_tensors(_find_file(path, ADAPTER_FILE, hub))
     model.config = config
+    _check_sizes(model, tensors)
     model._build_adapter()
-    file = _find_file(path, ADAPTER_FILE, hub)
     own = adapter_state_dict(model.state_dict(keep_vars=True), model.adapter_name)
-    load_tensors({key: tensor.data for key, tensor in own.items()}, read_tensors(file), ADAPTER_FILE)
+    load_tensors({key: tensor.data for key, tensor in own.items()}, tensors, ADAPTER_FILE)
     model.config._name_or_path = path
     _load_reliability(model, path, hub)
     _load_phrasebook(model, path, hub)
+
+
+def _check_sizes(model: "LeamlForVisualQA", tensors: dict[str, torch.Tensor]) -> None:
+    """Refuses sizes of the configuration that are not those of the file, before memory is taken for them."""
+    config = model.config
+    has_lora = config.lora_layers or config.adapt_bridge or config.adapt_vision
+    for is_used, what, size, part, axis in (
+        (has_lora, "lora_rank", config.lora_rank, ".lora_A.", 0),
+        (config.fusion_layers, "fusion_dim", config.fusion_dim, ".q_proj.weight", 0),
+        (config.fusion_layers and config.fusion_ffn_dim, "fusion_ffn_dim", config.fusion_ffn_dim, ".ffn_in.weight", 0),
+        (config.fusion_layers, "width of vision states", model.vision_size, ".kv_proj.weight", 1),
+    ):
+        found = {tensor.shape[axis : axis + 1] for name, tensor in tensors.items() if part in name}
+        if is_used and found != {(size,)}:
+            raise LeamlInputError(
+                f"{ADAPTER_FILE} does not fit config.json: its tensors are not of {what} {size}; fetch both again."
+            )
 
 
 def _without_paths(config: PreTrainedConfig) -> PreTrainedConfig:
@@ -247,6 +266,8 @@ def _load_base(
     if config.has_adapter and (base is not None or config.base_name_or_path is not None):
         revision = config.base_revision if base is None else None
         base = resolve_base_path(config.base_name_or_path, config.base_repo) if base is None else base
+        if isinstance(base, str):
+            _check_base(config, base, revision, {key: options[key] for key in BASE_HUB_OPTIONS if key in options})
         if config.is_composed:
             return (
                 base
@@ -277,8 +298,16 @@ def _load_base(
     return cls(LeamlConfig(text_config=text.config, vision_config=vision.config), backbone=text, vision_tower=vision)
 
 
-def _load_base_tensors(model: "LeamlForVisualQA", path: str, hub: dict[str, Any]) -> None:
-    given = read_tensors(_find_file(path, BASE_FILE, hub))
+def _check_base(config: LeamlConfig, base: str, revision: str | None, hub: dict[str, Any]) -> None:
+    """Refuses an adapter as the base, which could name the first one as its own base in turn."""
+    found = load_config(base, revision, **hub)
+    is_leaml = found.model_type == LeamlConfig.model_type
+    if is_leaml != config.is_composed or (is_leaml and found.has_adapter):
+        kind = "a LEAML base" if config.is_composed else "an existing image-text-to-text model"
+        raise LeamlInputError(f"The adapter is for {kind}, but {base} is none: give the right one as base=.")
+
+
+def _load_base_tensors(model: "LeamlForVisualQA", given: dict[str, torch.Tensor]) -> None:
     own = {key: tensor.data for key, tensor in model.state_dict(keep_vars=True).items() if _belongs_to_base_file(key)}
     load_tensors(own, given, BASE_FILE)
 
@@ -313,25 +342,6 @@ def _find_file(path: str, name: str, hub: dict[str, Any], required: bool = True)
     if file is None and required:
         raise LeamlInputError(f"{path} has a LEAML configuration but no {name}: save or fetch it again.")
     return None if file is None else Path(file)
-
-
-def read_tensors(file: Path) -> dict[str, torch.Tensor]:
-    """
-    The tensors of a file.
-
-    Args:
-        file (`Path`): in the safetensors format.
-
-    Returns:
-        `dict[str, torch.Tensor]`: by name.
-
-    Raises:
-        [`LeamlInputError`]: if it is damaged or of another format.
-    """
-    try:
-        return load_file(file)
-    except SafetensorError as error:
-        raise LeamlInputError(f"{file} is damaged or cut short: save or fetch it again.") from error
 
 
 def _belongs_to_base_file(name: str) -> bool:

@@ -3,10 +3,14 @@
 from typing import Any, ClassVar
 
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig
 from transformers.configuration_utils import PreTrainedConfig, SubConfigSpec
 
 from .errors import LeamlInputError
+
+FORMAT = 1  # of what is saved; a version that changes what it means counts up
+MOST = 2**20  # for all that takes memory
 
 
 def _chosen(config: PreTrainedConfig, name: str) -> dict[str, Any]:
@@ -77,6 +81,7 @@ class LeamlConfig(PreTrainedConfig):
         vision_lora_targets (`list[str]`, *optional*): names of the linear modules there; defaults to every linear
             module.
         versions (`dict`, *optional*): versions of the libraries that the model was made with.
+        format (`int`, *optional*, defaults to 1): of the saved model.
 
     Raises:
         [`LeamlInputError`]: if a value is out of range; the message names it.
@@ -129,9 +134,15 @@ class LeamlConfig(PreTrainedConfig):
     adapt_vision: bool = False
     vision_lora_targets: list[str] | None = None
     versions: dict[str, str] | None = None
+    format: int = FORMAT
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
+        if self.format != FORMAT:
+            raise LeamlInputError(
+                f"Update leaml_hf or save the model again: config.json has format {self.format}, but this version "
+                f"reads format {FORMAT}."
+            )
         for name in ("bridge_layers", "fusion_layers", "lora_layers"):
             layers = getattr(self, name) or []
             if any(isinstance(layer, bool) or not isinstance(layer, int) or layer < 0 for layer in layers):
@@ -139,11 +150,11 @@ class LeamlConfig(PreTrainedConfig):
             setattr(self, name, sorted(set(layers)))
         for name in ("lora_rank", "lora_alpha", "bridge_dim", "bridge_heads", "fusion_dim", "fusion_heads",
                      "resampler_heads", "resampler_ffn_dim", "resampler_max_tokens"):  # fmt: skip
-            if getattr(self, name) < 1:
-                raise LeamlInputError(f"{name} must be 1 or more, but got {getattr(self, name)}.")
+            if not 1 <= getattr(self, name) <= MOST:
+                raise LeamlInputError(f"{name} must be from 1 to {MOST}, but got {getattr(self, name)}.")
         for name in ("bridge_ffn_dim", "fusion_ffn_dim", "resampler_layers", "resampler_answer_tokens"):
-            if getattr(self, name) < 0:
-                raise LeamlInputError(f"{name} must be 0 or more, but got {getattr(self, name)}.")
+            if not 0 <= getattr(self, name) <= MOST:
+                raise LeamlInputError(f"{name} must be from 0 to {MOST}, but got {getattr(self, name)}.")
         for part in ("bridge", "fusion"):
             dim, heads = getattr(self, f"{part}_dim"), getattr(self, f"{part}_heads")
             if heads < 1 or dim % heads:
@@ -168,6 +179,34 @@ class LeamlConfig(PreTrainedConfig):
         for name in ("attn_implementation", "experts_implementation"):  # the backbones keep their own
             kwargs.setdefault(name, _chosen(self, name))
         super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> "LeamlConfig":
+        """
+        Reads a saved configuration.
+
+        Args:
+            config_dict (`dict`): what `config.json` holds.
+            kwargs: fields to change, as in `PreTrainedConfig.from_dict`.
+
+        Returns:
+            [`LeamlConfig`].
+
+        Raises:
+            [`LeamlInputError`]: if it is of another format, or a value can't be what it is.
+        """
+        fixed = [name for name in config_dict if callable(getattr(cls, name, None))]
+        fixed += [
+            name for name in vars(LeamlConfig).keys() & config_dict if isinstance(vars(LeamlConfig)[name], property)
+        ]
+        if fixed:
+            raise LeamlInputError(f"Fetch or save config.json again: it is damaged (it sets {', '.join(fixed)})")
+        try:
+            return super().from_dict(config_dict, **kwargs)
+        except LeamlInputError:
+            raise
+        except (StrictDataclassError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+            raise LeamlInputError(f"Fetch or save config.json again: it is damaged ({error})") from error
 
     @property
     def is_composed(self) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from .errors import LeamlInputError
+from .files import damaged, read_json
 
 FILE_NAME = "leaml_phrasebook.json"
 FORMAT = 1
@@ -56,6 +57,17 @@ class Rule:
     accuracy: float
     posterior: float
     relation: str | None = None
+
+    def is_sound(self) -> bool:
+        """Whether the values are of the kinds that they should be, as those of a file may not be."""
+        texts = [self.example, self.pattern, *self.verbalizer, *self.verbalizer.values()]
+        texts += [] if self.program is None else [self.program]
+        return (
+            all(isinstance(text, str) for text in texts)
+            and isinstance(self.shift, int)
+            and abs(self.shift) < 10**6
+            and self.relation in (None, *RELATIONS)
+        )
 
     def said(self, answer: str, question: str) -> str:
         """What the model's answer stands for as one to `question`, which names a number if the rule has a relation."""
@@ -158,23 +170,25 @@ class Phrasebook:
             [`LeamlInputError`]: if the file is damaged, or of a format that this version can't read.
         """
         file = Path(folder) / FILE_NAME
+        content = read_json(file)
+        if content.get("format") != FORMAT:
+            raise LeamlInputError(
+                f"Update leaml_hf or save the adapter again: {file} has format {content.get('format')}, but this "
+                f"version reads format {FORMAT}."
+            )
         try:
-            content = json.loads(file.read_text(encoding="utf-8"))
-            if content["format"] != FORMAT:
-                raise LeamlInputError(
-                    f"Update leaml_hf or save the adapter again: {file} has format {content['format']}, but this "
-                    f"version reads format {FORMAT}."
-                )
             rules = [Rule(**rule) for rule in content["rules"]]
             questions = {text: None if entry is None else (int(entry[0]), str(entry[1]))
                          for text, entry in content["questions"].items()}  # fmt: skip
-        except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-            raise LeamlInputError(f"Fetch or save {file} again: it is damaged.") from error
-        if any(entry is not None and not 0 <= entry[0] < len(rules) for entry in questions.values()) or any(
-            rule.relation not in (None, *RELATIONS) for rule in rules
-        ):
-            raise LeamlInputError(f"Fetch or save {file} again: it is damaged.")
-        return cls(rules, questions)
+            sound = all(rule.is_sound() for rule in rules)
+            sound &= all(entry is None or 0 <= entry[0] < len(rules) for entry in questions.values())
+            book = cls(rules, questions)
+            book.find(["?"])  # fails where no question has a word
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+            raise damaged(file) from error
+        if not sound:
+            raise damaged(file)
+        return book
 
 
 def character_ngrams(texts: int) -> TfidfVectorizer:

@@ -14,6 +14,7 @@ from .errors import LeamlInputError
 from .images import Picture, load_image
 
 PROMPT_TEMPLATE = "Question: {question}\nAnswer:"
+LARGEST_SIDE = 8192  # pixels of a picture as the encoder gets it
 
 __all__ = ["LeamlBackboneProcessor", "LeamlProcessor", "load_image", "load_processor"]
 
@@ -44,8 +45,10 @@ class LeamlProcessor(ProcessorMixin):
         max_question_tokens: int | None = None,
         **kwargs: Any,
     ) -> None:
-        if "{question}" not in prompt_template:
+        if not isinstance(prompt_template, str) or "{question}" not in prompt_template:
             raise LeamlInputError(f"prompt_template must contain {{question}}, but is {prompt_template!r}.")
+        if max_question_tokens is not None and (not isinstance(max_question_tokens, int) or max_question_tokens < 1):
+            raise LeamlInputError(f"max_question_tokens must be 1 or more, but is {max_question_tokens!r}.")
         super().__init__(image_processor, tokenizer, **kwargs)
         self.auto_map = {"AutoProcessor": f"processing_leaml.{type(self).__name__}"}  # for trust_remote_code
         self.prompt_template = prompt_template
@@ -119,6 +122,19 @@ class LeamlProcessor(ProcessorMixin):
             data["pixel_values"] = self.encode_images(images)
         return BatchFeature(data)
 
+    def check(self) -> None:
+        """
+        Prepares one row, which fails in one way or another if a value of a file is not what it should be.
+
+        Raises:
+            [`LeamlInputError`]: if pictures would be made larger than any encoder takes.
+        """
+        for name in ("size", "crop_size"):
+            sides = dict(getattr(self.image_processor, name, None) or {}).values()
+            if any(side is not None and side > LARGEST_SIDE for side in sides):
+                raise LeamlInputError(f"{name} of the image processor is over {LARGEST_SIDE} pixels: save it again.")
+        self([Image.new("RGB", (8, 8))], ["?"])
+
     def encode_images(self, images: Sequence[Picture]) -> torch.Tensor:
         """
         Prepares pictures alone.
@@ -150,7 +166,7 @@ class LeamlProcessor(ProcessorMixin):
                 base with a resampler also `question_ids` and `question_mask`, each `[n, Tq]`.
         """
         questions = [_one_line(question) for question in questions]
-        prompts = self.tokenizer([self.prompt_template.format(question=q) for q in questions])["input_ids"]
+        prompts = self.tokenizer([self.prompt_template.replace("{question}", q) for q in questions])["input_ids"]
         data = _pad_left(prompts, self.answer_ids(answers), self.tokenizer.pad_token_id)
         if self.max_question_tokens is not None:
             alone = self.tokenizer(questions, add_special_tokens=False)["input_ids"]
@@ -332,17 +348,22 @@ def load_processor(name_or_path: str | os.PathLike, **kwargs: Any) -> LeamlProce
         [`LeamlProcessor`] or [`LeamlBackboneProcessor`].
 
     Raises:
-        [`LeamlInputError`]: if there is none.
+        [`LeamlInputError`]: if there is none, or its files are damaged.
     """
     from transformers import AutoProcessor
 
     from .backbones import resolve_base_path
 
+    path = resolve_base_path(str(name_or_path))
     try:
-        processor = AutoProcessor.from_pretrained(resolve_base_path(str(name_or_path)), **kwargs)
-    except (OSError, ValueError) as error:
+        processor = AutoProcessor.from_pretrained(path, **({"trust_remote_code": False} | kwargs))
+        if isinstance(processor, LeamlProcessor):
+            processor.check()
+    except LeamlInputError:
+        raise
+    except Exception as error:  # of a damaged tokenizer.json, tokenizers raises nothing more precise
         raise LeamlInputError(
-            f"{name_or_path} has no processor files: save the processor beside the model."
+            f"{name_or_path} has no processor files that can be read: save the processor beside the model."
         ) from error
     return as_leaml_processor(processor)
 

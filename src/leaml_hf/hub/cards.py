@@ -4,12 +4,16 @@ import json
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from jinja2 import TemplateError
 
 from ..checkpoints import base_name
 from ..configuration_leaml import LeamlConfig
 from ..errors import LeamlInputError
+from ..files import damaged, read_json
 from ..training.adapt import HELD_OUT
 
 if TYPE_CHECKING:
@@ -115,9 +119,20 @@ def write_card(
     Raises:
         [`LeamlInputError`]: if the folder has no LEAML configuration or the figures are damaged.
     """
+    config, results = read_config(folder), _read_results(folder)
+    file = Path(folder) / CARD if output is None else Path(output)
+    if file.is_symlink() or (file.exists() and not file.is_file()):
+        raise LeamlInputError(f"{file} is a link or no file: remove it, the card is written there.")
+    with _figures(Path(folder)):
+        text = _card(config, results, repo_id, license)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n", encoding="utf-8")
+    return file
+
+
+def _card(config: LeamlConfig, results: dict[str, Any], repo_id: str, license: str | None) -> str:
     from huggingface_hub import ModelCard, ModelCardData
 
-    config, results = read_config(folder), _read_results(folder)
     base = base_model(config)
     data = ModelCardData(
         license=license,
@@ -148,10 +163,16 @@ def write_card(
         limits=list(_limits(config, results)),
         cost=_cost(results),
     )
-    file = Path(folder) / CARD if output is None else Path(output)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(re.sub(r"\n{3,}", "\n\n", str(card)).rstrip() + "\n", encoding="utf-8")
-    return file
+    return str(card)
+
+
+@contextmanager
+def _figures(folder: Path) -> Iterator[None]:
+    """Figures that are not of the form in which `leaml adapt` writes them fail in one way or another."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, TemplateError) as error:
+        raise damaged(folder / RESULTS_FILE) from error
 
 
 def write_eval_results(folder: str | os.PathLike) -> Path | None:
@@ -171,8 +192,9 @@ def write_eval_results(folder: str | os.PathLike) -> Path | None:
     dataset = _hub_dataset(results)
     if dataset is None:
         return None
-    entry = EvalResultEntry(dataset, TASK, _value(results["after"]["accuracy"], True), date=results.get("date"),
-                            notes=f"accuracy in percent; {results['command']}")  # fmt: skip
+    with _figures(Path(folder)):
+        entry = EvalResultEntry(dataset, TASK, _value(results["after"]["accuracy"], True), date=results.get("date"),
+                                notes=f"accuracy in percent; {results['command']}")  # fmt: skip
     file = Path(folder) / EVAL_RESULTS_FILE
     file.parent.mkdir(exist_ok=True)
     file.write_text(yaml.safe_dump(eval_result_entries_to_yaml([entry]), sort_keys=False), encoding="utf-8")
@@ -239,23 +261,16 @@ def read_config(folder: str | os.PathLike) -> LeamlConfig:
     Raises:
         [`LeamlInputError`]: if it is not there, damaged, or of another kind of model.
     """
-    try:
-        content = json.loads((Path(folder) / "config.json").read_text(encoding="utf-8"))
-        if content["model_type"] != LeamlConfig.model_type:
-            raise ValueError(content["model_type"])
-        return LeamlConfig.from_dict(content)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise LeamlInputError(
-            f"{folder} has no LEAML configuration: give a folder that `leaml adapt` wrote."
-        ) from error
+    file = Path(folder) / "config.json"
+    content = read_json(file) if file.is_file() else {}
+    if content.get("model_type") != LeamlConfig.model_type:
+        raise LeamlInputError(f"{folder} has no LEAML configuration: give a folder that `leaml adapt` wrote.")
+    return LeamlConfig.from_dict(content)
 
 
 def _read_results(folder: str | os.PathLike) -> dict[str, Any]:
     file = Path(folder) / RESULTS_FILE
-    try:
-        return public_results(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
-    except (ValueError, AttributeError) as error:
-        raise LeamlInputError(f"{file} is damaged: run `leaml adapt` again.") from error
+    return public_results(read_json(file)) if file.exists() else {}
 
 
 def _hub_dataset(results: dict[str, Any]) -> str | None:

@@ -8,8 +8,9 @@ import re
 from pathlib import Path
 
 from ..adapters import lora_config
-from ..checkpoints import ADAPTER_FILE, base_name, read_tensors
+from ..checkpoints import ADAPTER_FILE, base_name
 from ..configuration_leaml import LeamlConfig
+from ..files import read_tensors
 
 FOLDER = "peft"
 _PREFIX = "base_model.model."  # PEFT's, before the names of the model's own tensors

@@ -12,6 +12,7 @@ from typing import Any
 from ..backbones import SHIPPED_BASES, resolve_base_path
 from ..checkpoints import ADAPTER_FILE, BASE_FILE
 from ..errors import LeamlError, LeamlInputError
+from ..files import read_json
 from .cards import CARD, RESULTS_FILE, is_folder, public_results, read_config, write_card, write_eval_results
 from .peft_files import write_peft_files
 from .remote_code import write_remote_code
@@ -107,6 +108,8 @@ def stage(folder: str | os.PathLike, staging: str | os.PathLike, repo_id: str, b
         raise LeamlInputError(f"{folder} holds no LEAML model: give a folder with config.json and {ADAPTER_FILE}.")
     for file in source.iterdir():
         if file.is_file() and any(fnmatch(file.name, pattern) for pattern in PUBLISHED):
+            if not file.resolve().is_relative_to(source.resolve()):
+                raise LeamlInputError(f"{file} is a link to a file elsewhere: put there what is to be published.")
             shutil.copyfile(file, staging / file.name)
     _change_json(staging / "config.json", lambda config: _public_config(config, base))
     if (staging / RESULTS_FILE).exists():
@@ -137,12 +140,7 @@ def _public_config(config: dict[str, Any], base: str | None) -> dict[str, Any]:
 
 
 def _change_json(file: Path, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-    try:
-        content = change(json.loads(file.read_text(encoding="utf-8")))
-    except LeamlInputError:
-        raise
-    except (ValueError, TypeError, AttributeError) as error:
-        raise LeamlInputError(f"{file.name} is damaged: save the model again, or run `leaml adapt` again.") from error
+    content = change(read_json(file))
     file.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 

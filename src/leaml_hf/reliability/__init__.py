@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LeamlInputError
+from ..files import damaged, parse_arrays, read_bytes, read_json
 from .calibration import (
     CALIBRATORS,
     FALLBACK_THRESHOLD,
@@ -170,32 +171,38 @@ class Reliability:
             [`LeamlInputError`]: if a file is missing, cut short or changed, or of a format that this version can't
             read.
         """
-        from safetensors.numpy import load
-
         folder = Path(folder)
-        for name in (TENSORS_NAME, CONFIG_NAME):
-            if not (folder / name).is_file():
-                raise LeamlInputError(f"Put {name} back into {folder}: it is missing there.")
-        tensors = (folder / TENSORS_NAME).read_bytes()
-        damaged = f"Fetch or save both {TENSORS_NAME} and {CONFIG_NAME} in {folder} again: they are damaged."
-        try:
-            config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-        except ValueError as error:  # not UTF-8, or not JSON
-            raise LeamlInputError(damaged) from error
-        if not isinstance(config, dict):
-            raise LeamlInputError(damaged)
+        tensors, config = read_bytes(folder / TENSORS_NAME), read_json(folder / CONFIG_NAME)
         if config.get("format") != FORMAT:
             raise LeamlInputError(
                 f"Update leaml_hf or save the adapter again: {folder / CONFIG_NAME} has format "
                 f"{config.get('format')}, but this version reads format {FORMAT}."
             )
         expected = config.pop("sha256", None)
-        if expected != _digest(config, tensors):
-            raise LeamlInputError(damaged)
-        arrays = load(tensors)
-        ood = OODCombiner.from_config(config["ood"])
-        calibrator = CALIBRATORS[config["calibrator"]["kind"]]()
-        for prefix, part in (("ood.", ood), ("calibrator.", calibrator)):
-            part.load_state_dict({k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)})
-        rule = AbstentionRule(**config["abstention"])
-        return cls(ood, calibrator, rule, config["unlabeled_rows"], config["labeled_rows"])
+        try:
+            if expected != _digest(config, tensors):
+                raise damaged(folder / TENSORS_NAME)
+            arrays = parse_arrays(tensors, folder / TENSORS_NAME)
+            ood = OODCombiner.from_config(config["ood"])
+            calibrator = CALIBRATORS[config["calibrator"]["kind"]]()
+            for prefix, part in (("ood.", ood), ("calibrator.", calibrator)):
+                part.load_state_dict({k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)})
+            rule = AbstentionRule(**config["abstention"])
+            loaded = cls(ood, calibrator, rule, int(config["unlabeled_rows"]), int(config["labeled_rows"]))
+            loaded._check_sound()
+        except LeamlInputError:
+            raise
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
+            raise damaged(folder / CONFIG_NAME) from error
+        return loaded
+
+    def _check_sound(self) -> None:
+        """Judges a row of ones, which fails where arrays or options do not go together."""
+        learnt = {score.key: list(score.state_dict().values()) for score in self.ood.scores}
+        states = {
+            key: np.ones((1, arrays[0].shape[-1] if arrays else 2), np.float32) for key, arrays in learnt.items()
+        }
+        with np.errstate(all="ignore"):
+            judged = self.apply(states, [0.5])
+        if not all(np.isfinite(values).all() for values in judged.values()):
+            raise ValueError("a judgement is no number")

@@ -1,0 +1,129 @@
+"""Reads the files of a saved model: JSON and safetensors, neither of which can hold code, and nothing else."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+
+from .errors import LeamlInputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+
+
+def read_bytes(file: Path) -> bytes:
+    """
+    The content of a file.
+
+    Args:
+        file (`Path`): a regular one, or a link to one, as in the cache of the Hub.
+
+    Returns:
+        `bytes`.
+
+    Raises:
+        [`LeamlInputError`]: if there is none; a folder or a pipe is no file to read.
+    """
+    _check_is_file(file)
+    return file.read_bytes()
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """
+    The JSON object in a file.
+
+    Args:
+        file (`Path`): in UTF-8.
+
+    Returns:
+        `dict[str, Any]`.
+
+    Raises:
+        [`LeamlInputError`]: if there is no such file or it holds anything else: it is cut short, names a value twice,
+            is nested too deep, or holds text or numbers that can't be written again.
+    """
+    content = read_bytes(file)
+    try:
+        found = json.loads(content.decode("utf-8"), object_pairs_hook=_unique)
+        json.dumps(found, ensure_ascii=False).encode("utf-8")  # fails on one half of a surrogate pair
+    except (ValueError, RecursionError) as error:
+        raise damaged(file) from error
+    if not isinstance(found, dict):
+        raise damaged(file)
+    return found
+
+
+def read_tensors(file: Path) -> "dict[str, torch.Tensor]":
+    """
+    The tensors in a file.
+
+    Args:
+        file (`Path`): in the safetensors format.
+
+    Returns:
+        `dict[str, torch.Tensor]`: by name.
+
+    Raises:
+        [`LeamlInputError`]: if there is no such file, or it is damaged or of another format.
+    """
+    from safetensors.torch import load_file
+
+    _check_is_file(file)
+    try:
+        return load_file(file)
+    except (SafetensorError, KeyError) as error:  # KeyError: a number format that PyTorch lacks
+        raise damaged(file) from error
+
+
+def parse_arrays(content: bytes, file: Path) -> "dict[str, np.ndarray]":
+    """
+    The arrays in the content of a file.
+
+    Args:
+        content (`bytes`): in the safetensors format.
+        file (`Path`): where it is from, for messages.
+
+    Returns:
+        `dict[str, np.ndarray]`: by name; each of finite floating-point numbers.
+
+    Raises:
+        [`LeamlInputError`]: if it is damaged or of another format.
+    """
+    import numpy as np
+    from safetensors.numpy import load
+
+    try:
+        arrays = load(content)
+    except (SafetensorError, KeyError) as error:  # KeyError: a number format that NumPy lacks
+        raise damaged(file) from error
+    if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in arrays.values()):
+        raise damaged(file)
+    return arrays
+
+
+def damaged(file: Path) -> LeamlInputError:
+    """
+    The error for a file that isn't what it should be.
+
+    Args:
+        file (`Path`): that file.
+
+    Returns:
+        [`LeamlInputError`]: to raise.
+    """
+    return LeamlInputError(f"Fetch or save {file} again: it is damaged or cut short.")
+
+
+def _check_is_file(file: Path) -> None:
+    if not file.is_file():
+        raise LeamlInputError(f"Put {file.name} back into {file.parent}: it is missing there.")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON; readers differ in which of two values for one name they take, so there must be one."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name stands twice")
+    return found
