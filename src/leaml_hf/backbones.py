@@ -372,7 +372,7 @@ def _load(auto_class: Any, name_or_path: str, revision: str | None, **kwargs: An
     if name_or_path.startswith((".", "/", "~")) and not os.path.isdir(name_or_path):
         raise LeamlInputError(f"There is no folder {name_or_path}: give a folder or a Hub id that holds a model.")
     try:
-        return auto_class.from_pretrained(name_or_path, revision=revision, trust_remote_code=False, **kwargs)
+        return auto_class.from_pretrained(name_or_path, revision=revision, **{"trust_remote_code": False} | kwargs)
     except LeamlInputError:
         raise
     except DAMAGE as error:

@@ -14,14 +14,14 @@ class LeamlTrainingArguments(TrainingArguments):
 
     The following defaults differ from those of [`~transformers.TrainingArguments`]: `learning_rate` 2e-4 falling on a
     cosine with warm-up to 5e-5, `max_grad_norm` 1.0, `label_smoothing_factor` 0.05, `per_device_train_batch_size` 16,
-    `max_steps` 60, `remove_unused_columns` `False`, `report_to` `"none"`, `save_strategy` `"no"`.
+    `max_steps` 40, `remove_unused_columns` `False`, `report_to` `"none"`, `save_strategy` `"no"`.
 
     Args:
         consistency_weight (`float`, *optional*, defaults to 1.0):
             Weight of the divergence from the teacher on unlabelled rows; 0 switches the unlabelled pictures off.
         consistency_start (`float`, *optional*, defaults to 0.0):
             Share of the steps before unlabelled pictures enter, in [0, 1].
-        refresh_steps (`int`, *optional*, defaults to 60):
+        refresh_steps (`int`, *optional*, defaults to 40):
             Steps after which the averaged adapter becomes the teacher anew, and answers a new draw of unlabelled rows.
         refresh_rows (`int`, *optional*, defaults to 400):
             Unlabelled rows in such a draw.
@@ -57,13 +57,13 @@ class LeamlTrainingArguments(TrainingArguments):
     max_grad_norm: float = field(default=1.0, metadata={"help": "Gradient clipping."})
     label_smoothing_factor: float = field(default=0.05, metadata={"help": "Label smoothing on answers."})
     per_device_train_batch_size: int = field(default=16, metadata={"help": "Labelled rows a step."})
-    max_steps: int = field(default=60, metadata={"help": "Steps at most."})
+    max_steps: int = field(default=40, metadata={"help": "Steps at most."})
     remove_unused_columns: bool = field(default=False)
     report_to: str | list[str] | None = field(default="none")
     save_strategy: str = field(default="no")
     consistency_weight: float = field(default=1.0, metadata={"help": "Weight of the loss on unlabelled pictures."})
     consistency_start: float = field(default=0.0, metadata={"help": "Share of steps before it enters."})
-    refresh_steps: int = field(default=60, metadata={"help": "Steps between new teachers."})
+    refresh_steps: int = field(default=40, metadata={"help": "Steps between new teachers."})
     refresh_rows: int = field(default=400, metadata={"help": "Unlabelled rows answered at a refresh."})
     teacher_decay: float = field(default=0.98, metadata={"help": "Decay of the averaged adapter."})
     min_trust: float = field(default=0.6, metadata={"help": "Accuracy on labels like it that a question needs."})
