@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import expit, logit
-from scipy.stats import binomtest
 
 from leaml_hf.errors import LeamlInputError
 from leaml_hf.reliability import Reliability
@@ -16,9 +15,9 @@ from leaml_hf.reliability.calibration import (
     PlattOODScaling,
     PlattScaling,
     TemperatureScaling,
-    choose_abstention_threshold,
     fit_calibrator,
 )
+from leaml_hf.reliability.conformal import choose_abstention_threshold
 
 
 def labels(n, slope=1.0, shift=0.0, seed=0):
@@ -53,7 +52,7 @@ def test_platt_with_ood_score_lowers_confidence_but_never_raises_it():
     rising = (generator.random(3000) < expit(logit(raw) + 1.5 * ood)).astype(float)
     assert 0 <= PlattOODScaling().fit(raw, rising, ood).coefficients[2] < 0.01
     assert fit_calibrator(raw, falling, ood).kind == "platt_ood"
-    with pytest.raises(LeamlInputError, match="out-of-distribution scores too"):
+    with pytest.raises(LeamlInputError, match="one out-of-distribution score for each"):
         calibrator.transform([0.5])
 
 
@@ -74,7 +73,8 @@ def test_every_calibrator_is_monotone_and_gives_probabilities(kind, data):
     raw, correct = np.array([p[0] for p in pairs]) / 10, np.array([float(p[1]) for p in pairs])
     ood = np.linspace(-1, 3, len(raw))
     grid = np.linspace(0, 1, 50)
-    out = CALIBRATORS[kind]().fit(raw, correct, ood).transform(grid, np.zeros(50))
+    programs = np.where(np.arange(len(raw)) % 2, "count", "value")
+    out = CALIBRATORS[kind]().fit(raw, correct, ood, programs).transform(grid, np.zeros(50), ["count"] * 50)
     assert ((out >= 0) & (out <= 1)).all()
     assert (np.diff(out) >= -1e-12).all()
 
@@ -117,60 +117,6 @@ def test_the_choice_is_seeded():
     assert np.array_equal(one.transform(raw), two.transform(raw))
 
 
-def clopper_pearson(errors, n, level):
-    return binomtest(errors, n).proportion_ci(2 * level - 1, method="exact").high
-
-
-def slow_threshold(confidence, correct, target, level):
-    accepted = None
-    for value in sorted(set(confidence), reverse=True):
-        given_rows = confidence >= value
-        errors = int((1 - correct[given_rows]).sum())
-        n = int(given_rows.sum())
-        if clopper_pearson(0, n, level) > target:
-            continue
-        if clopper_pearson(errors, n, level) > target:
-            break
-        accepted = n
-    return accepted
-
-
-@given(st.integers(0, 10_000), st.sampled_from([0.1, 0.2, 0.4]), st.integers(1, 150))
-def test_abstention_equals_a_slow_search(seed, target, n):
-    generator = np.random.default_rng(seed)
-    confidence = generator.integers(0, 30, n) / 30
-    correct = (generator.random(n) < 0.5 + confidence / 2).astype(float)
-    rule = choose_abstention_threshold(confidence, correct, target)
-    expected = slow_threshold(confidence, correct, target, 0.9)
-    if expected is None:
-        assert not rule.certified
-        assert rule.threshold == 0.5
-        assert rule.coverage == pytest.approx(np.mean(confidence >= 0.5))
-    else:
-        assert rule.certified
-        assert rule.coverage == pytest.approx(expected / n)
-        assert np.sum(confidence >= rule.threshold) == expected
-
-
-def test_five_percent_needs_forty_five_labels():
-    for n, certified in ((44, False), (45, True)):
-        rule = choose_abstention_threshold(np.linspace(0.5, 1, n), np.ones(n))
-        assert rule.certified is certified
-
-
-def test_the_target_is_kept_as_often_as_promised():
-    generator = np.random.default_rng(0)
-    kept = []
-    for _ in range(300):
-        confidence = generator.random(200)
-        correct = (generator.random(200) < confidence).astype(float)
-        rule = choose_abstention_threshold(confidence, correct, target_risk=0.2)
-        if rule.certified:
-            kept.append((1 - rule.threshold) / 2 <= 0.2)  # the true risk above a threshold t is (1 - t) / 2
-    assert len(kept) > 200
-    assert np.mean(kept) > 0.87
-
-
 @pytest.mark.parametrize(
     ("confidence", "correct", "message"),
     [
@@ -193,8 +139,6 @@ def test_wrong_use_is_refused_with_a_sentence():
         (lambda: PlattScaling().transform(raw), "Fit the platt calibrator"),
         (lambda: PlattScaling().load_state_dict({}), "Save the calibrator again"),
         (lambda: fit_calibrator(raw, correct, [1.0]), "one finite out-of-distribution score"),
-        (lambda: choose_abstention_threshold(raw, correct, target_risk=0), "`target_risk`"),
-        (lambda: choose_abstention_threshold(raw, correct, confidence_level=1), "`confidence_level`"),
     ]:
         with pytest.raises(LeamlInputError, match=message):
             call()
@@ -228,7 +172,7 @@ def test_reliability_judges_answers(fitted):
 @pytest.mark.parametrize("kind", sorted(CALIBRATORS))
 def test_reliability_survives_saving(fitted, tmp_path, kind):
     raw, correct = labels(60)
-    fitted.calibrator = CALIBRATORS[kind]().fit(raw, correct, np.linspace(-1, 1, 60))
+    fitted.calibrator = CALIBRATORS[kind]().fit(raw, correct, np.linspace(-1, 1, 60), ["count", "value"] * 30)
     fitted.save(tmp_path / "new")
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
         "leaml_reliability.json",
@@ -236,8 +180,9 @@ def test_reliability_survives_saving(fitted, tmp_path, kind):
     ]
     loaded = Reliability.load(tmp_path / "new")
     new, raw = states(30, seed=3), labels(30, seed=4)[0]
-    for key, value in fitted.apply(new, raw).items():
-        assert np.array_equal(loaded.apply(new, raw)[key], value), key
+    programs = ["count", "never seen"] * 15
+    for key, value in fitted.apply(new, raw, programs).items():
+        assert np.array_equal(loaded.apply(new, raw, programs)[key], value), key
     assert loaded.abstention == fitted.abstention
 
 
