@@ -4,16 +4,21 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logit
+from sklearn.linear_model import LogisticRegression
 
 from leaml_hf.errors import LeamlInputError
 from leaml_hf.reliability import Reliability
 from leaml_hf.reliability.calibration import (
     CALIBRATORS,
+    BetaScaling,
+    HistogramBinning,
     Identity,
     IsotonicScaling,
     PlattOODScaling,
     PlattScaling,
+    ProgramTemperatureScaling,
     TemperatureScaling,
     fit_calibrator,
 )
@@ -41,6 +46,79 @@ def test_platt_is_recovered_and_needs_no_prior_with_many_labels():
     slope, shift, _ = PlattScaling().fit(*labels(5000, slope=0.5, shift=-1)).coefficients
     assert slope == pytest.approx(0.5, abs=0.05)
     assert shift == pytest.approx(-1, abs=0.1)
+
+
+def penalised(design, correct, prior):
+    """Minus the log posterior of weights, slowly."""
+    return lambda weights: -np.sum(np.log(expit(np.where(correct == 1, 1, -1) * (design @ weights)))) + prior(weights)
+
+
+def test_few_labels_are_fitted_with_the_priors_that_are_told():
+    raw, correct = labels(25, slope=0.4, shift=-0.5)
+    temperature = minimize_scalar(
+        lambda s: penalised(logit(raw)[:, None], correct, lambda w: np.log(w[0]) ** 2 / 2)(np.array([np.exp(s)]))
+    )
+    assert TemperatureScaling().fit(raw, correct).temperature == pytest.approx(np.exp(-temperature.x), rel=1e-3)
+    design = np.column_stack([np.log(raw), -np.log1p(-raw), np.ones(25)])
+    loss = penalised(design, correct, lambda w: (np.log(w[:2]) ** 2).sum() / 2 + w[2] ** 2 / (2 * 1.5**2))
+    found = minimize(lambda s: loss(np.array([np.exp(s[0]), np.exp(s[1]), s[2]])), np.zeros(3), method="Nelder-Mead",
+                     options={"xatol": 1e-7, "fatol": 1e-10, "maxiter": 4000}).x  # fmt: skip
+    expected = np.array([np.exp(found[0]), np.exp(found[1]), found[2]])
+    assert BetaScaling().fit(raw, correct).coefficients == pytest.approx(expected, abs=2e-3)
+
+
+def test_beta_with_many_labels_is_the_logistic_regression_of_kull():
+    generator = np.random.default_rng(0)
+    raw = generator.beta(2, 1, 20_000)
+    correct = (generator.random(20_000) < expit(2 * np.log(raw) - 0.5 * np.log1p(-raw) - 0.3)).astype(float)
+    columns = np.column_stack([np.log(raw), -np.log1p(-raw)])
+    reference = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(columns, correct)
+    grid = np.linspace(0.02, 0.98, 49)
+    expected = reference.predict_proba(np.column_stack([np.log(grid), -np.log1p(-grid)]))[:, 1]
+    assert BetaScaling().fit(raw, correct).transform(grid) == pytest.approx(expected, abs=1e-3)
+
+
+def by_program(rows, slopes, seed=0):
+    """Labels of programs with slopes of their own."""
+    parts = [labels(n, slope, seed=seed + i) for i, (n, slope) in enumerate(zip(rows, slopes, strict=True))]
+    programs = np.repeat([f"program {i}" for i in range(len(rows))], rows)
+    return *(np.concatenate(column) for column in zip(*parts, strict=True)), programs
+
+
+def test_temperatures_of_programs_are_drawn_to_that_of_all():
+    raw, correct, programs = by_program([2000, 2000, 6], [1 / 4, 1.5, 1.0])
+    calibrator = ProgramTemperatureScaling().fit(raw, correct, None, programs)
+    shared, (narrow, wide, few) = TemperatureScaling().fit(raw, correct).coefficients[0], calibrator.slopes
+    assert (narrow, wide) == pytest.approx((1 / 4, 1.5), rel=0.15)
+    own = [programs == f"program {i}" for i in range(3)]
+    alone = TemperatureScaling().fit(raw[own[2]], correct[own[2]]).coefficients[0]
+    assert abs(np.log(few / shared)) < abs(np.log(alone / shared)) or few == pytest.approx(shared, rel=0.2)
+    loss = penalised(logit(raw[own[0]])[:, None], correct[own[0]],
+                     lambda w: (np.log(w[0]) - np.log(shared)) ** 2 / (2 * 0.5**2))  # fmt: skip
+    expected = minimize_scalar(lambda s: loss(np.array([np.exp(s)])), bounds=(-4, 2), method="bounded").x
+    assert narrow == pytest.approx(np.exp(expected), rel=1e-3)
+    found = calibrator.transform([0.9, 0.9, 0.9], None, ["program 0", "program 1", "never seen"])
+    assert found == pytest.approx(expit(logit(0.9) * np.array([narrow, wide, shared])))
+
+
+def test_programs_are_told_apart_where_the_labels_show_it():
+    raw, correct, programs = by_program([150, 150], [1 / 5, 2.0])
+    assert fit_calibrator(raw, correct, programs=programs).kind == "program_temperature"
+    raw, correct, programs = by_program([150, 150], [1 / 3, 1 / 3])
+    assert fit_calibrator(raw, correct, programs=programs).kind == "temperature"
+    with pytest.raises(LeamlInputError, match="one program for each"):
+        fit_calibrator(raw, correct, programs=["count"])
+    with pytest.raises(LeamlInputError, match="one program for each"):
+        ProgramTemperatureScaling().fit(raw, correct)
+
+
+def test_histogram_is_laplace_smoothed_counts_of_equal_mass_bins():
+    raw, correct = np.arange(40) / 40, np.repeat([0, 1, 0, 1, 1], [8, 4, 4, 8, 16]).astype(float)
+    calibrator = HistogramBinning().fit(raw, correct)
+    counts = np.array([0, 4, 8, 8, 8])  # right ones of each eighth; five bins of eight rows
+    assert calibrator.transform(raw) == pytest.approx(np.repeat((counts + 1) / 10, 8))
+    falling = HistogramBinning().fit(raw, 1 - correct).transform(raw)
+    assert falling == pytest.approx(np.full(40, np.mean((9 - counts) / 10)))  # bins that fall share their mean
 
 
 def test_platt_with_ood_score_lowers_confidence_but_never_raises_it():
@@ -95,7 +173,9 @@ def test_the_simplest_sufficient_calibrator_is_chosen():
     generator = np.random.default_rng(0)
     raw = generator.random(1500)
     bump = np.where((raw > 0.3) & (raw < 0.6), 0.9, np.where(raw <= 0.3, 0.05, 0.92))
-    assert fit_calibrator(raw, (generator.random(1500) < bump).astype(float)).kind == "isotonic"
+    assert fit_calibrator(raw, (generator.random(1500) < bump).astype(float)).kind == "histogram"
+    skewed = expit(3 * np.log(raw) - 0.3 * np.log1p(-raw))
+    assert fit_calibrator(raw, (generator.random(1500) < skewed).astype(float)).kind == "beta"
 
 
 @pytest.mark.parametrize(("slope", "shift"), [(1 / 3, 0), (1, -2), (1, 0), (0, 0)])

@@ -1,3 +1,5 @@
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -341,9 +343,14 @@ def test_tensors_of_low_precision_are_taken():
     assert OODCombiner().fit(tensors).score(tensors).shape == (40,)
 
 
+@cache
+def fitted_combiner():
+    return OODCombiner().fit(states(30))
+
+
 @given(st.integers(0, 5), st.permutations(range(20)))
 def test_scores_of_a_row_do_not_depend_on_its_neighbours(seed, order):
-    combiner = OODCombiner().fit(states(30))
+    combiner = fitted_combiner()
     new = states(20, seed=seed)
     shuffled = {key: value[list(order)] for key, value in new.items()}
     assert combiner.score(shuffled) == pytest.approx(combiner.score(new)[list(order)], abs=1e-3)
