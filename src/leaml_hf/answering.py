@@ -462,6 +462,7 @@ def _mean_states(call: VisionCall, rows: int) -> torch.Tensor:
     return mean if index is None else mean[index]  # [B, Dv]
 
 
+@torch.no_grad()
 def _mean_words(model: "LeamlForVisualQA", input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
     """`[B, De]` mean word embedding of tokens `[B, T]`; image tokens, where there are any, do not count."""
     picture = None if model.config.is_composed else getattr(model.config.backbone_config, "image_token_id", None)
