@@ -4,21 +4,25 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.optimize import minimize, minimize_scalar
 from scipy.special import expit, logit
-from scipy.stats import binomtest
+from sklearn.linear_model import LogisticRegression
 
 from leaml_hf.errors import LeamlInputError
 from leaml_hf.reliability import Reliability
 from leaml_hf.reliability.calibration import (
     CALIBRATORS,
+    BetaScaling,
+    HistogramBinning,
     Identity,
     IsotonicScaling,
     PlattOODScaling,
     PlattScaling,
+    ProgramTemperatureScaling,
     TemperatureScaling,
-    choose_abstention_threshold,
     fit_calibrator,
 )
+from leaml_hf.reliability.conformal import choose_abstention_threshold
 
 
 def labels(n, slope=1.0, shift=0.0, seed=0):
@@ -44,6 +48,79 @@ def test_platt_is_recovered_and_needs_no_prior_with_many_labels():
     assert shift == pytest.approx(-1, abs=0.1)
 
 
+def penalised(design, correct, prior):
+    """Minus the log posterior of weights, slowly."""
+    return lambda weights: -np.sum(np.log(expit(np.where(correct == 1, 1, -1) * (design @ weights)))) + prior(weights)
+
+
+def test_few_labels_are_fitted_with_the_priors_that_are_told():
+    raw, correct = labels(25, slope=0.4, shift=-0.5)
+    temperature = minimize_scalar(
+        lambda s: penalised(logit(raw)[:, None], correct, lambda w: np.log(w[0]) ** 2 / 2)(np.array([np.exp(s)]))
+    )
+    assert TemperatureScaling().fit(raw, correct).temperature == pytest.approx(np.exp(-temperature.x), rel=1e-3)
+    design = np.column_stack([np.log(raw), -np.log1p(-raw), np.ones(25)])
+    loss = penalised(design, correct, lambda w: (np.log(w[:2]) ** 2).sum() / 2 + w[2] ** 2 / (2 * 1.5**2))
+    found = minimize(lambda s: loss(np.array([np.exp(s[0]), np.exp(s[1]), s[2]])), np.zeros(3), method="Nelder-Mead",
+                     options={"xatol": 1e-7, "fatol": 1e-10, "maxiter": 4000}).x  # fmt: skip
+    expected = np.array([np.exp(found[0]), np.exp(found[1]), found[2]])
+    assert BetaScaling().fit(raw, correct).coefficients == pytest.approx(expected, abs=2e-3)
+
+
+def test_beta_with_many_labels_is_the_logistic_regression_of_kull():
+    generator = np.random.default_rng(0)
+    raw = generator.beta(2, 1, 20_000)
+    correct = (generator.random(20_000) < expit(2 * np.log(raw) - 0.5 * np.log1p(-raw) - 0.3)).astype(float)
+    columns = np.column_stack([np.log(raw), -np.log1p(-raw)])
+    reference = LogisticRegression(C=np.inf, tol=1e-8, max_iter=1000).fit(columns, correct)
+    grid = np.linspace(0.02, 0.98, 49)
+    expected = reference.predict_proba(np.column_stack([np.log(grid), -np.log1p(-grid)]))[:, 1]
+    assert BetaScaling().fit(raw, correct).transform(grid) == pytest.approx(expected, abs=1e-3)
+
+
+def by_program(rows, slopes, seed=0):
+    """Labels of programs with slopes of their own."""
+    parts = [labels(n, slope, seed=seed + i) for i, (n, slope) in enumerate(zip(rows, slopes, strict=True))]
+    programs = np.repeat([f"program {i}" for i in range(len(rows))], rows)
+    return *(np.concatenate(column) for column in zip(*parts, strict=True)), programs
+
+
+def test_temperatures_of_programs_are_drawn_to_that_of_all():
+    raw, correct, programs = by_program([2000, 2000, 6], [1 / 4, 1.5, 1.0])
+    calibrator = ProgramTemperatureScaling().fit(raw, correct, None, programs)
+    shared, (narrow, wide, few) = TemperatureScaling().fit(raw, correct).coefficients[0], calibrator.slopes
+    assert (narrow, wide) == pytest.approx((1 / 4, 1.5), rel=0.15)
+    own = [programs == f"program {i}" for i in range(3)]
+    alone = TemperatureScaling().fit(raw[own[2]], correct[own[2]]).coefficients[0]
+    assert abs(np.log(few / shared)) < abs(np.log(alone / shared)) or few == pytest.approx(shared, rel=0.2)
+    loss = penalised(logit(raw[own[0]])[:, None], correct[own[0]],
+                     lambda w: (np.log(w[0]) - np.log(shared)) ** 2 / (2 * 0.5**2))  # fmt: skip
+    expected = minimize_scalar(lambda s: loss(np.array([np.exp(s)])), bounds=(-4, 2), method="bounded").x
+    assert narrow == pytest.approx(np.exp(expected), rel=1e-3)
+    found = calibrator.transform([0.9, 0.9, 0.9], None, ["program 0", "program 1", "never seen"])
+    assert found == pytest.approx(expit(logit(0.9) * np.array([narrow, wide, shared])))
+
+
+def test_programs_are_told_apart_where_the_labels_show_it():
+    raw, correct, programs = by_program([150, 150], [1 / 5, 2.0])
+    assert fit_calibrator(raw, correct, programs=programs).kind == "program_temperature"
+    raw, correct, programs = by_program([150, 150], [1 / 3, 1 / 3])
+    assert fit_calibrator(raw, correct, programs=programs).kind == "temperature"
+    with pytest.raises(LeamlInputError, match="one program for each"):
+        fit_calibrator(raw, correct, programs=["count"])
+    with pytest.raises(LeamlInputError, match="one program for each"):
+        ProgramTemperatureScaling().fit(raw, correct)
+
+
+def test_histogram_is_laplace_smoothed_counts_of_equal_mass_bins():
+    raw, correct = np.arange(40) / 40, np.repeat([0, 1, 0, 1, 1], [8, 4, 4, 8, 16]).astype(float)
+    calibrator = HistogramBinning().fit(raw, correct)
+    counts = np.array([0, 4, 8, 8, 8])  # right ones of each eighth; five bins of eight rows
+    assert calibrator.transform(raw) == pytest.approx(np.repeat((counts + 1) / 10, 8))
+    falling = HistogramBinning().fit(raw, 1 - correct).transform(raw)
+    assert falling == pytest.approx(np.full(40, np.mean((9 - counts) / 10)))  # bins that fall share their mean
+
+
 def test_platt_with_ood_score_lowers_confidence_but_never_raises_it():
     generator = np.random.default_rng(0)
     raw, ood = expit(generator.normal(1, 1, 3000)), generator.normal(size=3000)
@@ -53,7 +130,7 @@ def test_platt_with_ood_score_lowers_confidence_but_never_raises_it():
     rising = (generator.random(3000) < expit(logit(raw) + 1.5 * ood)).astype(float)
     assert 0 <= PlattOODScaling().fit(raw, rising, ood).coefficients[2] < 0.01
     assert fit_calibrator(raw, falling, ood).kind == "platt_ood"
-    with pytest.raises(LeamlInputError, match="out-of-distribution scores too"):
+    with pytest.raises(LeamlInputError, match="one out-of-distribution score for each"):
         calibrator.transform([0.5])
 
 
@@ -74,7 +151,8 @@ def test_every_calibrator_is_monotone_and_gives_probabilities(kind, data):
     raw, correct = np.array([p[0] for p in pairs]) / 10, np.array([float(p[1]) for p in pairs])
     ood = np.linspace(-1, 3, len(raw))
     grid = np.linspace(0, 1, 50)
-    out = CALIBRATORS[kind]().fit(raw, correct, ood).transform(grid, np.zeros(50))
+    programs = np.where(np.arange(len(raw)) % 2, "count", "value")
+    out = CALIBRATORS[kind]().fit(raw, correct, ood, programs).transform(grid, np.zeros(50), ["count"] * 50)
     assert ((out >= 0) & (out <= 1)).all()
     assert (np.diff(out) >= -1e-12).all()
 
@@ -95,7 +173,9 @@ def test_the_simplest_sufficient_calibrator_is_chosen():
     generator = np.random.default_rng(0)
     raw = generator.random(1500)
     bump = np.where((raw > 0.3) & (raw < 0.6), 0.9, np.where(raw <= 0.3, 0.05, 0.92))
-    assert fit_calibrator(raw, (generator.random(1500) < bump).astype(float)).kind == "isotonic"
+    assert fit_calibrator(raw, (generator.random(1500) < bump).astype(float)).kind == "histogram"
+    skewed = expit(3 * np.log(raw) - 0.3 * np.log1p(-raw))
+    assert fit_calibrator(raw, (generator.random(1500) < skewed).astype(float)).kind == "beta"
 
 
 @pytest.mark.parametrize(("slope", "shift"), [(1 / 3, 0), (1, -2), (1, 0), (0, 0)])
@@ -115,60 +195,6 @@ def test_the_choice_is_seeded():
     raw, correct = labels(60, slope=0.5)
     one, two = fit_calibrator(raw, correct, seed=3), fit_calibrator(raw, correct, seed=3)
     assert np.array_equal(one.transform(raw), two.transform(raw))
-
-
-def clopper_pearson(errors, n, level):
-    return binomtest(errors, n).proportion_ci(2 * level - 1, method="exact").high
-
-
-def slow_threshold(confidence, correct, target, level):
-    accepted = None
-    for value in sorted(set(confidence), reverse=True):
-        given_rows = confidence >= value
-        errors = int((1 - correct[given_rows]).sum())
-        n = int(given_rows.sum())
-        if clopper_pearson(0, n, level) > target:
-            continue
-        if clopper_pearson(errors, n, level) > target:
-            break
-        accepted = n
-    return accepted
-
-
-@given(st.integers(0, 10_000), st.sampled_from([0.1, 0.2, 0.4]), st.integers(1, 150))
-def test_abstention_equals_a_slow_search(seed, target, n):
-    generator = np.random.default_rng(seed)
-    confidence = generator.integers(0, 30, n) / 30
-    correct = (generator.random(n) < 0.5 + confidence / 2).astype(float)
-    rule = choose_abstention_threshold(confidence, correct, target)
-    expected = slow_threshold(confidence, correct, target, 0.9)
-    if expected is None:
-        assert not rule.certified
-        assert rule.threshold == 0.5
-        assert rule.coverage == pytest.approx(np.mean(confidence >= 0.5))
-    else:
-        assert rule.certified
-        assert rule.coverage == pytest.approx(expected / n)
-        assert np.sum(confidence >= rule.threshold) == expected
-
-
-def test_five_percent_needs_forty_five_labels():
-    for n, certified in ((44, False), (45, True)):
-        rule = choose_abstention_threshold(np.linspace(0.5, 1, n), np.ones(n))
-        assert rule.certified is certified
-
-
-def test_the_target_is_kept_as_often_as_promised():
-    generator = np.random.default_rng(0)
-    kept = []
-    for _ in range(300):
-        confidence = generator.random(200)
-        correct = (generator.random(200) < confidence).astype(float)
-        rule = choose_abstention_threshold(confidence, correct, target_risk=0.2)
-        if rule.certified:
-            kept.append((1 - rule.threshold) / 2 <= 0.2)  # the true risk above a threshold t is (1 - t) / 2
-    assert len(kept) > 200
-    assert np.mean(kept) > 0.87
 
 
 @pytest.mark.parametrize(
@@ -193,8 +219,6 @@ def test_wrong_use_is_refused_with_a_sentence():
         (lambda: PlattScaling().transform(raw), "Fit the platt calibrator"),
         (lambda: PlattScaling().load_state_dict({}), "Save the calibrator again"),
         (lambda: fit_calibrator(raw, correct, [1.0]), "one finite out-of-distribution score"),
-        (lambda: choose_abstention_threshold(raw, correct, target_risk=0), "`target_risk`"),
-        (lambda: choose_abstention_threshold(raw, correct, confidence_level=1), "`confidence_level`"),
     ]:
         with pytest.raises(LeamlInputError, match=message):
             call()
@@ -228,7 +252,7 @@ def test_reliability_judges_answers(fitted):
 @pytest.mark.parametrize("kind", sorted(CALIBRATORS))
 def test_reliability_survives_saving(fitted, tmp_path, kind):
     raw, correct = labels(60)
-    fitted.calibrator = CALIBRATORS[kind]().fit(raw, correct, np.linspace(-1, 1, 60))
+    fitted.calibrator = CALIBRATORS[kind]().fit(raw, correct, np.linspace(-1, 1, 60), ["count", "value"] * 30)
     fitted.save(tmp_path / "new")
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == [
         "leaml_reliability.json",
@@ -236,8 +260,9 @@ def test_reliability_survives_saving(fitted, tmp_path, kind):
     ]
     loaded = Reliability.load(tmp_path / "new")
     new, raw = states(30, seed=3), labels(30, seed=4)[0]
-    for key, value in fitted.apply(new, raw).items():
-        assert np.array_equal(loaded.apply(new, raw)[key], value), key
+    programs = ["count", "never seen"] * 15
+    for key, value in fitted.apply(new, raw, programs).items():
+        assert np.array_equal(loaded.apply(new, raw, programs)[key], value), key
     assert loaded.abstention == fitted.abstention
 
 

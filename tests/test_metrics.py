@@ -105,6 +105,36 @@ def test_wilson_equals_scipy(successes, n):
     assert metrics.wilson_interval(successes, n, 0.9) == pytest.approx((reference.low, reference.high), abs=1e-12)
 
 
+@given(rows, st.integers(1, 10), st.sampled_from(["width", "mass"]))
+def test_brier_decomposition_is_murphys_and_adds_up(pairs, bins, scheme):
+    confidence, correct = columns(pairs)
+    parts = metrics.brier_decomposition(confidence, correct, bins, scheme)
+    total = parts["reliability"] - parts["resolution"] + parts["uncertainty"] + parts["within"]
+    assert total == pytest.approx(brier_score_loss(correct, confidence))
+    assert min(parts["reliability"], parts["resolution"], parts["uncertainty"]) >= 0
+    # With a bin for each distinct confidence (0, 1/4, ... 1), the three parts of Murphy by their definition.
+    exact = metrics.brier_decomposition(confidence, correct, 5)
+    base, n = correct.mean(), len(correct)
+    groups = [(level, correct[confidence == level]) for level in np.unique(confidence)]
+    assert exact["reliability"] == pytest.approx(sum(len(g) * (c - g.mean()) ** 2 for c, g in groups) / n)
+    assert exact["resolution"] == pytest.approx(sum(len(g) * (g.mean() - base) ** 2 for _, g in groups) / n)
+    assert exact["uncertainty"] == pytest.approx(base * (1 - base))
+    assert exact["within"] == pytest.approx(0, abs=1e-12)
+
+
+def test_classwise_ece_is_the_mean_over_classes():
+    generator = np.random.default_rng(0)
+    probabilities, answers = generator.dirichlet(np.ones(3), 200), generator.integers(0, 3, 200)
+    expected = np.mean([slow_ece(probabilities[:, c], answers == c, 10) for c in range(3)])
+    assert metrics.classwise_ece(probabilities, answers, 10) == pytest.approx(expected)
+    for bad, message in (
+        ((probabilities[:, 0], answers), "rows, candidates"),
+        ((probabilities, answers + 1), "from 0 to 2"),
+    ):
+        with pytest.raises(LeamlInputError, match=message):
+            metrics.classwise_ece(*bad)
+
+
 def test_bootstrap_is_seeded_and_covers():
     confidence, correct = sample(300)
     found = metrics.bootstrap_interval(np.mean, correct, seed=3)

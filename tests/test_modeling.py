@@ -474,7 +474,7 @@ class TestAnswers:
         assert together.texts == apart.texts
         for name in ("confidence", "vision", "hidden", "logits", "gates"):
             np.testing.assert_allclose(getattr(together, name), getattr(apart, name), rtol=1e-4, atol=1e-5)
-        assert set(together.states()) == {"vision", "hidden", "logits", "gates"}
+        assert set(together.states()) == {"vision", "question", "hidden", "logits", "gates", "attention"}
 
     def test_confidence_is_the_probability_of_the_tokens(self, composed, processor, pictures):
         open_adapter(composed)

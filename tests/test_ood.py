@@ -1,16 +1,44 @@
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.spatial.distance import cdist
+from scipy.stats import entropy
+from sklearn.cluster import KMeans
 from sklearn.covariance import LedoitWolf
 from sklearn.metrics import roc_auc_score
 from sklearn.neighbors import NearestNeighbors
 
 from leaml_hf.errors import LeamlInputError
-from leaml_hf.reliability.ood import KNN, Energy, Mahalanobis, MaxSoftmax, OODCombiner, state_array
+from leaml_hf.reliability.ood import (
+    GEN,
+    KNN,
+    SCORES,
+    Disagreement,
+    Dispersion,
+    Energy,
+    Entropy,
+    Gates,
+    Mahalanobis,
+    MaxLogit,
+    MaxSoftmax,
+    OODCombiner,
+    RelativeMahalanobis,
+    Retrieval,
+    ViM,
+    state_array,
+)
 
-WIDTHS = {"vision": 24, "hidden": 16, "logits": 12}
+WIDTHS = {"vision": 24, "hidden": 16, "logits": 12, "question": 10, "gates": 6, "attention": 3, "hidden_view": 16}
+
+
+def all_scores():
+    """One of each kind, with its usual state."""
+    keys = {kind: ("vision",) for kind in ("mahalanobis", "relative_mahalanobis", "knn")}
+    return [score(*keys.get(kind, ())) for kind, score in SCORES.items()]
 
 
 def states(n, seed=0, shift=0.0):
@@ -31,10 +59,23 @@ def test_max_softmax_and_energy_equal_torch():
     assert Energy().score({"logits": logits}) == pytest.approx(-logits.logsumexp(1).numpy(), rel=1e-5)
 
 
+def test_other_scores_of_logits_equal_their_formulas():
+    logits = np.random.default_rng(0).normal(size=(20, 150)) * 3
+    given = {"logits": logits.astype(np.float32)}
+    probability = np.exp(given["logits"].astype(float))
+    probability /= probability.sum(axis=1, keepdims=True)
+    assert MaxLogit().score(given) == pytest.approx(-given["logits"].max(axis=1), rel=1e-6)
+    assert Entropy().score(given) == pytest.approx(entropy(probability, axis=1), rel=1e-5)
+    top = np.sort(probability, axis=1)[:, ::-1][:, :100]  # Liu et al. 2023: M = 100, gamma = 0.1
+    assert GEN().score(given) == pytest.approx((top**0.1 * (1 - top) ** 0.1).sum(axis=1), rel=1e-5)
+
+
 def test_scores_of_logits_survive_huge_logits():
     logits = np.array([[1e4, 0.0], [0.0, 0.0]], dtype=np.float32)
     assert MaxSoftmax().score({"logits": logits}) == pytest.approx([0, 0.5])
     assert Energy().score({"logits": logits}) == pytest.approx([-1e4, -np.log(2)])
+    assert Entropy().score({"logits": logits}) == pytest.approx([0, np.log(2)])
+    assert GEN().score({"logits": logits}) == pytest.approx([0, 2 * 0.25**0.1])
 
 
 @pytest.mark.parametrize("normalize", [False, True])
@@ -48,7 +89,7 @@ def test_mahalanobis_equals_ledoit_wolf_where_no_direction_is_merged(normalize, 
     reference = LedoitWolf().fit(prepare(fitted["vision"]).astype(np.float64))
     expected = np.sqrt(reference.mahalanobis(prepare(new["vision"]).astype(np.float64)))
     score = Mahalanobis("vision", normalize=normalize).fit(fitted)
-    assert score.score(new) == pytest.approx(expected, rel=1e-3)
+    assert score.score(new) == pytest.approx(expected, rel=1e-5)
 
 
 def test_mahalanobis_in_compact_form_still_sees_what_lies_outside_the_leading_directions():
@@ -81,13 +122,103 @@ def test_mahalanobis_plus_plus_does_not_see_length():
     assert score.score({"hidden": new["hidden"] * 7}) == pytest.approx(score.score(new), rel=1e-4)
 
 
+def test_relative_mahalanobis_equals_the_formula():
+    fitted, new = states(300), states(40, seed=1, shift=0.4)
+    score = RelativeMahalanobis("vision", normalize=False, classes=3).fit(fitted)
+    rows, asked = fitted["vision"].astype(float), new["vision"].astype(float)
+    labels = KMeans(3, n_init=4, random_state=0).fit(rows - rows.mean(axis=0)).labels_
+    means = np.array([rows[labels == c].mean(axis=0) for c in range(3)])
+    within = LedoitWolf(assume_centered=True).fit(rows - means[labels]).precision_
+    overall = LedoitWolf(assume_centered=True).fit(rows - rows.mean(axis=0)).precision_
+
+    def squared(differences, precision):
+        return np.einsum("nd,de,ne->n", differences, precision, differences)
+
+    background = squared(asked - rows.mean(axis=0), overall)
+    expected = np.min([squared(asked - mean, within) for mean in means], axis=0) - background
+    assert score.score(new) == pytest.approx(expected, rel=1e-5, abs=1e-5 * background.max())
+
+
+def test_vim_equals_the_formula():
+    fitted, new = states(80), states(30, seed=1, shift=0.5)
+    score = ViM(components=5).fit(fitted)
+    rows, asked = fitted["hidden"].astype(float), new["hidden"].astype(float)
+    complement = np.linalg.svd(rows)[2][5:]  # [D - 5, D]; about the origin, as for a head without bias
+    alpha = fitted["logits"].max(axis=1).mean() / np.linalg.norm(rows @ complement.T, axis=1).mean()
+    virtual = alpha * np.linalg.norm(asked @ complement.T, axis=1)
+    expected = virtual - np.log(np.exp(new["logits"].astype(float)).sum(axis=1))
+    assert score.score(new) == pytest.approx(expected, rel=1e-5, abs=1e-5)
+    together = np.exp(np.column_stack([new["logits"], virtual]))  # the paper's score: the softmax of the virtual logit
+    probability = together[:, -1] / together.sum(axis=1)
+    assert 1 / (1 + np.exp(-score.score(new))) == pytest.approx(probability, rel=1e-4)
+
+
 def test_knn_equals_scikit_learn():
     fitted, new = states(60), states(9, seed=1)
-    finder = NearestNeighbors(n_neighbors=3, metric="cosine").fit(fitted["vision"])
-    expected = finder.kneighbors(new["vision"])[0][:, 2]
     score = KNN("vision", neighbor=3).fit(fitted)
-    assert score.score(new) == pytest.approx(expected, abs=2e-3)  # the bank is float16
+    for bank, precision in ((fitted["vision"], 2e-3), (score.bank.astype(np.float32), 1e-6)):  # kept as float16
+        finder = NearestNeighbors(n_neighbors=3, metric="cosine").fit(bank)
+        assert score.score(new) == pytest.approx(finder.kneighbors(new["vision"])[0][:, 2], abs=precision)
     assert score.bank.dtype == np.float16
+
+
+def test_retrieval_is_the_distance_by_picture_and_question():
+    fitted, new = states(50), states(9, seed=1)
+
+    def joint(rows):
+        parts = []
+        for key in ("vision", "question"):
+            known, own = (s[key] / np.linalg.norm(s[key], axis=1, keepdims=True) for s in (fitted, rows))
+            centred = known - known.mean(axis=0)
+            parts.append((own - known.mean(axis=0)) / np.sqrt((centred**2).sum(axis=1).mean()))
+        return np.hstack(parts)
+
+    score = Retrieval().fit(fitted)
+    stored = joint(fitted).astype(np.float16).astype(float)
+    assert score.score(new) == pytest.approx(cdist(joint(new), stored).min(axis=1), rel=1e-5)
+    assert score.score(fitted).max() < 0.01
+    # A known picture with a question that is known of another one is not known.
+    assert score.score({**fitted, "question": np.roll(fitted["question"], 1, axis=0)}).min() > 0.05
+
+
+def test_gates_and_dispersion_are_deviations_from_the_usual():
+    fitted, new = states(70), states(12, seed=1)
+    for score, key in ((Gates(), "gates"), (Dispersion(), "attention")):
+        mean, deviation = fitted[key].mean(axis=0, dtype=float), fitted[key].std(axis=0, dtype=float)
+        expected = np.sqrt((((new[key] - mean) / deviation) ** 2).mean(axis=1))
+        assert score.fit(fitted).score(new) == pytest.approx(expected, rel=1e-5)
+    closed = {"gates": np.zeros((9, 4), dtype=np.float32)}
+    assert Gates().fit(closed).score({"gates": closed["gates"] + 1e-7}).max() < 0.01
+
+
+def test_disagreement_between_views_is_the_cosine_distance():
+    new = states(12)
+    expected = np.diag(cdist(new["hidden"], new["hidden_view"], metric="cosine"))
+    assert Disagreement().fit({}).score(new) == pytest.approx(expected, abs=1e-6)
+    with pytest.raises(LeamlInputError, match='Give the state "hidden_view"'):
+        Disagreement().score({"hidden": new["hidden"]})
+
+
+def test_states_are_joined_at_unit_length():
+    made = states(5)
+    joint = state_array(made, "vision+question")
+    assert joint.shape == (5, 34)
+    assert np.linalg.norm(joint[:, :24], axis=1) == pytest.approx(np.ones(5))
+    assert joint[:, 24:] == pytest.approx(made["question"] / np.linalg.norm(made["question"], axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("n", [4, 9, 60])
+def test_every_score_is_finite_and_survives_saving(n):
+    fitted, new = states(n), states(20, seed=1)
+    for score in all_scores():
+        found = score.fit(fitted).score(new)
+        assert found.shape == (20,) and found.dtype == np.float64 and np.isfinite(found).all(), score.name
+        options = score.config()
+        again = SCORES[options.pop("kind")](**options)
+        again.load_state_dict(score.state_dict())
+        assert np.array_equal(again.score(new), found), score.name
+    combiner = OODCombiner(all_scores()).fit(fitted)
+    assert np.isfinite(combiner.score(new)).all()
 
 
 def test_knn_stores_a_seeded_subset_and_each_picture_once():
@@ -108,12 +239,7 @@ def test_combiner_finds_a_shift_and_keeps_the_true_positive_rate():
     assert abs(familiar.mean()) < 0.2
     scores, labels = np.concatenate([familiar, unfamiliar]), np.repeat([0, 1], [2000, 300])
     assert roc_auc_score(labels, scores) > 0.9
-    assert set(combiner.components(states(2))) == {
-        "vision.mahalanobis++",
-        "hidden.mahalanobis++",
-        "vision.knn",
-        "logits.energy",
-    }
+    assert set(combiner.components(states(2))) == {"vision.mahalanobis", "vision.relative_mahalanobis++"}
 
 
 def test_questions_about_one_picture_stay_in_one_fold():
@@ -133,7 +259,7 @@ def test_questions_about_one_picture_stay_in_one_fold():
 
 
 def test_combiner_is_the_mean_of_standardised_scores():
-    combiner = OODCombiner([Energy(), MaxSoftmax()]).fit(states(50))
+    combiner = OODCombiner([Energy(), MaxSoftmax()], method="mean").fit(states(50))
     new = states(6, seed=3)
     expected = 0
     for column, score in enumerate((Energy(), MaxSoftmax())):
@@ -143,11 +269,55 @@ def test_combiner_is_the_mean_of_standardised_scores():
     assert combiner.score(new) == pytest.approx(expected, rel=1e-6)
 
 
+def test_fishers_rule_adds_the_logarithms_of_p_values():
+    fitted, new = states(400), states(30, seed=3, shift=0.3)
+    combiner = OODCombiner([Energy(), MaxLogit()]).fit(fitted)
+
+    def rarity(rows):
+        total = 0
+        for score in (Energy(), MaxLogit()):  # nothing to learn, so cross-fitting changes nothing
+            known, own = score.score(fitted), score.score(rows)
+            edge = np.quantile(known, 0.8)
+            excess = (known[known > edge] - edge).mean()
+            p = np.array([np.mean(known > value) for value in own])
+            total = total - np.where(own > edge, np.log(0.2) - (own - edge) / excess, np.log(np.maximum(p, 0.2)))
+        return total
+
+    known = rarity(fitted)
+    expected = (rarity(new) - known.mean()) / known.std()
+    assert combiner.score(new) == pytest.approx(expected, abs=0.05)  # p-values are kept at 33 levels
+    assert np.corrcoef(combiner.score(new), expected)[0, 1] > 0.999
+
+
+def test_one_very_unusual_score_is_not_drowned_by_usual_ones():
+    fitted, odd = states(200), states(100, seed=1)
+    odd["vision"] = states(100, seed=1, shift=0.6)["vision"]  # in one of five states
+    scores = [Mahalanobis(key) for key in ("vision", "hidden", "question", "gates", "logits")]
+    far = {}
+    for method in ("mean", "fisher"):
+        combiner = OODCombiner(scores, method=method).fit(fitted)
+        far[method] = np.mean(combiner.score(odd) > combiner.threshold)
+    assert far["fisher"] >= far["mean"]
+
+
+def test_what_was_saved_before_methods_had_names_is_the_mean():
+    combiner = OODCombiner([Energy()], method="mean").fit(states(40))
+    config = combiner.config()
+    del config["method"]
+    again = OODCombiner.from_config(config)
+    again.load_state_dict(combiner.state_dict())
+    assert np.array_equal(again.score(states(9, seed=1)), combiner.score(states(9, seed=1)))
+
+
 def test_a_score_that_never_varies_adds_next_to_nothing():
     fitted = {**states(40), "logits": np.ones((40, 12), dtype=np.float32)}
-    combiner = OODCombiner().fit(fitted)
+    combiner = OODCombiner([Mahalanobis("vision"), Energy()]).fit(fitted)
     new = {**states(20, seed=1), "logits": np.full((20, 12), 1 + 1e-7, dtype=np.float32)}
     assert np.abs(combiner.components(new)["logits.energy"]).max() < 1
+    alone = OODCombiner([Mahalanobis("vision")]).fit(fitted)
+    assert np.mean(combiner.score(new) > combiner.threshold) == pytest.approx(
+        np.mean(alone.score(new) > alone.threshold), abs=0.1
+    )
 
 
 @pytest.mark.parametrize("n", [4, 5, 7, 30])
@@ -158,6 +328,7 @@ def test_few_rows_are_enough(n):
 
 def test_save_and_load_give_the_same_scores():
     combiner = OODCombiner(seed=4).fit(states(70))
+    assert combiner.config()["method"] == "fisher"
     again = OODCombiner.from_config(combiner.config())
     again.load_state_dict(combiner.state_dict())
     new = states(20, seed=1)
@@ -172,9 +343,14 @@ def test_tensors_of_low_precision_are_taken():
     assert OODCombiner().fit(tensors).score(tensors).shape == (40,)
 
 
+@cache
+def fitted_combiner():
+    return OODCombiner().fit(states(30))
+
+
 @given(st.integers(0, 5), st.permutations(range(20)))
 def test_scores_of_a_row_do_not_depend_on_its_neighbours(seed, order):
-    combiner = OODCombiner().fit(states(30))
+    combiner = fitted_combiner()
     new = states(20, seed=seed)
     shuffled = {key: value[list(order)] for key, value in new.items()}
     assert combiner.score(shuffled) == pytest.approx(combiner.score(new)[list(order)], abs=1e-3)
@@ -196,7 +372,7 @@ def test_bad_states_are_refused_with_a_sentence(change, message):
     bad = states(20)
     change(bad)
     with pytest.raises(LeamlInputError, match=message):
-        OODCombiner().fit(bad)
+        OODCombiner([Mahalanobis("vision"), Mahalanobis("hidden"), Energy()]).fit(bad)
 
 
 def test_wrong_use_is_refused_with_a_sentence():
@@ -205,6 +381,9 @@ def test_wrong_use_is_refused_with_a_sentence():
         (lambda: OODCombiner([Energy(), Energy()]), "distinct names"),
         (lambda: OODCombiner(tpr=1.0), "`tpr`"),
         (lambda: OODCombiner(folds=1), "`folds`"),
+        (lambda: OODCombiner(method="vote"), '"fisher" or "mean"'),
+        (lambda: RelativeMahalanobis("vision").fit(states(1)), "at least two rows"),
+        (lambda: ViM().fit(states(1)), "at least two rows"),
         (lambda: OODCombiner().score(states(5)), "Fit the out-of-distribution scores"),
         (lambda: OODCombiner().state_dict(), "Fit the out-of-distribution scores"),
         (lambda: OODCombiner().fit(states(5), groups=[1, 2]), "2 groups and 5 rows"),

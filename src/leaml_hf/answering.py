@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .modeling_leaml import LeamlForVisualQA
 
 KEPT_LOGITS = 64
+STATES = ("vision", "question", "hidden", "logits", "gates", "attention")
 CALL_INPUTS = ("input_ids", "pixel_values", "vision_states", "vision_index", "question_ids", "question_mask")
 
 
@@ -51,19 +52,24 @@ class AnswerRecords:
         confidence (`np.ndarray`): `[n]` probability of the answer's tokens (end token included), in [0, 1], not
             calibrated.
         vision (`np.ndarray`): `[n, Dv]` mean vision state.
+        question (`np.ndarray`): `[n, De]` mean word embedding of the prompt, image tokens left out.
         hidden (`np.ndarray`): `[n, D]` last hidden state where the first answer token is predicted.
         logits (`np.ndarray`): `[n, 64]` float32: the 63 highest logits of the first answer token, falling, and the
-            log-sum-exp of the others: softmax, energy and entropy come out as from all V, and n rows stay small.
+            log-sum-exp of the others: probabilities and energy come out as from all V, and n rows stay small.
         gates (`np.ndarray`): `[n, G]` gates of all fused layers at that position, in (-1, 1).
+        attention (`np.ndarray`): `[n, A]` entropies of the attention maps at that position, one a fused layer (mean
+            of its heads) and first that of the resampler where there is one; in [0, 1], 1 = looked everywhere alike.
         evidence (`list[np.ndarray]`): n maps `[h, w]` that sum to 1.
     """
 
     texts: list[str]
     confidence: np.ndarray
     vision: np.ndarray
+    question: np.ndarray
     hidden: np.ndarray
     logits: np.ndarray
     gates: np.ndarray
+    attention: np.ndarray
     evidence: list[np.ndarray]
 
     def states(self) -> dict[str, np.ndarray]:
@@ -71,10 +77,11 @@ class AnswerRecords:
         The states that reliability is fitted on and applied to.
 
         Returns:
-            `dict[str, np.ndarray]`: `vision`, `hidden`, `logits` and, where there are fused layers, `gates`.
+            `dict[str, np.ndarray]`: `vision`, `question`, `hidden`, `logits` and, where there are fused layers,
+                `gates` and `attention`.
         """
-        states = {"vision": self.vision, "hidden": self.hidden, "logits": self.logits}
-        return states | {"gates": self.gates} if self.gates.shape[1] else states
+        states = {name: getattr(self, name) for name in STATES}
+        return {name: state for name, state in states.items() if state.shape[1]}
 
 
 def answer(
@@ -162,10 +169,7 @@ def collect(
         [`AnswerRecords`]: of n rows.
     """
     batches = list(iterate(model, images, questions, processor, batch_size, max_new_tokens))
-    arrays = {
-        name: np.concatenate([getattr(batch, name) for batch in batches])
-        for name in ("confidence", "vision", "hidden", "logits", "gates")
-    }
+    arrays = {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in ("confidence", *STATES)}
     texts = [text for batch in batches for text in batch.texts]
     return AnswerRecords(texts=texts, evidence=[part for batch in batches for part in batch.evidence], **arrays)
 
@@ -297,9 +301,11 @@ def answer_batch(
         texts=processor.decode_answers(told.tokens),
         confidence=told.probability.cpu().numpy(),
         vision=_mean_states(call, rows).cpu().numpy(),
+        question=_mean_words(model, given["input_ids"], inputs["attention_mask"]).cpu().numpy(),
         hidden=call.last_hidden_state[:, told.place].float().cpu().numpy(),
         logits=compact_logits(told.first_logits.float()).cpu().numpy(),
         gates=_gates_at(call, rows, told.place).cpu().numpy(),
+        attention=_dispersion(call, rows, told.place).cpu().numpy(),
         evidence=_evidence(model, call, rows),
     )
 
@@ -454,6 +460,34 @@ def _mean_states(call: VisionCall, rows: int) -> torch.Tensor:
         mean = (states * weight).sum(1) / weight.sum(1).clamp(min=1.0)
     index = call.rows(rows)
     return mean if index is None else mean[index]  # [B, Dv]
+
+
+@torch.no_grad()
+def _mean_words(model: "LeamlForVisualQA", input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+    """`[B, De]` mean word embedding of tokens `[B, T]`; image tokens, where there are any, do not count."""
+    picture = None if model.config.is_composed else getattr(model.config.backbone_config, "image_token_id", None)
+    words = attention_mask.bool() if picture is None else attention_mask.bool() & (input_ids != picture)  # [B, T]
+    embedded = model.get_input_embeddings()(input_ids.where(words, 0)).float()  # [B, T, De]
+    return (embedded * words[..., None]).sum(1) / words.sum(1, keepdim=True).clamp(min=1)
+
+
+def _dispersion(call: VisionCall, rows: int, place: int) -> torch.Tensor:
+    """`[B, A]` entropies of where each row looked, over the largest that its number of tokens allows."""
+    columns = [] if call.looked is None else [_relative_entropy(call.looked.float(), call.looked.shape[1])]
+    index = None if call.mask is None else call.rows(rows)
+    for attentions in call.attentions.values():  # [B, heads, T, N]
+        tokens = attentions.shape[-1]
+        if call.mask is not None:
+            tokens = (call.mask if index is None else call.mask[index]).sum(1, keepdim=True)  # [B, 1]
+        columns.append(_relative_entropy(attentions[:, :, place].float(), tokens).mean(1))
+    return torch.stack(columns, dim=1) if columns else torch.zeros(rows, 0)
+
+
+def _relative_entropy(shares: torch.Tensor, tokens: torch.Tensor | int) -> torch.Tensor:
+    """Entropy over the last axis of `[..., N]` over that of `tokens` equal shares; 0 for a single token."""
+    shares = shares / shares.sum(-1, keepdim=True)
+    largest = torch.as_tensor(tokens, device=shares.device).float().log().clamp(min=1e-6)
+    return torch.special.entr(shares).sum(-1) / largest
 
 
 def _gates_at(call: VisionCall, rows: int, place: int) -> torch.Tensor:

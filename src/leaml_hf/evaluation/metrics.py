@@ -162,6 +162,22 @@ def bootstrap_interval(
     return (low, high) if low.ndim else (float(low), float(high))
 
 
+def _binned(confidence: np.ndarray, bins: int, scheme: str) -> np.ndarray:
+    """The bin of each row: `[n]` from 0 to `bins` - 1."""
+    if bins < 1:
+        raise LeamlInputError(f"Give at least one bin, not {bins}.")
+    if scheme == "width":
+        low, high = np.arange(bins) / bins, np.arange(1, bins + 1) / bins
+        index = np.minimum(confidence * bins, bins - 1).astype(np.intp)  # right but for borders and rounding
+        index -= (confidence <= low[index]) & (index > 0)
+        index += confidence > high[index]
+        return index
+    if scheme == "mass":
+        edges = np.quantile(confidence, np.arange(1, bins) / bins, method="inverted_cdf")
+        return np.searchsorted(edges, confidence, side="left")
+    raise LeamlInputError(f'Give the scheme "width" or "mass", not "{scheme}".')
+
+
 def reliability_bins(
     confidence: Sequence[float], correct: Sequence[float], bins: int = 15, scheme: str = "width"
 ) -> dict[str, np.ndarray]:
@@ -184,18 +200,7 @@ def reliability_bins(
         [`LeamlInputError`]: if the inputs are not of that form.
     """
     confidence, correct = _confidence_and_correct(confidence, correct)
-    if bins < 1:
-        raise LeamlInputError(f"Give at least one bin, not {bins}.")
-    if scheme == "width":
-        low, high = np.arange(bins) / bins, np.arange(1, bins + 1) / bins
-        index = np.minimum(confidence * bins, bins - 1).astype(np.intp)  # right but for borders and rounding
-        index -= (confidence <= low[index]) & (index > 0)
-        index += confidence > high[index]
-    elif scheme == "mass":
-        edges = np.quantile(confidence, np.arange(1, bins) / bins, method="inverted_cdf")
-        index = np.searchsorted(edges, confidence, side="left")
-    else:
-        raise LeamlInputError(f'Give the scheme "width" or "mass", not "{scheme}".')
+    index = _binned(confidence, bins, scheme)
     count = np.bincount(index, minlength=bins)
     held = count > 0
     return {
@@ -244,6 +249,34 @@ def ece(
     return max(0.0, 2 * plain - float(weight @ expected))
 
 
+def classwise_ece(
+    probabilities: Sequence[Sequence[float]], answers: Sequence[int], bins: int = 15, scheme: str = "width"
+) -> float:
+    """
+    Calibration of all probabilities, and not of the likeliest answer's alone: the mean of the classes' [`ece`].
+
+    Args:
+        probabilities (`Sequence[Sequence[float]]`): `[n, C]` of C candidate answers, in [0, 1].
+        answers (`Sequence[int]`): `[n]` index of the right one, from 0 to C - 1.
+        bins (`int`, *optional*, defaults to 15): number of bins.
+        scheme (`str`, *optional*, defaults to `"width"`): `"width"` or `"mass"`, see [`reliability_bins`].
+
+    Returns:
+        `float`: in [0, 1].
+
+    Raises:
+        [`LeamlInputError`]: if the inputs are not of that form.
+
+    Source: Kull et al., 2019 (https://arxiv.org/abs/1910.12656).
+    """
+    columns, answers = _numbers(probabilities, "probabilities"), _vector(answers, "answers")
+    if columns.ndim != 2 or len(columns) != len(answers):
+        raise LeamlInputError(f"Give `probabilities` as [rows, candidates] for {len(answers)} rows of `answers`.")
+    if not np.isin(answers, np.arange(columns.shape[1])).all():
+        raise LeamlInputError(f"Give `answers` as indices from 0 to {columns.shape[1] - 1}.")
+    return float(np.mean([ece(column, answers == place, bins, scheme) for place, column in enumerate(columns.T)]))
+
+
 def _folded_normal_mean(mean: float, deviation: float) -> float:
     """Mean of |x| for normal x."""
     if deviation == 0:
@@ -260,6 +293,38 @@ def brier(confidence: Sequence[float], correct: Sequence[float]) -> float:
     """
     confidence, correct = _confidence_and_correct(confidence, correct)
     return float(np.mean((confidence - correct) ** 2))
+
+
+def brier_decomposition(
+    confidence: Sequence[float], correct: Sequence[float], bins: int = 15, scheme: str = "width"
+) -> dict[str, float]:
+    """
+    What the Brier score is made of: `reliability - resolution + uncertainty + within`, exactly.
+
+    Args:
+        confidence (`Sequence[float]`): `[n]` probabilities in [0, 1].
+        correct (`Sequence[float]`): `[n]` zeros and ones.
+        bins (`int`, *optional*, defaults to 15): number of bins.
+        scheme (`str`, *optional*, defaults to `"width"`): `"width"` or `"mass"`, see [`reliability_bins`].
+
+    Returns:
+        `dict[str, float]`: `reliability` (squared gap between confidence and accuracy of a bin; 0 is calibrated),
+        `resolution` (how far the bins' accuracies are from that of all; higher is better), `uncertainty` (of guessing
+        with that alone) and `within` (what the bins hide; 0 where all confidences of a bin are equal).
+
+    Raises:
+        [`LeamlInputError`]: if the inputs are not of that form.
+
+    Sources: Murphy, 1973, J. Appl. Meteorol. 12; `within`: Stephenson et al., 2008, Weather Forecast. 23.
+    """
+    table = reliability_bins(confidence, correct, bins, scheme)
+    weight = table["count"] / table["count"].sum()
+    base = float(weight @ table["accuracy"])
+    reliability = float(weight @ (table["confidence"] - table["accuracy"]) ** 2)
+    resolution = float(weight @ (table["accuracy"] - base) ** 2)
+    uncertainty = base * (1 - base)
+    within = brier(confidence, correct) - (reliability - resolution + uncertainty)
+    return {"reliability": reliability, "resolution": resolution, "uncertainty": uncertainty, "within": within}
 
 
 def nll(confidence: Sequence[float], correct: Sequence[float], epsilon: float = 1e-6) -> float:

@@ -11,18 +11,18 @@ import numpy as np
 
 from ..errors import LeamlInputError
 from ..files import damaged, parse_arrays, read_bytes, read_json
-from .calibration import (
-    CALIBRATORS,
-    FALLBACK_THRESHOLD,
-    AbstentionRule,
-    Calibrator,
-    Identity,
-    choose_abstention_threshold,
-    fit_calibrator,
-)
+from .calibration import CALIBRATORS, Calibrator, Identity, fit_calibrator
+from .conformal import FALLBACK_THRESHOLD, AbstentionRule, AnswerSets, choose_abstention_threshold
 from .ood import OODCombiner, States
 
-__all__ = ["AbstentionRule", "OODCombiner", "Reliability", "choose_abstention_threshold", "fit_calibrator"]
+__all__ = [
+    "AbstentionRule",
+    "AnswerSets",
+    "OODCombiner",
+    "Reliability",
+    "choose_abstention_threshold",
+    "fit_calibrator",
+]
 
 FORMAT = 1
 TENSORS_NAME = "leaml_reliability.safetensors"
@@ -64,6 +64,8 @@ class Reliability:
         ood: OODCombiner | None = None,
         target_risk: float = 0.05,
         seed: int = 0,
+        confidence_level: float = 0.95,
+        programs: Sequence[str] | None = None,
     ) -> "Reliability":
         """
         Fits everything on in-distribution rows.
@@ -77,10 +79,14 @@ class Reliability:
                 is.
             groups (`Sequence`, *optional*): `[n]`, equal for rows of `id_states` about the same picture.
             labeled_states (`Mapping`, *optional*): states of the m labelled rows; with them, the confidence may fall
-                with unfamiliarity where the labels show that it should.
+                with unfamiliarity where the labels show that it should, and the abstention threshold is
+                chosen among those that are not out of distribution.
             ood ([`OODCombiner`], *optional*): an unfitted combiner; defaults to the default scores at 95% TPR.
             target_risk (`float`, *optional*, defaults to 0.05): share of wrong answers aimed at among those given.
             seed (`int`, *optional*, defaults to 0): for all random choices.
+            confidence_level (`float`, *optional*, defaults to 0.95): how sure that target is to be kept.
+            programs (`Sequence[str]`, *optional*): `[m]` kinds of the labelled questions; with them the calibrator may
+                differ by kind, and `apply` has to be told the kinds of new questions if it does.
 
         Returns:
             [`Reliability`].
@@ -89,23 +95,28 @@ class Reliability:
             [`LeamlInputError`]: if the inputs are not of that form.
         """
         ood = (OODCombiner(seed=seed) if ood is None else ood).fit(id_states, groups)
-        rows = len(id_states[ood.scores[0].key])
+        rows = len(id_states[ood.scores[0].reads[0]])
         if len(raw_confidence) == 0 and len(correct) == 0:
-            rule = AbstentionRule(FALLBACK_THRESHOLD, False, target_risk, 0.9, 0.0)
+            rule = AbstentionRule(FALLBACK_THRESHOLD, False, target_risk, confidence_level, 0.0)
             return cls(ood, Identity(), rule, rows, 0)
         ood_score = None if labeled_states is None else ood.score(labeled_states)
-        calibrator = fit_calibrator(raw_confidence, correct, ood_score, seed=seed)
-        confidence = calibrator.transform(raw_confidence, ood_score)
-        rule = choose_abstention_threshold(confidence, correct, target_risk)
+        calibrator = fit_calibrator(raw_confidence, correct, ood_score, seed=seed, programs=programs)
+        confidence = calibrator.transform(raw_confidence, ood_score, programs)
+        # Rows that are out of distribution get no answer anyway: the last ones to be accepted.
+        ranked = confidence if ood_score is None else np.where(ood_score > ood.threshold, 0.0, confidence)
+        rule = choose_abstention_threshold(ranked, correct, target_risk, confidence_level)
         return cls(ood, calibrator, rule, rows, len(confidence))
 
-    def apply(self, states: States, raw_confidence: Sequence[float] | np.ndarray) -> dict[str, np.ndarray]:
+    def apply(
+        self, states: States, raw_confidence: Sequence[float] | np.ndarray, programs: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
         """
         Judges new answers.
 
         Args:
             states (`Mapping`): states of n rows, as in `fit`.
             raw_confidence (`Sequence[float]`): `[n]` probabilities of the model's answers, in [0, 1].
+            programs (`Sequence[str]`, *optional*): `[n]` kinds of the questions, where `fit` was given such.
 
         Returns:
             `dict[str, np.ndarray]`, each `[n]`: `confidence` (calibrated, in [0, 1]), `ood_score` (0 on average in
@@ -120,7 +131,7 @@ class Reliability:
             raise LeamlInputError(
                 f"Give one confidence for each row: {len(raw_confidence)} came for {len(ood_score)} rows of states."
             )
-        confidence = self.calibrator.transform(raw_confidence, ood_score)
+        confidence = self.calibrator.transform(raw_confidence, ood_score, programs)
         is_ood = ood_score > self.ood.threshold
         return {
             "confidence": confidence,
@@ -147,7 +158,7 @@ class Reliability:
         config = {
             "format": FORMAT,
             "ood": self.ood.config(),
-            "calibrator": {"kind": self.calibrator.kind},
+            "calibrator": self.calibrator.config(),
             "abstention": self.abstention.config(),
             "unlabeled_rows": self.unlabeled_rows,
             "labeled_rows": self.labeled_rows,
@@ -184,25 +195,17 @@ class Reliability:
                 raise damaged(folder / TENSORS_NAME)
             arrays = parse_arrays(tensors, folder / TENSORS_NAME)
             ood = OODCombiner.from_config(config["ood"])
-            calibrator = CALIBRATORS[config["calibrator"]["kind"]]()
+            options = dict(config["calibrator"])
+            calibrator = CALIBRATORS[options.pop("kind")](**options)
             for prefix, part in (("ood.", ood), ("calibrator.", calibrator)):
                 part.load_state_dict({k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)})
             rule = AbstentionRule(**config["abstention"])
             loaded = cls(ood, calibrator, rule, int(config["unlabeled_rows"]), int(config["labeled_rows"]))
-            loaded._check_sound()
+            judged = [*ood.example_score(), *calibrator.transform([0.5], [0.0], ["?"]), rule.threshold]
+            if not np.isfinite(judged).all():
+                raise damaged(folder / TENSORS_NAME)
         except LeamlInputError:
             raise
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             raise damaged(folder / CONFIG_NAME) from error
         return loaded
-
-    def _check_sound(self) -> None:
-        """Judges a row of ones, which fails where arrays or options do not go together."""
-        learnt = {score.key: list(score.state_dict().values()) for score in self.ood.scores}
-        states = {
-            key: np.ones((1, arrays[0].shape[-1] if arrays else 2), np.float32) for key, arrays in learnt.items()
-        }
-        with np.errstate(all="ignore"):
-            judged = self.apply(states, [0.5])
-        if not all(np.isfinite(values).all() for values in judged.values()):
-            raise ValueError("a judgement is no number")

@@ -1,12 +1,10 @@
 """
-Turning a raw confidence into the probability of being right, with as few as tens of labels, and choosing when to
-abstain.
+Turning a raw confidence into the probability of being right, with as few as tens of labels.
 
 The raw confidence is the model's probability of its whole answer (the product over its tokens), in [0, 1].
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,9 +12,10 @@ import numpy as np
 from ..errors import LeamlInputError
 
 _EPSILON = 1e-6
-# Spread of the prior around "unchanged": the logarithm of the slope, the shift in logits, and the logarithm of the
-# weight of the out-of-distribution score (whose prior centre is e^-3 logits a standard deviation, next to nothing).
+# Normal priors around "unchanged": spread of the logarithm of a slope, and of a shift in logits. The weight of the
+# out-of-distribution score has its centre at e^-3 logits a standard deviation, next to nothing.
 _SLOPE_SPREAD, _SHIFT_SPREAD, _OOD_CENTER, _OOD_SPREAD = 1.0, 1.5, -3.0, 1.0
+_PROGRAM_SPREAD = 0.5  # of a program's log slope around that of all
 _FEWEST_ROWS = 8
 
 
@@ -30,9 +29,10 @@ def _row_nll(probability: np.ndarray, correct: np.ndarray) -> np.ndarray:
     return -np.where(correct == 1, np.log(probability), np.log1p(-probability))
 
 
-def _checked(
+def checked_confidence(
     confidence: Sequence[float], correct: Sequence[float] | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:
+    """Both as float64 `[n]`; [`LeamlInputError`] where they are no probabilities, or no zeros and ones."""
     confidence = np.asarray(confidence, dtype=np.float64)
     if confidence.ndim != 1 or not ((confidence >= 0) & (confidence <= 1)).all():
         raise LeamlInputError("Give the confidences as one list of probabilities between 0 and 1.")
@@ -52,9 +52,22 @@ class Identity:
     kind = "identity"
     arrays: tuple[str, ...] = ()
     uses_ood = False
+    uses_programs = False
+
+    def __init__(self) -> None:
+        for name in self.arrays:
+            setattr(self, name, None)
+
+    def config(self) -> dict[str, Any]:
+        """`kind`, and what `__init__` needs to make the same calibrator again (JSON types only)."""
+        return {"kind": self.kind}
 
     def fit(
-        self, confidence: Sequence[float], correct: Sequence[float], ood_score: Sequence[float] | None = None
+        self,
+        confidence: Sequence[float],
+        correct: Sequence[float],
+        ood_score: Sequence[float] | None = None,
+        programs: Sequence[str] | None = None,
     ) -> "Identity":
         """
         Learns from labelled answers.
@@ -63,16 +76,48 @@ class Identity:
             confidence (`Sequence[float]`): `[n]` raw confidences in [0, 1].
             correct (`Sequence[float]`): `[n]` zeros and ones.
             ood_score (`Sequence[float]`, *optional*): `[n]`, in standard deviations; needed where `uses_ood`.
+            programs (`Sequence[str]`, *optional*): `[n]` kinds of questions; needed where `uses_programs`.
 
         Raises:
             [`LeamlInputError`]: if the inputs are not of that form.
         """
-        _checked(confidence, correct)
+        confidence, correct = checked_confidence(confidence, correct)
+        self._learn(confidence, correct, *self._side_columns(len(confidence), ood_score, programs))
         return self
 
-    def transform(self, confidence: Sequence[float], ood_score: Sequence[float] | None = None) -> np.ndarray:
-        """The calibrated confidence, `[n]` in [0, 1], from the raw one `[n]`; never falls as the raw one rises."""
-        return _checked(confidence)[0]
+    def transform(
+        self,
+        confidence: Sequence[float],
+        ood_score: Sequence[float] | None = None,
+        programs: Sequence[str] | None = None,
+    ) -> np.ndarray:
+        """The calibrated confidence, `[n]` in [0, 1], from the raw one `[n]`; never falls as the raw one rises, all
+        else equal. Arguments as in `fit`."""
+        self.state_dict()
+        confidence = checked_confidence(confidence)[0]
+        return self._mapped(confidence, *self._side_columns(len(confidence), ood_score, programs))
+
+    def _side_columns(
+        self, rows: int, ood_score: Sequence[float] | None, programs: Sequence[str] | None
+    ) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """What it uses beside the confidence; the rest is `None`."""
+        needed = (
+            ("out-of-distribution score", ood_score, np.float64, self.uses_ood),
+            ("program", programs, str, self.uses_programs),
+        )
+        for name, column, _, used in needed:
+            if used and (column is None or len(column) != rows):
+                raise LeamlInputError(f"Give the {self.kind} calibrator one {name} for each confidence.")
+        return tuple(np.asarray(column, dtype=kind) if used else None for _, column, kind, used in needed)
+
+    def _learn(
+        self, confidence: np.ndarray, correct: np.ndarray, ood: np.ndarray | None, programs: np.ndarray | None
+    ) -> None:
+        """Learns from `[n]` columns in the form that `fit` asks for."""
+
+    def _mapped(self, confidence: np.ndarray, ood: np.ndarray | None, programs: np.ndarray | None) -> np.ndarray:
+        """Calibrated confidences `[n]` from `[n]` columns."""
+        return confidence
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """The learnt arrays by name."""
@@ -97,56 +142,60 @@ class Identity:
 
 
 class _Logistic(Identity):
-    """sigmoid(slope · logit(p) + shift - weight · ood), fitted with normal priors around the identity."""
+    """
+    sigmoid of a weighted sum, here slope · logit(p) + shift - weight · ood, fitted with normal priors around the
+    identity. A weight is e to the power of its parameter where it must be `positive`, and stays at `fixed` where it is
+    not `free`.
+    """
 
-    arrays = ("coefficients",)  # [3]: slope > 0, shift, weight ≥ 0
-    free: tuple[bool, bool, bool]
+    arrays = ("coefficients",)  # [3]
+    positive: tuple[bool, ...] = (True, False, True)
+    fixed: tuple[float, ...] = (1.0, 0.0, 0.0)
+    centre: tuple[float, ...] = (0.0, 0.0, _OOD_CENTER)
+    spread: tuple[float, ...] = (_SLOPE_SPREAD, _SHIFT_SPREAD, _OOD_SPREAD)
+    free: tuple[bool, ...]
 
-    def __init__(self) -> None:
-        self.coefficients: np.ndarray | None = None
+    def _design(self, confidence: np.ndarray, ood: np.ndarray | None) -> np.ndarray:
+        unfamiliar = -ood if self.uses_ood else np.zeros_like(confidence)
+        return np.stack([_logit(confidence), np.ones_like(confidence), unfamiliar], axis=1)  # [n, 3]
 
-    def _design(self, confidence: np.ndarray, ood_score: Sequence[float] | None) -> np.ndarray:
-        if self.uses_ood and ood_score is None:
-            raise LeamlInputError(f"Give the {self.kind} calibrator the out-of-distribution scores too.")
-        ood = np.asarray(ood_score, dtype=np.float64) if self.uses_ood else np.zeros_like(confidence)
-        return np.stack([_logit(confidence), np.ones_like(confidence), -ood], axis=1)  # [n, 3]
+    def _learn(
+        self, confidence: np.ndarray, correct: np.ndarray, ood: np.ndarray | None, programs: np.ndarray | None
+    ) -> None:
+        self.coefficients = self._fit_weights(self._design(confidence, ood), correct)
 
-    def fit(
-        self, confidence: Sequence[float], correct: Sequence[float], ood_score: Sequence[float] | None = None
-    ) -> "_Logistic":
+    def _fit_weights(
+        self, design: np.ndarray, correct: np.ndarray, centre: Sequence[float] | None = None,
+        spread: float | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """Weights `[3]` of `design` `[n, 3]`; the prior is the class's own but for what is given."""
         from scipy.optimize import minimize
         from scipy.special import expit
 
-        confidence, correct = _checked(confidence, correct)
-        design = self._design(confidence, ood_score)
-        free = np.array(self.free)
-        centre = np.array([0.0, 0.0, _OOD_CENTER])[free]
-        spread = np.array([_SLOPE_SPREAD, _SHIFT_SPREAD, _OOD_SPREAD])[free]
+        free, positive = np.array(self.free), np.array(self.positive)
+        centres = np.array(self.centre if centre is None else centre)[free]
+        spreads = np.array(self.spread)[free] if spread is None else spread
 
-        def coefficients(parameters: np.ndarray) -> np.ndarray:
-            values = np.array([0.0, 0.0, -np.inf])
-            values[free] = parameters
-            return np.array([np.exp(values[0]), values[1], np.exp(values[2])])
+        def weights_of(parameters: np.ndarray) -> np.ndarray:
+            weights = np.array(self.fixed)
+            weights[free] = np.where(positive[free], np.exp(parameters), parameters)
+            return weights
 
         def objective(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-            weights = coefficients(parameters)
+            weights = weights_of(parameters)
             logits = design @ weights  # [n]
-            residual = expit(logits) - correct
-            gradient = (residual @ design) * np.array([weights[0], 1.0, weights[2]])
-            offset = (parameters - centre) / spread
+            gradient = (expit(logits) - correct) @ design * np.where(positive, weights, 1.0)
+            offset = (parameters - centres) / spreads
             value = np.sum(np.logaddexp(0, logits) - correct * logits) + 0.5 * offset @ offset
-            return float(value), gradient[free] + offset / spread
+            return float(value), gradient[free] + offset / spreads
 
-        bounds = np.array([(-4.0, 4.0), (-20.0, 20.0), (-6.0, 4.0)])[free]
-        found = minimize(objective, centre, jac=True, method="L-BFGS-B", bounds=bounds)
-        self.coefficients = coefficients(found.x)
-        return self
+        bounds = np.where(positive[free, None], (-6.0, 4.0), (-20.0, 20.0))
+        return weights_of(minimize(objective, centres, jac=True, method="L-BFGS-B", bounds=bounds).x)
 
-    def transform(self, confidence: Sequence[float], ood_score: Sequence[float] | None = None) -> np.ndarray:
+    def _mapped(self, confidence: np.ndarray, ood: np.ndarray | None, programs: np.ndarray | None) -> np.ndarray:
         from scipy.special import expit
 
-        weights = self.state_dict()["coefficients"]
-        return expit(self._design(_checked(confidence)[0], ood_score) @ weights)
+        return expit(self._design(confidence, ood) @ self.coefficients)
 
 
 class TemperatureScaling(_Logistic):
@@ -164,6 +213,47 @@ class TemperatureScaling(_Logistic):
     def temperature(self) -> float:
         """T; above 1 the model was overconfident."""
         return float(1 / self.state_dict()["coefficients"][0])
+
+
+class ProgramTemperatureScaling(TemperatureScaling):
+    """
+    sigmoid(logit(p) / T), with a T for each program (kind of question), drawn towards that of all programs.
+
+    log T of a program has a normal prior around the global one (deviation 0.5), so a program with few labels stays
+    near it, and one that was not seen has it. A partially pooled (hierarchical) form of [`TemperatureScaling`], in two
+    steps: the global one first.
+
+    Args:
+        programs (`Sequence[str]`, *optional*): the programs that were seen, in the order of `slopes`.
+    """
+
+    kind = "program_temperature"
+    arrays = ("coefficients", "slopes")  # [3], [P]
+    uses_programs = True
+
+    def __init__(self, programs: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.programs = tuple(programs)
+
+    def config(self) -> dict[str, Any]:
+        return {**super().config(), "programs": list(self.programs)}
+
+    def _learn(
+        self, confidence: np.ndarray, correct: np.ndarray, ood: np.ndarray | None, programs: np.ndarray | None
+    ) -> None:
+        super()._learn(confidence, correct, ood, programs)
+        design, centre = self._design(confidence, ood), (np.log(self.coefficients[0]), 0.0, 0.0)
+        self.programs = tuple(np.unique(programs).tolist())
+        rows = [programs == program for program in self.programs]
+        fitted = [self._fit_weights(design[own], correct[own], centre, _PROGRAM_SPREAD) for own in rows]
+        self.slopes = np.array([weights[0] for weights in fitted])
+
+    def _mapped(self, confidence: np.ndarray, ood: np.ndarray | None, programs: np.ndarray | None) -> np.ndarray:
+        from scipy.special import expit
+
+        slopes = dict(zip(self.programs, self.slopes, strict=True))
+        own = np.array([slopes.get(program, self.coefficients[0]) for program in programs.tolist()])
+        return expit(own * _logit(confidence))
 
 
 class PlattScaling(_Logistic):
@@ -189,6 +279,57 @@ class PlattOODScaling(_Logistic):
     uses_ood = True
 
 
+class BetaScaling(_Logistic):
+    """
+    sigmoid(a · log p - b · log(1 - p) + c) with a, b > 0, three parameters.
+
+    Source: Kull et al., 2017, "Beta calibration" (AISTATS), here with normal priors on log a and log b (mean 0,
+    deviation 1) and on c (mean 0, deviation 1.5).
+    """
+
+    kind = "beta"
+    free = (True, True, True)
+    positive = (True, True, False)
+    centre = (0.0, 0.0, 0.0)
+    spread = (_SLOPE_SPREAD, _SLOPE_SPREAD, _SHIFT_SPREAD)
+
+    def _design(self, confidence: np.ndarray, ood: np.ndarray | None) -> np.ndarray:
+        confidence = np.clip(confidence, _EPSILON, 1 - _EPSILON)
+        return np.stack([np.log(confidence), -np.log1p(-confidence), np.ones_like(confidence)], axis=1)  # [n, 3]
+
+
+class HistogramBinning(Identity):
+    """
+    One value a bin: (right + 1) / (rows + 2), Laplace's, of the labelled answers there.
+
+    Up to ten bins of about equal numbers of rows, of eight or more each. Neighbouring bins whose values do not rise
+    share their mean, so that a higher raw confidence never gives a lower calibrated one.
+
+    Source: Zadrozny and Elkan, 2001 (ICML).
+    """
+
+    kind = "histogram"
+    arrays = ("edges", "calibrated")  # [b - 1], [b]
+
+    def _learn(
+        self, confidence: np.ndarray, correct: np.ndarray, ood: np.ndarray | None, programs: np.ndarray | None
+    ) -> None:
+        from sklearn.isotonic import IsotonicRegression
+
+        bins = int(np.clip(len(confidence) // 8, 1, 10))
+        edges = np.unique(np.quantile(confidence, np.arange(1, bins) / bins, method="inverted_cdf"))
+        place = np.searchsorted(edges, confidence, side="left")
+        count = np.bincount(place, minlength=len(edges) + 1)
+        value = (np.bincount(place, correct, minlength=len(edges) + 1) + 1) / (count + 2)
+        self.edges = edges
+        # The highest bin is empty where the last edge is the largest confidence.
+        self.calibrated = IsotonicRegression().fit_transform(np.arange(len(value)), value, sample_weight=count + 1e-9)
+        return self
+
+    def _mapped(self, confidence: np.ndarray, ood: np.ndarray | None, programs: np.ndarray | None) -> np.ndarray:
+        return self.calibrated[np.searchsorted(self.edges, confidence, side="left")]
+
+
 class IsotonicScaling(Identity):
     """
     A rising step function, joined by straight lines; shrunk by one right and one wrong answer a step, so never 0 or 1.
@@ -197,18 +338,13 @@ class IsotonicScaling(Identity):
     """
 
     kind = "isotonic"
-    arrays = ("raw", "calibrated")
+    arrays = ("raw", "calibrated")  # [s], [s]
 
-    def __init__(self) -> None:
-        self.raw: np.ndarray | None = None
-        self.calibrated: np.ndarray | None = None
-
-    def fit(
-        self, confidence: Sequence[float], correct: Sequence[float], ood_score: Sequence[float] | None = None
-    ) -> "IsotonicScaling":
+    def _learn(
+        self, confidence: np.ndarray, correct: np.ndarray, ood: np.ndarray | None, programs: np.ndarray | None
+    ) -> None:
         from sklearn.isotonic import IsotonicRegression
 
-        confidence, correct = _checked(confidence, correct)
         level = IsotonicRegression().fit(confidence, correct).predict(confidence)
         _, step, count = np.unique(level, return_inverse=True, return_counts=True)
         raw = np.bincount(step, confidence) / count
@@ -216,17 +352,18 @@ class IsotonicScaling(Identity):
         # Smoothing pulls small steps harder, which can turn two of them round: put in order, weighted by their rows.
         smoothed = IsotonicRegression().fit(raw, smoothed, sample_weight=count).predict(raw)
         self.raw, self.calibrated = raw, smoothed
-        return self
 
-    def transform(self, confidence: Sequence[float], ood_score: Sequence[float] | None = None) -> np.ndarray:
-        state = self.state_dict()
-        return np.interp(_checked(confidence)[0], state["raw"], state["calibrated"])
+    def _mapped(self, confidence: np.ndarray, ood: np.ndarray | None, programs: np.ndarray | None) -> np.ndarray:
+        return np.interp(confidence, self.raw, self.calibrated)
 
 
 Calibrator = Identity
-CALIBRATORS: dict[str, type[Calibrator]] = {
-    kind.kind: kind for kind in (Identity, TemperatureScaling, PlattScaling, PlattOODScaling, IsotonicScaling)
-}
+# From the simplest to the one that takes the most labels: the order in which fit_calibrator prefers them.
+_KINDS: tuple[type[Calibrator], ...] = (
+    Identity, TemperatureScaling, ProgramTemperatureScaling, PlattScaling, PlattOODScaling, BetaScaling,
+    HistogramBinning, IsotonicScaling,
+)  # fmt: skip
+CALIBRATORS: dict[str, type[Calibrator]] = {kind.kind: kind for kind in _KINDS}
 
 
 def fit_calibrator(
@@ -236,15 +373,16 @@ def fit_calibrator(
     folds: int = 5,
     repeats: int = 5,
     seed: int = 0,
+    programs: Sequence[str] | None = None,
 ) -> Calibrator:
     """
     Chooses a calibrator by cross-validated negative log-likelihood and fits it on all labels.
 
-    The candidates are, from the simplest: temperature, Platt, Platt with the out-of-distribution score (where given),
-    and isotonic. The simplest is taken whose likelihood lies within one standard error (of the row-by-row difference)
-    of the best. With fewer than eight labels the confidence is left as it is. With more, leaving it is no candidate of
-    its own: the prior keeps the temperature near 1 where that fits, whereas a rule that prefers no change misses gross
-    overconfidence with 12 to 30 labels.
+    The candidates are, from the simplest: temperature, one by program (where programs are given), Platt, Platt with
+    the out-of-distribution score (where given), beta, histogram and isotonic. The simplest is taken whose likelihood
+    lies within one standard error (of the row-by-row difference) of the best. With fewer than eight labels the
+    confidence is left as it is. With more, leaving it is no candidate of its own: the prior keeps the temperature near
+    1 where that fits, whereas a rule that prefers no change misses gross overconfidence with 12 to 30 labels.
 
     Args:
         confidence_raw (`Sequence[float]`): `[n]` raw confidences in [0, 1].
@@ -253,6 +391,7 @@ def fit_calibrator(
         folds (`int`, *optional*, defaults to 5): folds of the cross-validation.
         repeats (`int`, *optional*, defaults to 5): how often it is repeated with other folds.
         seed (`int`, *optional*, defaults to 0): for the folds.
+        programs (`Sequence[str]`, *optional*): `[n]` kinds of questions; they must be known for new answers too.
 
     Returns:
         `Calibrator`: fitted.
@@ -260,16 +399,18 @@ def fit_calibrator(
     Raises:
         [`LeamlInputError`]: if the inputs are not of that form.
     """
-    confidence, correct = _checked(confidence_raw, correct)
+    confidence, correct = checked_confidence(confidence_raw, correct)
     n = len(confidence)
     if n < _FEWEST_ROWS:
         return Identity()
     ood = None if ood_score is None else np.asarray(ood_score, dtype=np.float64)
     if ood is not None and (ood.shape != confidence.shape or not np.isfinite(ood).all()):
         raise LeamlInputError("Give one finite out-of-distribution score for each confidence.")
-    kinds: list[type[Calibrator]] = [TemperatureScaling, PlattScaling, IsotonicScaling]
-    if ood is not None:
-        kinds.insert(2, PlattOODScaling)
+    if programs is not None and len(programs) != n:
+        raise LeamlInputError("Give one program for each confidence.")
+    names = None if programs is None else np.asarray(programs, dtype=str)
+    kinds = [kind for kind in _KINDS[1:]
+             if (ood is not None or not kind.uses_ood) and (names is not None or not kind.uses_programs)]  # fmt: skip
     generator = np.random.default_rng(seed)
     losses = np.zeros((len(kinds), n))
     for _ in range(repeats):
@@ -279,99 +420,12 @@ def fit_calibrator(
         fold[order] = np.arange(n) % min(folds, n)
         for number in np.unique(fold):
             inside, outside = fold != number, fold == number
-            scores = (None, None) if ood is None else (ood[inside], ood[outside])
+            known, asked = ([None if column is None else column[rows] for column in (ood, names)]
+                            for rows in (inside, outside))  # fmt: skip
             for row, kind in enumerate(kinds):
-                fitted = kind().fit(confidence[inside], correct[inside], scores[0])
-                losses[row, outside] += _row_nll(fitted.transform(confidence[outside], scores[1]), correct[outside])
+                fitted = kind().fit(confidence[inside], correct[inside], *known)
+                losses[row, outside] += _row_nll(fitted.transform(confidence[outside], *asked), correct[outside])
     losses /= repeats
     excess = losses - losses[np.argmin(losses.mean(axis=1))]  # [candidates, n]
     close_to_best = excess.mean(axis=1) <= excess.std(axis=1) / np.sqrt(n)
-    return kinds[int(np.argmax(close_to_best))]().fit(confidence, correct, ood)
-
-
-@dataclass(frozen=True)
-class AbstentionRule:
-    """
-    When to give no answer.
-
-    Args:
-        threshold (`float`): answers whose calibrated confidence is below it are withheld; in [0, 1].
-        certified (`bool`): whether the labels sufficed to bound the risk of the answers given.
-        target_risk (`float`): the share of wrong answers aimed at.
-        confidence_level (`float`): how sure the bound is.
-        coverage (`float`): share of the labelled rows that would be answered.
-    """
-
-    threshold: float
-    certified: bool
-    target_risk: float
-    confidence_level: float
-    coverage: float
-
-    def config(self) -> dict[str, Any]:
-        """The fields as JSON types."""
-        return dict(vars(self))
-
-
-FALLBACK_THRESHOLD = 0.5
-
-
-def choose_abstention_threshold(
-    confidence: Sequence[float],
-    correct: Sequence[float],
-    target_risk: float = 0.05,
-    confidence_level: float = 0.9,
-) -> AbstentionRule:
-    """
-    The lowest confidence (so the highest coverage) at which the answers given are wrong at most `target_risk` of the
-    time.
-
-    Fixed-sequence testing: from the fewest rows with which the target could be shown at all (45 without a mistake, for
-    5% at level 0.9), more and more rows are accepted in order of confidence, equal confidences together, as long as
-    the Clopper-Pearson upper bound on the share of wrong answers stays at or below the target; the first failure ends
-    it, so no correction for many tests is due. Where nothing can be shown, which is the rule with fewer than 45
-    labels, the threshold falls back to 0.5 (answers more likely wrong than right are withheld) and `certified` is
-    `False`.
-
-    Args:
-        confidence (`Sequence[float]`): `[n]` calibrated confidences in [0, 1].
-        correct (`Sequence[float]`): `[n]` zeros and ones.
-        target_risk (`float`, *optional*, defaults to 0.05): share of wrong answers among those given, in (0, 1).
-        confidence_level (`float`, *optional*, defaults to 0.9): probability, over the draw of the labels, that the
-            target is kept on new data of the same kind, in (0, 1).
-
-    Returns:
-        [`AbstentionRule`].
-
-    Raises:
-        [`LeamlInputError`]: if the inputs are not of that form.
-
-    Sources: Geifman and El-Yaniv, 2017 (https://arxiv.org/abs/1705.08500); Angelopoulos et al., 2021, "Learn then
-    Test" (https://arxiv.org/abs/2110.01052); Clopper and Pearson, 1934, Biometrika 26.
-    """
-    from scipy.stats import beta
-
-    for name, value in (("target_risk", target_risk), ("confidence_level", confidence_level)):
-        if not 0 < value < 1:
-            raise LeamlInputError(f"Give `{name}` as a share strictly between 0 and 1, not {value}.")
-    confidence, correct = _checked(confidence, correct)
-    levels, step, count = np.unique(-confidence, return_inverse=True, return_counts=True)
-    levels = -levels  # falling
-    accepted = np.cumsum(count)
-    errors = np.cumsum(np.bincount(step, 1 - correct, minlength=len(levels)))
-    bounds = np.ones(len(levels))
-    some = errors < accepted
-    bounds[some] = beta.ppf(confidence_level, errors[some] + 1, (accepted - errors)[some])
-    fewest = np.log1p(-confidence_level) / np.log1p(-target_risk)
-    last = None
-    for index in np.flatnonzero(accepted >= fewest):
-        if bounds[index] > target_risk:
-            break
-        last = index
-    if last is None:
-        answered = float(np.mean(confidence >= FALLBACK_THRESHOLD))
-        return AbstentionRule(FALLBACK_THRESHOLD, False, target_risk, confidence_level, answered)
-    # Half-way to the next lower confidence, so that rounding cannot drop the last accepted rows.
-    lower = levels[last + 1] if last + 1 < len(levels) else 0.0
-    threshold = float((levels[last] + lower) / 2)
-    return AbstentionRule(threshold, True, target_risk, confidence_level, float(accepted[last] / len(correct)))
+    return kinds[int(np.argmax(close_to_best))]().fit(confidence, correct, ood, names)
