@@ -1,12 +1,14 @@
 """How many of the answers present may be used, and which."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import LeamlInputError
+from .chosen import is_chosen_file, read_chosen
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -56,20 +58,24 @@ def draw_labels(dataset: "Dataset", budget: str, seed: int = 0) -> LabelledPool:
 
     Args:
         dataset (`Dataset`): rows with `image`, `question`, `answer`.
-        budget (`str`): "1%", "200" or "all"; counts labelled and held-out rows together.
+        budget (`str`): "1%", "200" or "all"; counts labelled and held-out rows together. Or a file of chosen rows
+            (.jsonl or .csv, see `leaml select`), which may bring answers of its own.
         seed (`int`, *optional*, defaults to 0): of the draw.
 
     Raises:
-        LeamlInputError: if there are fewer than 4 labels (two to learn from and two to check by), or all of them are
-            of one picture.
+        LeamlInputError: if there are fewer than 4 labels (two to learn from and two to check by), all of them are of
+            one picture, or a file of chosen rows can't be used.
     """
     from datasets import Value
 
+    offered: Iterable[int] = range(len(dataset))
+    if is_chosen_file(budget):
+        dataset, offered = read_chosen(budget, dataset)
     answers, questions = dataset["answer"], dataset["question"]
-    answered = np.array([i for i, (a, q) in enumerate(zip(answers, questions, strict=True)) if a and q], dtype=int)
-    count = parse_budget(budget, len(answered))
+    answered = np.array([i for i in offered if answers[i] and questions[i]], dtype=int)
+    count = len(answered) if is_chosen_file(budget) else parse_budget(budget, len(answered))
     if count < 4:
-        raise LeamlInputError(f"Only {count} label{'s' if count > 1 else ''} may be used; at least 4 are needed, two "
+        raise LeamlInputError(f"Only {count} label{'s' if count != 1 else ''} may be used; at least 4 are needed, two "
                               "to learn from and two to check the result by.")  # fmt: skip
     rng = np.random.default_rng([seed, 4711])
     chosen = rng.permutation(answered)[:count]

@@ -24,8 +24,19 @@ METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 SPLIT_SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}  # by picture, where a folder has no splits of its own
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
-    """Rows of a metadata file with the types they have there; of a CSV file, texts."""
+def read_records(path: Path) -> list[Any]:
+    """Rows of a metadata file with the types they have there; of a CSV file, texts.
+
+    Raises:
+        LeamlInputError: if the file can't be read.
+    """
+    try:
+        return _records(path)
+    except (ValueError, OSError, csv.Error) as error:  # the parsers of JSON and Parquet raise ValueErrors
+        raise LeamlInputError(f"{path} could not be read as {path.suffix[1:]} ({error}); mend or remove it.") from None
+
+
+def _records(path: Path) -> list[Any]:
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in path.read_text("utf-8-sig").split("\n") if line.strip()]
     if path.suffix == ".csv":
@@ -41,12 +52,8 @@ def _records(path: Path) -> list[dict[str, Any]]:
 
 def _read_metadata(path: Path) -> list[dict[str, Any]]:
     """Rows of a metadata file, missing cells left out."""
-    try:
-        records = _records(path)
-    except (ValueError, OSError, csv.Error) as error:  # the parsers of JSON and Parquet raise ValueErrors
-        raise LeamlInputError(f"{path} could not be read as {path.suffix[1:]} ({error}); mend or remove it.") from None
     rows = []
-    for number, record in enumerate(records, 1):
+    for number, record in enumerate(read_records(path), 1):
         row = {k: v for k, v in record.items() if v is not None and v == v} if isinstance(record, dict) else {}
         if not row.get("file_name"):
             raise LeamlInputError(f"{path} row {number} has no file_name; every row must name its picture.")
@@ -54,7 +61,7 @@ def _read_metadata(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def _text(value: Any, where: str) -> str | None:
+def as_text(value: Any, where: str) -> str | None:
     """A question or an answer as text; an empty one counts as missing."""
     if isinstance(value, (list, dict)):
         raise LeamlInputError(f"{where} has a list as question or answer; give one text or number.")
@@ -79,8 +86,8 @@ def _folder_rows(folder: Path) -> list[dict[str, Any]]:
             raise LeamlInputError(f"{where} names '{name}', but there is no such file; "
                                   "add the picture or remove the row.")  # fmt: skip
         named.add(path)
-        row = {"image": str(path), "question": _text(record.pop("question", None), where),
-               "answer": _text(record.pop("answer", None), where),
+        row = {"image": str(path), "question": as_text(record.pop("question", None), where),
+               "answer": as_text(record.pop("answer", None), where),
                "id": str(record.pop("id", f"{name}#{number - 1}"))}  # fmt: skip
         rows.append({**row, **{key: value for key, value in record.items() if key not in row}})
     bare = sorted(path for path in folder.rglob("*") if _is_picture(path, folder) and path not in named)
