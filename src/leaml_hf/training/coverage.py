@@ -1,5 +1,6 @@
 """Which points to label, by where they lie: each strategy takes features `[n, D]` and gives places, the best first."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -66,8 +67,10 @@ def k_center(features: np.ndarray, count: int, labelled: Sequence[int] = (), see
 
 def uncertain(features: np.ndarray, uncertainty: np.ndarray, count: int, seed: int = 0) -> list[int]:
     """
-    CLUE (Prabhu et al. 2021, arXiv 2010.08666): k-means in which uncertain points weigh more, and the points nearest
-    to its centres; so uncertain points are chosen, and not many of one kind.
+    The most uncertain point of each of `count` clusters, so that not all are of one kind.
+
+    The clusters are those of CLUE (Prabhu et al. 2021, arXiv 2010.08666): k-means in which uncertain points weigh
+    more. CLUE takes the point nearest to each centre, which may be a certain one.
 
     Args:
         features (`np.ndarray`): `[n, D]`.
@@ -79,16 +82,17 @@ def uncertain(features: np.ndarray, uncertainty: np.ndarray, count: int, seed: i
         `list[int]`: `count` places, the most uncertain first.
     """
     from sklearn.cluster import KMeans
+    from sklearn.exceptions import ConvergenceWarning
 
     weights = np.asarray(uncertainty, dtype=np.float64) + 1e-6
-    means = KMeans(count, n_init=1, random_state=seed).fit(features, sample_weight=weights)
-    free = np.ones(len(features), bool)
-    chosen: list[int] = []
-    for centre in means.cluster_centers_:
-        distance = np.where(free, _squared_distances(features, centre), np.inf)
-        chosen.append(int(distance.argmin()))
-        free[chosen[-1]] = False
-    return sorted(chosen, key=lambda place: -weights[place])
+    with warnings.catch_warnings():  # points that are all the same make fewer clusters
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        cluster = KMeans(count, n_init=1, random_state=seed).fit_predict(features, sample_weight=weights)
+    order = np.argsort(-weights, kind="stable")
+    _, first = np.unique(cluster[order], return_index=True)
+    chosen = order[np.sort(first)]
+    others = order[~np.isin(order, chosen)][: count - len(chosen)]
+    return [*chosen.tolist(), *others.tolist()]
 
 
 def _clusters(features: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -43,7 +43,7 @@ def select_rows(
         model ([`LeamlForVisualQA`]): base whose states tell what is alike; for `"uncertain"` one with an adapter.
         processor ([`LeamlProcessor`]): of the model.
         method (`str`, *optional*, defaults to `"typical"`): `"typical"` (TypiClust) or `"k-center"` for a start
-            without labels, or `"uncertain"`: rows with a low calibrated confidence, spread over what there is (CLUE).
+            without labels, or `"uncertain"`: rows with a low calibrated confidence, spread over clusters.
         labelled (`Sequence[int]`, *optional*): places of rows that have a label already; they are not chosen, nor rows
             that stand for the same. Defaults to those with an answer, or to none where all have one.
         seed (`int`, *optional*, defaults to 0): of clusters, and of the draw where there are too many rows.
