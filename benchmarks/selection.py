@@ -127,10 +127,9 @@ def write_page(results: list[dict], plain: float, rows: int, budget: str) -> Non
     lines = [
         "# Chosen rows against random ones",
         "",
-        f"Written by `benchmarks/selection.py --budget {budget}`: rules found from the labels of {results[0]['labels']} of "
-        "the training rows of",
-        f"real charts, no step of training; accuracy in percent on the same {rows} validation rows, whose tables training",
-        f"never saw. The base without any label has {100 * plain:.1f}.",
+        f"Written by `benchmarks/selection.py --budget {budget}`: rules found from the labels of {results[0]['labels']}",
+        "training rows of real charts, no step of training; accuracy in percent on the same",
+        f"{rows} validation rows, whose tables training never saw. The base without any label has {100 * plain:.1f}.",
         "",
         f"| chosen | {' | '.join(f'seed {seed}' for seed in seeds)} | median | mean | mean gain over random |",
         "|" + "---|" * (len(seeds) + 4),
@@ -159,7 +158,8 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.folder / f"{arguments.budget.strip('%')}-{arguments.rows}"
     folder.mkdir(parents=True, exist_ok=True)
-    files = {(method, seed): folder / f"{method}-{seed}.json" for seed in arguments.seeds for method in arguments.methods}
+    wanted = [(method, seed) for seed in arguments.seeds for method in arguments.methods]
+    files = {(method, seed): folder / f"{method}-{seed}.json" for method, seed in wanted}
     plain_file = folder / "base.json"
     if not plain_file.exists() or not all(file.exists() for file in files.values()):
         data = load_data("real-charts", ("train", "validation"))
@@ -177,7 +177,7 @@ def main() -> None:
                 file.write_text(json.dumps({"method": method, "seed": seed, **found}))
                 if not arguments.json:
                     print(file.read_text(), flush=True)
-    results = [json.loads(files[method, seed].read_text()) for method in arguments.methods for seed in arguments.seeds]
+    results = [json.loads(file.read_text()) for file in files.values()]
     write_page(results, json.loads(plain_file.read_text()), arguments.rows, arguments.budget)
     if arguments.json:
         print(json.dumps(results))

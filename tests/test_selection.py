@@ -111,7 +111,9 @@ class TestSelectRows:
     def test_unsure_rows_are_found_with_a_reliability_module(self, composed, processor, monkeypatch):
         rows = coloured_rows(24)
         doubted = np.arange(24) % 4 == 1
-        monkeypatch.setattr(Reliability, "apply", lambda self, states, raw: {"confidence": np.where(doubted, 0.1, 1.0)})
+        monkeypatch.setattr(
+            Reliability, "apply", lambda self, states, raw: {"confidence": np.where(doubted, 0.1, 1.0)}
+        )
         composed.reliability = object.__new__(Reliability)
         chosen = select_rows(rows, 3, composed, processor, method="uncertain")
         assert all(doubted[chosen])
@@ -181,7 +183,12 @@ class TestChosenFile:
         fill_in(file, {"9": "nine", "3": "three", "12": "twelve", "10": "ten"})
         pool = draw_labels(rows, str(file), seed=2)
         found = {row["id"]: row["answer"] for part in (pool.labelled, pool.held_out) for row in part}
-        assert found == {"9": "nine", "3": "three", "12": "twelve", "10": "ten"}  # 8 has none, the others aren't chosen
+        assert found == {
+            "9": "nine",
+            "3": "three",
+            "12": "twelve",
+            "10": "ten",
+        }  # 8 has none, the others aren't chosen
         assert len(pool.unlabelled) == 12 and set(pool.unlabelled["answer"]) == {None}
 
     def test_answers_that_are_there_already_need_not_be_written(self, file):

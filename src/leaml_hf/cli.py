@@ -332,8 +332,10 @@ def _parser() -> argparse.ArgumentParser:
     adapt.add_argument("data", help=DATA_HELP)
     adapt.add_argument("--base", default="leaml-smol", help=MODEL_HELP)
     adapt.add_argument(
-        "--labels", default="1%", help="share (1%%), number (200) or all of the answers that may be used, or a file of "
-        "leaml select with answers"
+        "--labels",
+        default="1%",
+        help="share (1%%), number (200) or all of the answers that may be used, or a file of "
+        "leaml select with answers",
     )
     adapt.add_argument("--output", required=True, help="folder for adapter, figures and report")
     adapt.add_argument(
@@ -371,7 +373,7 @@ def _parser() -> argparse.ArgumentParser:
     select.add_argument("data", help=DATA_HELP)
     select.add_argument("--budget", default="1%", help="share (1%%) or number (200) of rows to choose (default 1%%)")
     select.add_argument("--output", required=True, metavar="FILE",
-                        help="new .csv or .jsonl to fill in; a picture of what was chosen is put beside it")  # fmt: skip
+                        help="new .csv or .jsonl to fill in; a picture of the chosen rows lies beside it")  # fmt: skip
     select.add_argument("--base", default="leaml-smol", help="what leaml adapt will start from (default leaml-smol)")
     select.add_argument("--adapter", metavar="DIR", help="an adapter of an earlier round: rows that it is unsure of")
     select.add_argument("--labels", metavar="FILE", help="rows of earlier rounds: they come first in the new file")

@@ -3,7 +3,7 @@
 import csv
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import LeamlInputError
 from .folders import as_text, read_records
@@ -99,5 +99,7 @@ def _files(rows: "Dataset") -> list[str | None]:
     """Where the pictures lie; None for pictures in memory."""
     import datasets
 
-    raw: list[dict[str, Any]] = rows.select_columns("image").cast_column("image", datasets.Image(decode=False))["image"]
+    raw: list[dict[str, Any]] = rows.select_columns("image").cast_column("image", datasets.Image(decode=False))[
+        "image"
+    ]
     return [picture["path"] for picture in raw]

@@ -94,7 +94,11 @@ def _at_most(places: np.ndarray, count: int, seed: int) -> np.ndarray:
 
 
 def _uncertainty(
-    rows: "Dataset", model: "LeamlForVisualQA", processor: "LeamlProcessor", progress: bool, cache: "FrozenCache | None"
+    rows: "Dataset",
+    model: "LeamlForVisualQA",
+    processor: "LeamlProcessor",
+    progress: bool,
+    cache: "FrozenCache | None",
 ) -> np.ndarray:
     """`[n]`, in [0, 1]: how probable it is that the answer is wrong, as far as the model knows."""
     from ..evaluation.runner import apply_reliability, predict
