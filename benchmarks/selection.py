@@ -127,8 +127,8 @@ def write_page(results: list[dict], plain: float, rows: int, budget: str) -> Non
     lines = [
         "# Chosen rows against random ones",
         "",
-        f"Written by `benchmarks/selection.py --budget {budget}`: rules found from the labels of {results[0]['labels']}",
-        "training rows of real charts, no step of training; accuracy in percent on the same",
+        f"Written by `benchmarks/selection.py --budget {budget}`: rules found from {results[0]['labels']} labels",
+        "of the training rows of real charts, no step of training; accuracy in percent on the same",
         f"{rows} validation rows, whose tables training never saw. The base without any label has {100 * plain:.1f}.",
         "",
         f"| chosen | {' | '.join(f'seed {seed}' for seed in seeds)} | median | mean | mean gain over random |",

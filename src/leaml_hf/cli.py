@@ -167,7 +167,7 @@ def _select(args: argparse.Namespace) -> dict[str, Any]:
     shown = rows.select(chosen)
     picture = write_contact_sheet(output.with_suffix(".png"), shown["image"], shown["question"])
     return {"output": str(output), "picture": str(picture), "method": method, "rows": len(rows),
-            "earlier": len(earlier or ()), "chosen": shown["id"]}  # fmt: skip
+            "earlier": len(earlier or ()), "chosen": list(shown["id"])}  # fmt: skip
 
 
 def _print_select(out: dict[str, Any]) -> None:

@@ -99,7 +99,5 @@ def _files(rows: "Dataset") -> list[str | None]:
     """Where the pictures lie; None for pictures in memory."""
     import datasets
 
-    raw: list[dict[str, Any]] = rows.select_columns("image").cast_column("image", datasets.Image(decode=False))[
-        "image"
-    ]
-    return [picture["path"] for picture in raw]
+    pictures = rows.select_columns("image").cast_column("image", datasets.Image(decode=False))["image"]
+    return [picture["path"] for picture in pictures]
