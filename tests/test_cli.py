@@ -322,11 +322,11 @@ class TestSelect:
         )
 
     def test_data_without_training_rows_or_questions_is_told(self, leaml, base, tmp_path):
-        Image.new("RGB", (9, 9)).save(tmp_path / "bare.png")
-        (tmp_path / "bare").mkdir()
-        shutil.move(tmp_path / "bare.png", tmp_path / "bare" / "bare.png")
-        result = leaml("select", tmp_path / "bare", "--base", base, "--output", tmp_path / "x.csv", "--quiet")
-        assert_refused(result, "No row has a question" if result.err.startswith("leaml: No") else "none of train")
+        for split, reason in (("train", "No row has a question"), ("test", "none of train")):
+            (tmp_path / split / split).mkdir(parents=True)
+            Image.new("RGB", (9, 9)).save(tmp_path / split / split / "bare.png")
+            result = leaml("select", tmp_path / split, "--base", base, "--output", tmp_path / "x.csv", "--quiet")
+            assert_refused(result, reason)
 
 
 class TestAdapt:
