@@ -157,17 +157,17 @@ def _select(args: argparse.Namespace) -> dict[str, Any]:
     _load_silently()
     check_new(args.output)
     rows = load_data(args.data, ("train",), args.seed)["train"]
-    earlier = None
+    earlier: list[int] = []
     if args.labels:
         rows, earlier = read_chosen(args.labels, rows)
     method = args.method or ("uncertain" if args.adapter else "typical")
     model, processor = _load(args.adapter) if args.adapter else _load_base(args.base)
     chosen = select_rows(rows, args.budget, model, processor, method, earlier, args.seed, progress=not args.quiet)
-    output = write_chosen(args.output, rows.select([*(earlier or ()), *chosen]))
+    output = write_chosen(args.output, rows.select([*earlier, *chosen]))
     shown = rows.select(chosen)
     picture = write_contact_sheet(output.with_suffix(".png"), shown["image"], shown["question"])
     return {"output": str(output), "picture": str(picture), "method": method, "rows": len(rows),
-            "earlier": len(earlier or ()), "chosen": list(shown["id"])}  # fmt: skip
+            "earlier": len(earlier), "chosen": list(shown["id"])}  # fmt: skip
 
 
 def _print_select(out: dict[str, Any]) -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 HELD_OUT_SHARE = 0.3  # of the labels used: for early stopping, the guard and calibration
 
 
-def parse_budget(budget: str, available: int) -> int:
-    """Number of labels that "1%", "200" or "all" stands for.
+def parse_budget(budget: str, available: int, option: str = "--labels") -> int:
+    """Number of labels that "1%", "200" or "all" stands for; `option` is what errors call the budget.
 
     Raises:
         LeamlInputError: if the budget cannot be read, is not positive, or there are no labels.
@@ -31,10 +31,10 @@ def parse_budget(budget: str, available: int) -> int:
         )  # fmt: skip
     except (ValueError, OverflowError):  # inf% overflows
         raise LeamlInputError(
-            f"--labels takes a share such as 1%, a number such as 200, or all, not '{text}'."
+            f"{option} takes a share such as 1%, a number such as 200, or all, not '{text}'."
         ) from None
     if count < 1:
-        raise LeamlInputError(f"--labels {text} of {available} answers is no label at all; ask for more.")
+        raise LeamlInputError(f"{option} {text} of {available} rows is no label at all; ask for more.")
     return min(count, available)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..data.budget import parse_budget, picture_keys
+from ..data.conversations import as_rows
 from ..errors import LeamlInputError
 from .coverage import k_center, typical, uncertain
 from .meaning import QuestionMeaning
@@ -29,7 +30,7 @@ def select_rows(
     model: "LeamlForVisualQA",
     processor: "LeamlProcessor",
     method: str = "typical",
-    labelled: Sequence[int] | None = None,
+    labelled: Sequence[int] = (),
     seed: int = 0,
     progress: bool = False,
     cache: "FrozenCache | None" = None,
@@ -38,14 +39,15 @@ def select_rows(
     Chooses the rows whose answers will teach most; no answer is looked at.
 
     Args:
-        rows (`Dataset`): with `image` and `question`; rows without a question are not chosen.
+        rows (`Dataset`): with `image`, `question` and `answer`, or conversations, whose places are those in
+            [`~leaml_hf.data.conversations.as_rows`]; rows without a question are not chosen.
         budget (`str` or `int`): how many: a share of the rows that may be chosen ("1%"), a number, or "all".
         model ([`LeamlForVisualQA`]): base whose states tell what is alike; for `"uncertain"` one with an adapter.
         processor ([`LeamlProcessor`]): of the model.
         method (`str`, *optional*, defaults to `"typical"`): `"typical"` (TypiClust) or `"k-center"` for a start
             without labels, or `"uncertain"`: rows with a low calibrated confidence, spread over clusters.
-        labelled (`Sequence[int]`, *optional*): places of rows that have a label already; they are not chosen, nor rows
-            that stand for the same. Defaults to those with an answer, or to none where all have one.
+        labelled (`Sequence[int]`, *optional*): places of rows that are labelled or about to be, beside those with an
+            answer (where all rows have one, answers don't count); neither they nor rows like them are chosen.
         seed (`int`, *optional*, defaults to 0): of clusters, and of the draw where there are too many rows.
         progress (`bool`, *optional*, defaults to `False`): whether to show bars.
         cache ([`FrozenCache`], *optional*): of the model; pictures are looked up there.
@@ -59,11 +61,10 @@ def select_rows(
     """
     if method not in METHODS:
         raise LeamlInputError(f"There is no method '{method}' of choosing rows; take {', '.join(METHODS)}.")
+    rows = as_rows(rows)
     asked = np.array([bool(question) for question in rows["question"]], dtype=bool)
-    if labelled is None:
-        answered = np.array([bool(answer) for answer in rows["answer"]], dtype=bool) & asked
-        labelled = [] if answered.sum() == asked.sum() else np.flatnonzero(answered)
-    known = np.zeros(len(rows), bool)
+    answered = np.array([bool(answer) for answer in rows["answer"]], dtype=bool)
+    known = answered & ~answered[asked].all()
     known[np.asarray(labelled, dtype=int)] = True
     free = np.flatnonzero(asked & ~known)
     if not len(free):
@@ -86,7 +87,7 @@ def _wanted(budget: str | int, available: int) -> int:
     if text.isdecimal() and int(text) > available:
         raise LeamlInputError(f"{text} rows are wanted, but only {available} with a question may be chosen; ask for "
                               "fewer.")  # fmt: skip
-    return parse_budget(text, available)
+    return parse_budget(text, available, "--budget")
 
 
 def _at_most(places: np.ndarray, count: int, seed: int) -> np.ndarray:
