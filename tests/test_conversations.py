@@ -240,6 +240,11 @@ class TestTrainer:
         trainer.fit_reliability(as_talks(rows(12, 3, False)))
         assert np.isfinite(trainer.history[0]["heldout_loss"])
 
+    def test_questions_without_an_answer_are_the_unlabelled_rows(self, make_trainer):  # noqa: F811
+        mixed = datasets.concatenate_datasets([rows(8), rows(12, 1, answered=False)])
+        trainer = make_trainer(train_dataset=as_talks(mixed), eval_dataset=as_talks(mixed), unlabeled_dataset=None)
+        assert (len(trainer.labelled), len(trainer.unlabeled), len(trainer.held_out)) == (8, 12, 8)
+
     def test_they_are_evaluated_as_rows_are(self, composed, processor):
         talks, plain = as_talks(rows(6)), rows(6)
         found, expected = (evaluate_model(composed, processor, data, {"x": data}) for data in (talks, plain))

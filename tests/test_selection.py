@@ -209,6 +209,11 @@ class TestChosenFile:
         with pytest.raises(LeamlInputError, match="is there already"):
             write_chosen(file, make_rows([1]))
 
+    def test_nor_is_a_picture_beside_it(self, tmp_path):
+        Image.new("RGB", (4, 4)).save(tmp_path / "mine.png")
+        with pytest.raises(LeamlInputError, match=r"mine\.png is there already"):
+            write_chosen(tmp_path / "mine.csv", make_rows([1]))
+
     def test_another_ending_is_told(self, tmp_path):
         with pytest.raises(LeamlInputError, match=r"\.jsonl or \.csv"):
             write_chosen(tmp_path / "chosen.txt", make_rows([1]))

@@ -49,12 +49,13 @@ def write_chosen(path: str | Path, rows: "Dataset") -> Path:
 
 
 def check_new(path: str | Path) -> Path:
-    """Refuses a file that is there, with what a person may have written into it, and one of another kind."""
+    """Refuses a file that is there, with what a person may have written into it, or its picture, and other endings."""
     path = Path(path)
     if not is_chosen_file(path.name):
         raise LeamlInputError(f"{path} should end in .jsonl or .csv; give another name for the file of chosen rows.")
-    if path.exists():
-        raise LeamlInputError(f"{path} is there already; give a new name, so that no answer in it is lost.")
+    for file in (path, path.with_suffix(".png")):
+        if file.exists():
+            raise LeamlInputError(f"{file} is there already; give a new name, so that nothing in it is lost.")
     return path
 
 
