@@ -165,7 +165,8 @@ def _select(args: argparse.Namespace) -> dict[str, Any]:
     chosen = select_rows(rows, args.budget, model, processor, method, earlier, args.seed, progress=not args.quiet)
     output = write_chosen(args.output, rows.select([*earlier, *chosen]))
     shown = rows.select(chosen)
-    picture = write_contact_sheet(output.with_suffix(".png"), shown["image"], shown["question"])
+    first = len(earlier) + 1  # the numbers are those of the file's rows
+    picture = write_contact_sheet(output.with_suffix(".png"), shown["image"], shown["question"], first)
     return {"output": str(output), "picture": str(picture), "method": method, "rows": len(rows),
             "earlier": len(earlier), "chosen": list(shown["id"])}  # fmt: skip
 

@@ -11,7 +11,7 @@ SIDE, MARGIN, LINE = 180, 12, 15  # pixels
 LINES = 3  # of a question
 
 
-def write_contact_sheet(path: str | Path, images: Sequence[Any], texts: Sequence[str]) -> Path:
+def write_contact_sheet(path: str | Path, images: Sequence[Any], texts: Sequence[str], first: int = 1) -> Path:
     """
     Draws pictures in rows of eight, each with its number and a text.
 
@@ -19,6 +19,7 @@ def write_contact_sheet(path: str | Path, images: Sequence[Any], texts: Sequence
         path (`str` or `Path`): the PNG to write.
         images (`Sequence`): n pictures or files; the first 200 are drawn.
         texts (`Sequence[str]`): n texts; what doesn't fit in three lines is cut off.
+        first (`int`, *optional*, defaults to 1): number of the first.
 
     Returns:
         `Path`: the PNG.
@@ -40,7 +41,7 @@ def write_contact_sheet(path: str | Path, images: Sequence[Any], texts: Sequence
         small = load_image(images[place])
         small.thumbnail((SIDE, SIDE))
         sheet.paste(small, (left, top))
-        for line, text in enumerate(_lines(f"{place + 1}. {texts[place]}", font)):
+        for line, text in enumerate(_lines(f"{first + place}. {texts[place]}", font)):
             draw.text((left, top + SIDE + line * LINE), text, "#1c2733", font)
     sheet.save(path)
     return Path(path)
