@@ -20,7 +20,7 @@ from leaml_hf.data import sources
 from leaml_hf.evaluation import blind
 from leaml_hf.hub import data_card
 
-COMMANDS = ("adapt", "answer", "evaluate", "generate", "pretrain", "inspect", "publish", "card", "doctor")
+COMMANDS = ("adapt", "answer", "evaluate", "select", "generate", "pretrain", "inspect", "publish", "card", "doctor")
 LAYOUT = "visual-arrays:layout/base"
 
 
@@ -159,6 +159,8 @@ class TestUse:
             ["evaluate", "model", "data", "--rows", "0"],
             ["evaluate", "model", "data", "--tolerance", "much"],
             ["adapt", "data", "--output", "out", "--max-steps", "-3"],
+            ["select", "data"],
+            ["select", "data", "--output", "x.csv", "--method", "best"],
             ["generate", LAYOUT, "--output", "out", "--rows", "many"],
             ["doctor", "--seed", "-1"],
             ["doctor", "--seed", str(2**32)],
@@ -272,6 +274,59 @@ class TestEvaluate:
 
     def test_unknown_cells_are_told(self, leaml, adapter):
         assert_refused(leaml("evaluate", adapter, "visual-arrays:maps"), "no task 'maps'")
+
+
+class TestSelect:
+    def test_rows_are_chosen_answered_and_learnt_from(self, leaml, base, charts, tmp_path):
+        first, second, before = tmp_path / "first.jsonl", tmp_path / "second.csv", contents(charts)
+        result = leaml("select", charts, "--base", base, "--budget", 5, "--output", first, "--quiet", "--json")
+        assert (result.code, result.err) == (0, "")
+        out = strict_json(result.out)
+        assert (out["method"], out["rows"], out["earlier"], len(out["chosen"])) == ("typical", 24, 0, 5)
+        assert Image.open(out["picture"]).width > 0
+        chosen = [json.loads(line) for line in first.read_text().splitlines()]
+        assert [row["id"] for row in chosen] == out["chosen"]
+        assert all(row["answer"] is None for row in chosen)  # of 24 rows, 16 have an answer
+        first.write_text(
+            "".join(json.dumps(row | {"answer": WORDS[16 + i % 3]}) + "\n" for i, row in enumerate(chosen))
+        )
+        options = ("--base", base, "--ood", LAYOUT, "--max-steps", 2, "--quiet", "--json")
+        result = leaml("adapt", charts, "--labels", first, "--output", tmp_path / "out", *options)
+        assert result.code == 0, result.err
+        assert strict_json(result.out)["labels_used"] == 5
+        result = leaml("select", charts, "--adapter", tmp_path / "out", "--labels", first, "--budget", 3, "--output",
+                       second, "--quiet", "--json")  # fmt: skip
+        out = strict_json(result.out)
+        assert (out["method"], out["earlier"], len(out["chosen"])) == ("uncertain", 5, 3)
+        assert not {row["id"] for row in chosen} & set(out["chosen"])
+        assert len(second.read_text().splitlines()) == 1 + 5 + 3
+        assert contents(charts) == before
+
+    @pytest.mark.parametrize(
+        ("budget", "reason"), [("99", "only 8"), ("1%", "ask for more"), ("few", "a share such as 1%")]
+    )
+    def test_a_budget_that_cannot_be_met_is_told(self, leaml, base, charts, tmp_path, budget, reason):
+        result = leaml("select", charts, "--base", base, "--budget", budget, "--output", tmp_path / "x.csv", "--quiet")
+        assert_refused(result, reason)
+        assert not (tmp_path / "x.csv").exists()
+
+    @pytest.mark.parametrize(("output", "labels", "reason"), [
+        ("x.txt", None, "should end in .jsonl or .csv"), ("there.csv", None, "is there already"),
+        ("x.csv", "nowhere.csv", "There is no file"),
+    ])  # fmt: skip
+    def test_files_are_looked_at_before_the_base_is_loaded(self, leaml, charts, tmp_path, output, labels, reason):
+        (tmp_path / "there.csv").write_text("id\n")
+        more = ("--labels", tmp_path / labels) if labels else ()
+        assert_refused(
+            leaml("select", charts, "--base", tmp_path / "no-base", "--output", tmp_path / output, *more), reason
+        )
+
+    def test_data_without_training_rows_or_questions_is_told(self, leaml, base, tmp_path):
+        for split, reason in (("train", "No row has a question"), ("test", "none of train")):
+            (tmp_path / split / split).mkdir(parents=True)
+            Image.new("RGB", (9, 9)).save(tmp_path / split / split / "bare.png")
+            result = leaml("select", tmp_path / split, "--base", base, "--output", tmp_path / "x.csv", "--quiet")
+            assert_refused(result, reason)
 
 
 class TestAdapt:

@@ -28,6 +28,7 @@ _LAZY = {
     "load_image": ".processing_leaml",
     "load_visual_arrays": ".data.visual_arrays",
     "publish": ".hub.publish",
+    "select_rows": ".training.selection",
 }
 
 __all__ = ["LeamlError", "LeamlInputError", "__version__", *sorted(_LAZY)]

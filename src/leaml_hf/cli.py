@@ -75,6 +75,15 @@ def _load(model: str) -> tuple[Any, Any]:
     return LeamlForVisualQA.from_pretrained(model), load_processor(model)
 
 
+def _load_base(base: str) -> tuple[Any, Any]:
+    """A base as `leaml adapt` starts from it."""
+    from .backbones import fastest_dtype
+    from .modeling_leaml import LeamlForVisualQA
+    from .processing_leaml import load_processor
+
+    return LeamlForVisualQA.from_backbone(base, dtype=fastest_dtype()), load_processor(base)
+
+
 def _answer(args: argparse.Namespace) -> dict[str, Any]:
     from .processing_leaml import load_image
 
@@ -137,6 +146,34 @@ def _print_evaluate(out: dict[str, Any]) -> None:
             print(f"{key:20}{out[key]:>8.3f}")
     for program, figures in out["per_program"].items():
         print(f"  {program:18}{figures['accuracy']:>8.3f}   {figures['n']} questions")
+
+
+def _select(args: argparse.Namespace) -> dict[str, Any]:
+    from .data.chosen import check_new, read_chosen, write_chosen
+    from .data.contact_sheet import write_contact_sheet
+    from .data.sources import load_data
+    from .training.selection import select_rows
+
+    _load_silently()
+    check_new(args.output)
+    rows = load_data(args.data, ("train",), args.seed)["train"]
+    earlier: list[int] = []
+    if args.labels:
+        rows, earlier = read_chosen(args.labels, rows)
+    method = args.method or ("uncertain" if args.adapter else "typical")
+    model, processor = _load(args.adapter) if args.adapter else _load_base(args.base)
+    chosen = select_rows(rows, args.budget, model, processor, method, earlier, args.seed, progress=not args.quiet)
+    output = write_chosen(args.output, rows.select([*earlier, *chosen]))
+    shown = rows.select(chosen)
+    first = len(earlier) + 1  # the numbers are those of the file's rows
+    picture = write_contact_sheet(output.with_suffix(".png"), shown["image"], shown["question"], first)
+    return {"output": str(output), "picture": str(picture), "method": method, "rows": len(rows),
+            "earlier": len(earlier), "chosen": list(shown["id"])}  # fmt: skip
+
+
+def _print_select(out: dict[str, Any]) -> None:
+    print(f"{len(out['chosen'])} of {out['rows']} rows are in {out['output']}, pictured in {out['picture']}.")
+    print(f"Fill in the column answer, then: leaml adapt DATA --labels {out['output']} …")
 
 
 def _generate(args: argparse.Namespace) -> dict[str, Any]:
@@ -296,7 +333,10 @@ def _parser() -> argparse.ArgumentParser:
     adapt.add_argument("data", help=DATA_HELP)
     adapt.add_argument("--base", default="leaml-smol", help=MODEL_HELP)
     adapt.add_argument(
-        "--labels", default="1%", help="share (1%%), number (200) or all of the answers that may be used"
+        "--labels",
+        default="1%",
+        help="share (1%%), number (200) or all of the answers that may be used, or a file of "
+        "leaml select with answers",
     )
     adapt.add_argument("--output", required=True, help="folder for adapter, figures and report")
     adapt.add_argument(
@@ -327,6 +367,19 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--ood", action="append", metavar="DATA", help="pictures from elsewhere")
     evaluate.add_argument("--rows", type=_integer(1), help="questions judged at most, drawn by seed (default: all)")
     evaluate.add_argument("--tolerance", type=float, help="relative error that numbers may have, such as 0.05")
+
+    select = command("select", _select, _print_select,
+                     "Choose the rows whose answers will teach most, for a person to answer.",
+                     "leaml select my-charts --budget 1%% --output out/to-answer.csv")  # fmt: skip
+    select.add_argument("data", help=DATA_HELP)
+    select.add_argument("--budget", default="1%", help="share (1%%) or number (200) of rows to choose (default 1%%)")
+    select.add_argument("--output", required=True, metavar="FILE",
+                        help="new .csv or .jsonl to fill in; a picture of the chosen rows lies beside it")  # fmt: skip
+    select.add_argument("--base", default="leaml-smol", help="what leaml adapt will start from (default leaml-smol)")
+    select.add_argument("--adapter", metavar="DIR", help="an adapter of an earlier round: rows that it is unsure of")
+    select.add_argument("--labels", metavar="FILE", help="rows of earlier rounds: they come first in the new file")
+    select.add_argument("--method", choices=("typical", "k-center", "uncertain"),
+                        help="default: typical, with --adapter uncertain")  # fmt: skip
 
     generate = command("generate", _generate, _print_pairs, "Write a drawn data set.",
                        "leaml generate visual-arrays:chart/style --rows 800 --output out/chart-style")  # fmt: skip

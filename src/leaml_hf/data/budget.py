@@ -1,12 +1,14 @@
 """How many of the answers present may be used, and which."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import LeamlInputError
+from .chosen import is_chosen_file, read_chosen
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -14,8 +16,8 @@ if TYPE_CHECKING:
 HELD_OUT_SHARE = 0.3  # of the labels used: for early stopping, the guard and calibration
 
 
-def parse_budget(budget: str, available: int) -> int:
-    """Number of labels that "1%", "200" or "all" stands for.
+def parse_budget(budget: str, available: int, option: str = "--labels") -> int:
+    """Number of labels that "1%", "200" or "all" stands for; `option` is what errors call the budget.
 
     Raises:
         LeamlInputError: if the budget cannot be read, is not positive, or there are no labels.
@@ -29,10 +31,10 @@ def parse_budget(budget: str, available: int) -> int:
         )  # fmt: skip
     except (ValueError, OverflowError):  # inf% overflows
         raise LeamlInputError(
-            f"--labels takes a share such as 1%, a number such as 200, or all, not '{text}'."
+            f"{option} takes a share such as 1%, a number such as 200, or all, not '{text}'."
         ) from None
     if count < 1:
-        raise LeamlInputError(f"--labels {text} of {available} answers is no label at all; ask for more.")
+        raise LeamlInputError(f"{option} {text} of {available} rows is no label at all; ask for more.")
     return min(count, available)
 
 
@@ -56,20 +58,24 @@ def draw_labels(dataset: "Dataset", budget: str, seed: int = 0) -> LabelledPool:
 
     Args:
         dataset (`Dataset`): rows with `image`, `question`, `answer`.
-        budget (`str`): "1%", "200" or "all"; counts labelled and held-out rows together.
+        budget (`str`): "1%", "200" or "all"; counts labelled and held-out rows together. Or a file of chosen rows
+            (.jsonl or .csv, see `leaml select`), which may bring answers of its own.
         seed (`int`, *optional*, defaults to 0): of the draw.
 
     Raises:
-        LeamlInputError: if there are fewer than 4 labels (two to learn from and two to check by), or all of them are
-            of one picture.
+        LeamlInputError: if there are fewer than 4 labels (two to learn from and two to check by), all of them are of
+            one picture, or a file of chosen rows can't be used.
     """
     from datasets import Value
 
+    offered: Iterable[int] = range(len(dataset))
+    if is_chosen_file(budget):
+        dataset, offered = read_chosen(budget, dataset)
     answers, questions = dataset["answer"], dataset["question"]
-    answered = np.array([i for i, (a, q) in enumerate(zip(answers, questions, strict=True)) if a and q], dtype=int)
-    count = parse_budget(budget, len(answered))
+    answered = np.array([i for i in offered if answers[i] and questions[i]], dtype=int)
+    count = len(answered) if is_chosen_file(budget) else parse_budget(budget, len(answered))
     if count < 4:
-        raise LeamlInputError(f"Only {count} label{'s' if count > 1 else ''} may be used; at least 4 are needed, two "
+        raise LeamlInputError(f"Only {count} label{'s' if count != 1 else ''} may be used; at least 4 are needed, two "
                               "to learn from and two to check the result by.")  # fmt: skip
     rng = np.random.default_rng([seed, 4711])
     chosen = rng.permutation(answered)[:count]

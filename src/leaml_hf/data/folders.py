@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import LeamlInputError
+from .conversations import TEXT_COLUMNS, are_conversations, one_picture, question_answer_pairs, turn_name
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -20,12 +21,24 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 SPLIT_FOLDERS = ("train", "validation", "test")
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+FILE_COLUMNS = ("file_name", "images", "image", "images_file_names")  # that name the picture of a conversation
 METADATA_NAMES = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 SPLIT_SHARES = {"train": 0.7, "validation": 0.1, "test": 0.2}  # by picture, where a folder has no splits of its own
 
 
-def _records(path: Path) -> list[dict[str, Any]]:
-    """Rows of a metadata file with the types they have there; of a CSV file, texts."""
+def read_records(path: Path) -> list[Any]:
+    """Rows of a metadata file with the types they have there; of a CSV file, texts.
+
+    Raises:
+        LeamlInputError: if the file can't be read.
+    """
+    try:
+        return _records(path)
+    except (ValueError, OSError, csv.Error) as error:  # the parsers of JSON and Parquet raise ValueErrors
+        raise LeamlInputError(f"{path} could not be read as {path.suffix[1:]} ({error}); mend or remove it.") from None
+
+
+def _records(path: Path) -> list[Any]:
     if path.suffix == ".jsonl":
         return [json.loads(line) for line in path.read_text("utf-8-sig").split("\n") if line.strip()]
     if path.suffix == ".csv":
@@ -40,21 +53,30 @@ def _records(path: Path) -> list[dict[str, Any]]:
 
 
 def _read_metadata(path: Path) -> list[dict[str, Any]]:
-    """Rows of a metadata file, missing cells left out."""
-    try:
-        records = _records(path)
-    except (ValueError, OSError, csv.Error) as error:  # the parsers of JSON and Parquet raise ValueErrors
-        raise LeamlInputError(f"{path} could not be read as {path.suffix[1:]} ({error}); mend or remove it.") from None
+    """Rows of a metadata file, missing cells left out, with an `id`; a conversation gives one for each question."""
     rows = []
-    for number, record in enumerate(records, 1):
+    for number, record in enumerate(read_records(path), 1):
         row = {k: v for k, v in record.items() if v is not None and v == v} if isinstance(record, dict) else {}
-        if not row.get("file_name"):
+        turns = [row]
+        if are_conversations(row):
+            turns = _turns(row, f"{path} row {number}")
+        elif not row.get("file_name"):
             raise LeamlInputError(f"{path} row {number} has no file_name; every row must name its picture.")
-        rows.append(row)
+        name = str(row.get("id", f"{turns[0]['file_name']}#{number - 1}"))
+        rows += [{**part, "id": turn_name(name, turn, len(turns)), "row": number} for turn, part in enumerate(turns)]
     return rows
 
 
-def _text(value: Any, where: str) -> str | None:
+def _turns(row: dict[str, Any], where: str) -> list[dict[str, Any]]:
+    """A conversation as rows with file_name, question and answer."""
+    others = {key: value for key, value in row.items() if key not in (*TEXT_COLUMNS, *FILE_COLUMNS)}
+    names = {"images": next((row[key] for key in FILE_COLUMNS if row.get(key)), None)}
+    name = one_picture(names, where)
+    return [{**others, "file_name": name, "question": question, "answer": answer}
+            for question, answer in question_answer_pairs(row, where)]  # fmt: skip
+
+
+def as_text(value: Any, where: str) -> str | None:
     """A question or an answer as text; an empty one counts as missing."""
     if isinstance(value, (list, dict)):
         raise LeamlInputError(f"{where} has a list as question or answer; give one text or number.")
@@ -65,24 +87,11 @@ def _text(value: Any, where: str) -> str | None:
 
 
 def _folder_rows(folder: Path) -> list[dict[str, Any]]:
-    found = [folder / name for name in METADATA_NAMES if (folder / name).exists()]
+    found = [folder / name for name in METADATA_NAMES if (folder / name).exists()] or _conversation_files(folder)
     if len(found) > 1:
         raise LeamlInputError(f"{folder} has {found[0].name} and {found[1].name}; keep one metadata file.")
-    rows, named = [], set()
-    for number, record in enumerate(_read_metadata(found[0]) if found else [], 1):
-        name, where = str(record.pop("file_name")), f"{found[0]} row {number}"
-        inside = os.path.normpath(name)
-        if os.path.isabs(inside) or inside.split(os.sep)[0] == "..":
-            raise LeamlInputError(f"{where} names '{name}', which lies outside the folder; name a file within it.")
-        path = folder / inside
-        if not os.path.isfile(path):
-            raise LeamlInputError(f"{where} names '{name}', but there is no such file; "
-                                  "add the picture or remove the row.")  # fmt: skip
-        named.add(path)
-        row = {"image": str(path), "question": _text(record.pop("question", None), where),
-               "answer": _text(record.pop("answer", None), where),
-               "id": str(record.pop("id", f"{name}#{number - 1}"))}  # fmt: skip
-        rows.append({**row, **{key: value for key, value in record.items() if key not in row}})
+    rows = _named_rows(folder, found[0]) if found else []
+    named = {Path(row["image"]) for row in rows}
     bare = sorted(path for path in folder.rglob("*") if _is_picture(path, folder) and path not in named)
     if bare and found:
         logger.warning("%d pictures in %s have no row in %s; they count as unlabelled, without a question.",
@@ -90,6 +99,39 @@ def _folder_rows(folder: Path) -> list[dict[str, Any]]:
     for path in bare:
         rows.append({"image": str(path), "question": None, "answer": None, "id": str(path.relative_to(folder))})
     return rows
+
+
+def _named_rows(folder: Path, metadata: Path) -> list[dict[str, Any]]:
+    """The rows of a metadata file whose pictures lie in `folder`."""
+    rows = []
+    for record in _read_metadata(metadata):
+        name, where = str(record.pop("file_name")), f"{metadata} row {record.pop('row')}"
+        inside = os.path.normpath(name)
+        if os.path.isabs(inside) or inside.split(os.sep)[0] == "..":
+            raise LeamlInputError(f"{where} names '{name}', which lies outside the folder; name a file within it.")
+        path = folder / inside
+        if not os.path.isfile(path):
+            raise LeamlInputError(f"{where} names '{name}', but there is no such file; "
+                                  "add the picture or remove the row.")  # fmt: skip
+        row = {"image": str(path), "question": as_text(record.pop("question", None), where),
+               "answer": as_text(record.pop("answer", None), where), "id": record.pop("id")}  # fmt: skip
+        rows.append({**row, **{key: value for key, value in record.items() if key not in row}})
+    return rows
+
+
+def _conversation_files(folder: Path) -> list[Path]:
+    """Files of conversations, whatever their name; others that end in .jsonl are none of ours."""
+    return [path for path in sorted(folder.glob("*.jsonl")) if path.name not in METADATA_NAMES and _is_talk(path)]
+
+
+def _is_talk(path: Path) -> bool:
+    """Whether the first line of a file holds a conversation."""
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            first = json.loads(next((line for line in file if line.strip()), "null"))
+    except (ValueError, OSError):
+        return False
+    return isinstance(first, dict) and are_conversations(first)
 
 
 def _is_picture(path: Path, folder: Path) -> bool:
@@ -158,7 +200,9 @@ def load_folder(folder: str | Path, seed: int = 0) -> dict[str, "Dataset"]:
 
     Args:
         folder (`str` or `Path`): pictures with metadata.jsonl, .csv or .parquet (`file_name`, optionally `question`,
-            `answer`, `id` and anything else), or `train/`, `validation/`, `test/` folders of that form.
+            `answer`, `id` and anything else), or `train/`, `validation/`, `test/` folders of that form. Rows may be
+            conversations (see [`~leaml_hf.data.conversations`]) whose `images` or `file_name` names their picture;
+            these may also lie in a .jsonl file of any name, or in train.jsonl, validation.jsonl and test.jsonl.
         seed (`int`, *optional*, defaults to 0): of the split by picture, where the folder has no splits.
 
     Returns:
@@ -172,9 +216,13 @@ def load_folder(folder: str | Path, seed: int = 0) -> dict[str, "Dataset"]:
     if not folder.is_dir():
         raise LeamlInputError(f"There is no folder {folder}.")
     parts = [name for name in SPLIT_FOLDERS if (folder / name).is_dir()]
+    files = {path.stem: path for path in _conversation_files(folder)}
     if parts:
         _check_nothing_beside(folder)
         splits = {name: _folder_rows(folder / name) for name in parts}
+    elif files and files.keys() <= set(SPLIT_FOLDERS):
+        parts = [name for name in SPLIT_FOLDERS if name in files]
+        splits = {name: _named_rows(folder, files[name]) for name in parts}
     else:
         splits = {"": _folder_rows(folder)}
     rows = [row for part in splits.values() for row in part]
@@ -191,10 +239,10 @@ def load_folder(folder: str | Path, seed: int = 0) -> dict[str, "Dataset"]:
 
 def _check_nothing_beside(folder: Path) -> None:
     """Refuses metadata, and tells of pictures, that lie beside split folders, where nothing is read."""
-    for name in METADATA_NAMES:
-        if (folder / name).exists():
-            raise LeamlInputError(f"{folder} has split folders, so {name} is not read; put one into each of them, "
-                                  "with file_name relative to it.")  # fmt: skip
+    metadata = [folder / name for name in METADATA_NAMES if (folder / name).exists()] + _conversation_files(folder)
+    if metadata:
+        raise LeamlInputError(f"{folder} has split folders, so {metadata[0].name} is not read; put one into each of "
+                              "them, with file_name relative to it.")  # fmt: skip
     beside = [path for path in folder.rglob("*") if _is_picture(path, folder)
               and path.relative_to(folder).parts[0] not in SPLIT_FOLDERS]  # fmt: skip
     if beside:

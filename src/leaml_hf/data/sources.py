@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import LeamlInputError
 from .budget import rows_with
+from .conversations import as_rows
 from .folders import load_folder
 from .visual_arrays.builder import check_cell, load_visual_arrays
 
@@ -44,11 +45,12 @@ def _hub_dataset(name: str) -> dict[str, "Dataset"]:
     except (OSError, ValueError, datasets.exceptions.DatasetNotFoundError) as error:
         raise LeamlInputError(f"'{name}' is neither a folder here nor a data set that could be loaded from the Hub "
                               f"({type(error).__name__}); check the name and the network.") from None  # fmt: skip
-    for split, rows in loaded.items():
+    for split, rows in list(loaded.items()):
+        loaded[split] = rows = as_rows(rows)
         for column in ("image", "question", "answer"):
             if column not in rows.column_names:
                 raise LeamlInputError(f"The split {split} of '{name}' has no column {column}; rows need image, "
-                                      "question and answer.")  # fmt: skip
+                                      "question and answer, or images and messages.")  # fmt: skip
         if "id" not in rows.column_names:
             loaded[split] = rows.add_column("id", [f"{split}-{row}" for row in range(len(rows))])
     return dict(loaded)
@@ -72,7 +74,7 @@ def load_data(
     """Rows of DATA by split.
 
     Args:
-        spec (`str`): a folder, a Hub data set, `real-charts` (drawn at first use) or
+        spec (`str`): a folder, a Hub data set (rows or conversations), `real-charts` (drawn at first use) or
             `visual-arrays:task/variant/domain`.
         splits (`tuple[str, ...]`, *optional*): the splits wanted; one that DATA lacks is left out.
         seed (`int`, *optional*, defaults to 0): of drawn data, and of the split where a folder has none.

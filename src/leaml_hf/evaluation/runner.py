@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..data.budget import picture_keys, rows_with
+from ..data.conversations import as_rows
 from ..errors import LeamlInputError
 from . import metrics
 from .answers import answers_match
@@ -217,7 +218,7 @@ def evaluate_model(
     Raises:
         LeamlInputError: if no row has both a question and an answer.
     """
-    rows = rows_with(dataset, "question", "answer")
+    rows = rows_with(as_rows(dataset), "question", "answer")
     if len(rows) == 0:
         raise LeamlInputError("No row has both a question and an answer, so there is nothing to judge by.")
     seen = predict(model, processor, rows, batch_size, tolerance, progress, cache)
@@ -227,7 +228,7 @@ def evaluate_model(
     records = _records(rows, seen, judged, "test")
     outside = {}
     for name, other in (ood_datasets or {}).items():
-        asked = rows_with(other, "question")
+        asked = rows_with(as_rows(other), "question")
         elsewhere = predict(model, processor, asked, batch_size, tolerance, progress, cache)
         verdict = apply_reliability(model, elsewhere)
         outside[name] = verdict["ood_score"]

@@ -19,6 +19,7 @@ from transformers import Trainer, TrainerCallback
 
 from ..adapters import round_adapter
 from ..data.budget import picture_keys, rows_with
+from ..data.conversations import as_rows
 from ..errors import LeamlError, LeamlInputError
 from ..evaluation.runner import CHUNK, Predictions, open_pictures, predict
 from ..modeling_leaml import LeamlForVisualQA, answer_span
@@ -67,8 +68,10 @@ class LeamlTrainer(Trainer):
         model ([`LeamlForVisualQA`]): with an adapter.
         args ([`LeamlTrainingArguments`]): options.
         processing_class ([`LeamlProcessor`]): of the model.
-        train_dataset (`Dataset`): labelled rows.
-        unlabeled_dataset (`Dataset`, *optional*): rows with a question, whose answers are never read.
+        train_dataset (`Dataset`): labelled rows. This and the other data sets may also hold conversations, see
+            [`~data.conversations.as_rows`].
+        unlabeled_dataset (`Dataset`, *optional*): rows with a question, whose answers are never read; defaults to the
+            rows of `train_dataset` that have no answer.
         eval_dataset (`Dataset`, *optional*): labelled rows kept out of the losses: early stop, guard, calibration.
         replay_dataset (`Dataset`, *optional*): labelled rows of the source data; with a `program` their questions
             are also what the base is asked about unlabelled pictures.
@@ -93,6 +96,16 @@ class LeamlTrainer(Trainer):
             raise LeamlInputError(
                 "The model has no adapter to train: make one with LeamlForVisualQA.from_backbone(...)."
             )
+        train_dataset, unlabeled_dataset, eval_dataset, replay_dataset = (
+            None if rows is None else as_rows(rows)
+            for rows in (train_dataset, unlabeled_dataset, eval_dataset, replay_dataset)
+        )
+        if unlabeled_dataset is None and not all(train_dataset["answer"]):
+            unlabeled_dataset = train_dataset.select([i for i, a in enumerate(train_dataset["answer"]) if not a])
+        train_dataset, eval_dataset = (
+            rows if rows is None or all(rows["answer"]) else rows_with(rows, "question", "answer")
+            for rows in (train_dataset, eval_dataset)
+        )
         if len(train_dataset) == 0:
             raise LeamlInputError("There are no labelled rows to train on.")
         self.cache = FrozenCache(model, processing_class, args.seed) if model.config.is_composed else None
@@ -361,7 +374,7 @@ class LeamlTrainer(Trainer):
         Raises:
             [`LeamlInputError`]: if there are no such rows.
         """
-        rows = self.unlabeled if id_dataset is None else rows_with(id_dataset, "question")
+        rows = self.unlabeled if id_dataset is None else rows_with(as_rows(id_dataset), "question")
         if rows is None or len(rows) < 8:
             raise LeamlInputError("fit_reliability needs 8 or more unlabelled rows with questions; give id_dataset.")
         seen = predict(self.model, self.processing_class, rows, cache=self.cache)

@@ -1,0 +1,162 @@
+"""Which rows are worth an answer: those that stand for many at first, and those that an adapter is unsure of later."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..data.budget import parse_budget, picture_keys
+from ..data.conversations import as_rows
+from ..errors import LeamlInputError
+from .coverage import k_center, typical, uncertain
+from .meaning import QuestionMeaning
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from ..modeling_leaml import LeamlForVisualQA
+    from ..processing_leaml import LeamlProcessor
+    from .cache import FrozenCache
+
+METHODS = ("typical", "k-center", "uncertain")
+MOST_ROWS = 24_000  # that are compared; of more, as many at random
+MOST_ASKED = 2_000  # rows that an adapter answers to find out which it is unsure of; of more, as many at random
+ENCODED = 256  # pictures at a time
+
+
+def select_rows(
+    rows: "Dataset",
+    budget: str | int,
+    model: "LeamlForVisualQA",
+    processor: "LeamlProcessor",
+    method: str = "typical",
+    labelled: Sequence[int] = (),
+    seed: int = 0,
+    progress: bool = False,
+    cache: "FrozenCache | None" = None,
+) -> list[int]:
+    """
+    Chooses the rows whose answers will teach most; no answer is looked at.
+
+    Args:
+        rows (`Dataset`): with `image`, `question` and `answer`, or conversations, whose places are those in
+            [`~leaml_hf.data.conversations.as_rows`]; rows without a question are not chosen.
+        budget (`str` or `int`): how many: a share of the rows that may be chosen ("1%"), a number, or "all".
+        model ([`LeamlForVisualQA`]): base whose states tell what is alike; for `"uncertain"` one with an adapter.
+        processor ([`LeamlProcessor`]): of the model.
+        method (`str`, *optional*, defaults to `"typical"`): `"typical"` (TypiClust) or `"k-center"` for a start
+            without labels, or `"uncertain"`: rows with a low calibrated confidence, spread over clusters.
+        labelled (`Sequence[int]`, *optional*): places of rows that are labelled or about to be, beside those with an
+            answer (where all rows have one, answers don't count); neither they nor rows like them are chosen.
+        seed (`int`, *optional*, defaults to 0): of clusters, and of the draw where there are too many rows.
+        progress (`bool`, *optional*, defaults to `False`): whether to show bars.
+        cache ([`FrozenCache`], *optional*): of the model; pictures are looked up there.
+
+    Returns:
+        `list[int]`: places of the chosen rows, the most useful first.
+
+    Raises:
+        [`LeamlInputError`]: if the method is unknown, no row with a question is left, or there are fewer of them than
+            the budget asks for.
+    """
+    if method not in METHODS:
+        raise LeamlInputError(f"There is no method '{method}' of choosing rows; take {', '.join(METHODS)}.")
+    rows = as_rows(rows)
+    asked = np.array([bool(question) for question in rows["question"]], dtype=bool)
+    answered = np.array([bool(answer) for answer in rows["answer"]], dtype=bool)
+    known = answered & ~answered[asked].all()
+    known[np.asarray(labelled, dtype=int)] = True
+    free = np.flatnonzero(asked & ~known)
+    if not len(free):
+        raise LeamlInputError("No row has a question and still lacks an answer, so there is none to choose; write the "
+                              "questions into the metadata.")  # fmt: skip
+    count = _wanted(budget, len(free))
+    free = _at_most(free, max(count, MOST_ASKED if method == "uncertain" else MOST_ROWS), seed)
+    if method == "uncertain":
+        features = row_features(rows.select(free), model, processor, cache)
+        places = uncertain(features, _uncertainty(rows.select(free), model, processor, progress, cache), count, seed)
+        return free[places].tolist()
+    places = np.concatenate([free, np.flatnonzero(asked & known)])
+    features = row_features(rows.select(places), model, processor, cache)
+    strategy = typical if method == "typical" else k_center
+    return places[strategy(features, count, range(len(free), len(places)), seed)].tolist()
+
+
+def _wanted(budget: str | int, available: int) -> int:
+    text = str(budget).strip()
+    if text.isdecimal() and int(text) > available:
+        raise LeamlInputError(f"{text} rows are wanted, but only {available} with a question may be chosen; ask for "
+                              "fewer.")  # fmt: skip
+    return parse_budget(text, available, "--budget")
+
+
+def _at_most(places: np.ndarray, count: int, seed: int) -> np.ndarray:
+    return places if len(places) <= count else np.sort(np.random.default_rng([seed, 43]).permutation(places)[:count])
+
+
+def _uncertainty(
+    rows: "Dataset",
+    model: "LeamlForVisualQA",
+    processor: "LeamlProcessor",
+    progress: bool,
+    cache: "FrozenCache | None",
+) -> np.ndarray:
+    """`[n]`, in [0, 1]: how probable it is that the answer is wrong, as far as the model knows."""
+    from ..evaluation.runner import apply_reliability, predict
+
+    answered = predict(model, processor, rows, progress=progress, cache=cache)
+    return 1 - apply_reliability(model, answered)["confidence"]
+
+
+def row_features(
+    rows: "Dataset", model: "LeamlForVisualQA", processor: "LeamlProcessor", cache: "FrozenCache | None" = None
+) -> np.ndarray:
+    """
+    What tells rows apart: the picture as the frozen encoder sees it, and the meaning of the question, equally.
+
+    Args:
+        rows (`Dataset`): n rows with `image` and `question`.
+        model ([`LeamlForVisualQA`]): whose states are read.
+        processor ([`LeamlProcessor`]): of the model.
+        cache ([`FrozenCache`], *optional*): of the model; pictures are looked up there.
+
+    Returns:
+        `np.ndarray`: `[n, Dv + D]` float32, of length 1: half of a squared distance is due to each.
+    """
+    model.eval()
+    keys = picture_keys(rows)
+    places = {key: place for place, key in reversed(list(enumerate(keys)))}  # one row of each picture
+    states = _picture_states(rows.select(list(places.values())), list(places), model, processor, cache)
+    spot = {key: place for place, key in enumerate(places)}
+    pictures = states[[spot[key] for key in keys]]
+    questions = QuestionMeaning(model, processor.tokenizer)(rows["question"])
+    return np.concatenate([_directions(pictures), _directions(questions)], 1) / np.float32(np.sqrt(2))
+
+
+def _picture_states(
+    rows: "Dataset",
+    keys: list[str],
+    model: "LeamlForVisualQA",
+    processor: "LeamlProcessor",
+    cache: "FrozenCache | None",
+) -> np.ndarray:
+    """Mean vision states `[n, Dv]` of rows with different pictures."""
+    from ..evaluation.runner import open_pictures
+
+    states = []
+    for start in range(0, len(rows), ENCODED):
+        part = rows.select(range(start, min(start + ENCODED, len(rows))))
+        images, names = part["image"], keys[start : start + ENCODED]
+        opened = open_pictures(model, processor, images, names, cache)
+        if model.config.is_composed:
+            states.append(np.stack([opened[name].float().mean(0).numpy() for name in names]))
+        else:
+            pictures = [opened[name] for name in names]
+            states.append(model.collect(pictures, part["question"], processor, max_new_tokens=1).vision)
+    return np.concatenate(states).astype(np.float32)
+
+
+def _directions(states: np.ndarray) -> np.ndarray:
+    """States `[n, D]` seen from their mean, scaled to length 1."""
+    centred = states - states.mean(0)
+    return centred / np.linalg.norm(centred, axis=1, keepdims=True).clip(1e-6)
