@@ -1,6 +1,6 @@
 """What other cameras, screens and senders do to the answers, and how soon a drift monitor notices.
 
-    .venv/bin/python benchmarks/environments.py                          # leaml-smol, about 15 minutes
+    .venv/bin/python benchmarks/environments.py                          # leaml-smol, 2,300 answers
     .venv/bin/python benchmarks/environments.py --model out/my-charts --json
 
 Charts of Visual Arrays, variant base, test split, one question a picture. Writes docs/environments.md and its picture;
@@ -17,7 +17,7 @@ import numpy as np
 from leaml_hf import LeamlForVisualQA, Reliability
 from leaml_hf.data.visual_arrays import load_visual_arrays
 from leaml_hf.data.visual_arrays.builder import QUESTIONS_PER_SCENE
-from leaml_hf.evaluation.environments import ENVIRONMENTS, STRENGTHS
+from leaml_hf.evaluation.environments import ENVIRONMENTS
 from leaml_hf.evaluation.metrics import wilson_interval
 from leaml_hf.evaluation.plots import environment_panels
 from leaml_hf.evaluation.runner import Predictions, predict
@@ -26,8 +26,9 @@ from leaml_hf.processing_leaml import load_processor
 from leaml_hf.reliability.drift import DriftMonitor, energy_test
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-FITTED, REFERENCE = 200, 300  # rows for the reliability of a base that has none, and for the monitor
-QUIET = 25  # clean rows before the drift
+STRENGTHS = (1, 3, 5)
+FITTED, REFERENCE = 120, 200  # rows for the reliability of a base that has none, and for the monitor
+QUIET = 20  # clean rows before the drift
 FALSE_ALARM = 0.05
 STREAMS, QUIET_STREAMS = 100, 500
 WATCHED = ("OOD score", "its parts", "vision states")
@@ -45,7 +46,7 @@ def answer_all(model: LeamlForVisualQA, processor, rows: int, folder: Path) -> d
         answers = {
             "fitted": predict(model, processor, fitted, progress=True),
             "reference": predict(model, processor, reference, progress=True),
-            "answered": answer_in_environments(model, processor, judged, progress=True),
+            "answered": answer_in_environments(model, processor, judged, strengths=STRENGTHS, progress=True),
         }
         folder.mkdir(parents=True, exist_ok=True)
         joblib.dump(answers, file)
@@ -131,10 +132,9 @@ def write_page(results: dict, model: str) -> None:
     lines = [
         f"# `{model}` in other environments",
         "",
-        f"Written by `benchmarks/environments.py`: charts of Visual Arrays (base variant, test split), {clean['n']} rows",
-        "of as many pictures, the same in every cell. Confidence and OOD scores of the base are fitted on "
-        f"{FITTED} other",
-        "clean rows. What each environment does: `leaml_hf.evaluation.environments`.",
+        "Written by `benchmarks/environments.py`: charts of Visual Arrays (base variant, test split), a question for each",
+        f"of {clean['n']} pictures, the same in every cell. Confidence and OOD scores of the base are fitted on",
+        f"{FITTED} other clean rows. What each environment does: `leaml_hf.evaluation.environments`.",
         "",
         f"Clean: accuracy {clean['accuracy']:.2f} ({low:.2f}–{high:.2f}), ECE {clean['ece']:.3f}, "
         f"AUROC of the confidence {_number(clean['confidence_auroc'])}.",
@@ -146,29 +146,32 @@ def write_page(results: dict, model: str) -> None:
                        ("confidence_auroc", "AUROC of the confidence")):  # fmt: skip
         lines += [*table(figures, lambda found, key=key: _number(found[key]), title), ""]
     lines += [
-        "AUROC of the OOD score: view against clean row, 0.5 where it cannot tell them apart. AUROC of the confidence:",
-        "right answers against wrong ones of the same environment.",
+        "AUROC of the OOD score: view against clean row, 0.5 where it can't tell them apart. AUROC of the confidence:",
+        "right against wrong answers of the same environment.",
         "",
         "## How soon a drift monitor notices",
         "",
         f"`DriftMonitor` with a reference of {REFERENCE} clean rows. Stated false-alarm rate: {FALSE_ALARM:.0%}, over",
-        f"the whole stream, or within {clean['n']} rows (`horizon={clean['n']}`). Measured on {QUIET_STREAMS} streams of",
-        f"{clean['n']} clean rows that are not in the reference, with another division each (95% interval, Wilson):",
+        f"the whole stream, or within {clean['n']} rows (`horizon={clean['n']}`). Alarms in {QUIET_STREAMS} streams",
+        f"of {clean['n']} clean rows, each with another division into reference and stream (95% interval, Wilson):",
         "",
         "| watched | whole stream | horizon |",
         "|---|---|---|",
+        *(f"| {name} | {_rate(found['whole stream'])} | {_rate(found['horizon'])} |" for name, found in drift.items()),
+        "",
+        f"Median rows from the drift to the alarm, with the horizon, over {STREAMS} streams of {QUIET} clean rows and",
+        f"{clean['n'] - QUIET} drifted ones; in brackets the share of streams with an alarm, where it is not all.",
     ]
     for name, found in drift.items():
-        rates = " | ".join(_rate(found[rule]) for rule in ("whole stream", "horizon"))
-        lines.append(f"| {name} | {rates} |")
-    lines += ["", f"Median rows from the drift to the alarm over {STREAMS} streams of {QUIET} clean rows and "
-              f"{clean['n'] - QUIET} drifted ones", "(with the horizon; in brackets the share of streams with an alarm, "
-              "where it is not all; – where fewer than half):"]  # fmt: skip
-    for name, found in drift.items():
         lines += ["", *table(found["environments"], _delay, name)]
-    lines += ["", f"One look at all {clean['n']} rows, energy test of the vision states against the reference, p-value "
-              f"(clean: {results['batch']['clean']['0']:.3f}):", "",
-              *table(results["batch"], lambda p: f"{p:.3f}", "energy test")]  # fmt: skip
+    p_values = results["batch"]
+    lines += [
+        "",
+        f"One look at all {clean['n']} rows: p-value of the energy test of the vision states against the reference",
+        f"(clean: {p_values['clean']['0']:.3f}).",
+        "",
+        *table(p_values, lambda p: f"{p:.3f}", "energy test"),
+    ]
     (DOCS / "environments.md").write_text("\n".join(lines) + "\n")
 
 
@@ -189,7 +192,7 @@ def _delay(found: dict[str, float | None]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="leaml-smol")
-    parser.add_argument("--rows", type=int, default=100, help="judged in each environment")
+    parser.add_argument("--rows", type=int, default=80, help="judged in each environment")
     parser.add_argument("--folder", type=Path, default=Path("out/environments"), help="of the answers so far")
     parser.add_argument("--json", action="store_true", help="one line for machines")
     arguments = parser.parse_args()

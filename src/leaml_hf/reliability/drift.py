@@ -126,7 +126,7 @@ class DriftMonitor:
         Args:
             states (`np.ndarray` or `torch.Tensor`): `[n, D]` states or `[n]` scores of in-distribution rows, 20 or
                 more. With more than `directions` columns, half of them give the directions and half the ranks, so 40
-                or more. More make an alarm come sooner: with 200, a drift of one standard deviation takes 20 to 50 rows.
+                or more. More make an alarm come sooner; with 200, a drift of one standard deviation takes 20 to 50.
 
         Returns:
             [`DriftMonitor`]: itself.
