@@ -13,44 +13,47 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+from tqdm import tqdm
 
 from leaml_hf import LeamlForVisualQA, Reliability
 from leaml_hf.data.visual_arrays import load_visual_arrays
 from leaml_hf.data.visual_arrays.builder import QUESTIONS_PER_SCENE
-from leaml_hf.evaluation.environments import ENVIRONMENTS
+from leaml_hf.evaluation.environments import ENVIRONMENTS, environment_rows
 from leaml_hf.evaluation.metrics import wilson_interval
 from leaml_hf.evaluation.plots import environment_panels
 from leaml_hf.evaluation.runner import Predictions, predict
-from leaml_hf.evaluation.shifts import CLEAN, answer_in_environments, judge_environments
+from leaml_hf.evaluation.shifts import CLEAN, judge_environments
 from leaml_hf.processing_leaml import load_processor
 from leaml_hf.reliability.drift import DriftMonitor, energy_test
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 STRENGTHS = (1, 3, 5)
 FITTED, REFERENCE = 120, 200  # rows for the reliability of a base that has none, and for the monitor
+FITTED_ROWS, REFERENCE_ROWS = ("fitted", 0), ("reference", 0)
 QUIET = 20  # clean rows before the drift
 FALSE_ALARM = 0.05
 STREAMS, QUIET_STREAMS = 100, 500
 WATCHED = ("OOD score", "its parts", "vision states")
 
 
-def answer_all(model: LeamlForVisualQA, processor, rows: int, folder: Path) -> dict[str, object]:
-    """Predictions of clean rows to fit on (`fitted`), to refer to (`reference`), and of `rows` others in all
-    environments (`answered`)."""
-    file = folder / f"answers-{rows}.joblib"
-    if not file.exists():
-        pictures = FITTED + REFERENCE + rows
-        drawn = load_visual_arrays("chart", "base", "synthetic", "test", pictures * QUESTIONS_PER_SCENE)
-        one_each = [picture * QUESTIONS_PER_SCENE + picture % QUESTIONS_PER_SCENE for picture in range(pictures)]
-        fitted, reference, judged = (drawn.select(part) for part in np.split(one_each, [FITTED, FITTED + REFERENCE]))
-        answers = {
-            "fitted": predict(model, processor, fitted, progress=True),
-            "reference": predict(model, processor, reference, progress=True),
-            "answered": answer_in_environments(model, processor, judged, strengths=STRENGTHS, progress=True),
-        }
-        folder.mkdir(parents=True, exist_ok=True)
-        joblib.dump(answers, file)
-    return joblib.load(file)
+def answer_all(model: LeamlForVisualQA, processor, count: int, folder: Path) -> dict[tuple[str, int], Predictions]:
+    """By environment and strength, with those of clean rows to fit on (`FITTED_ROWS`) and to refer to
+    (`REFERENCE_ROWS`); answers are kept in `folder`."""
+    pictures = FITTED + REFERENCE + count
+    drawn = load_visual_arrays("chart", "base", "synthetic", "test", pictures * QUESTIONS_PER_SCENE)
+    one_each = np.arange(pictures) * QUESTIONS_PER_SCENE + np.arange(pictures) % QUESTIONS_PER_SCENE
+    fitted, reference, judged = (drawn.select(part) for part in np.split(one_each, [FITTED, FITTED + REFERENCE]))
+    rows = {FITTED_ROWS: fitted, REFERENCE_ROWS: reference}
+    settings = [*rows, CLEAN, *((name, strength) for strength in STRENGTHS for name in ENVIRONMENTS)]
+    folder.mkdir(parents=True, exist_ok=True)
+    answers = {}
+    for name, strength in tqdm(settings):
+        file = folder / f"{name}-{strength}-{count}.joblib"
+        if not file.exists():
+            seen = judged if name not in ENVIRONMENTS else environment_rows(judged, name, strength)
+            joblib.dump(predict(model, processor, rows.get((name, strength), seen)), file)
+        answers[name, strength] = joblib.load(file)
+    return answers
 
 
 def watched(reliability: Reliability, seen: Predictions) -> dict[str, np.ndarray]:
@@ -82,19 +85,21 @@ def delays(reference: np.ndarray, clean: np.ndarray, drifted: np.ndarray, horizo
     return np.array(found)
 
 
-def measure_drift(reliability: Reliability, answers: dict[str, object]) -> dict[str, dict]:
+def measure_drift(
+    reliability: Reliability, reference: Predictions, answers: dict[tuple[str, int], Predictions]
+) -> dict[str, dict]:
     """By what is watched: false alarms, and the median delay and share of streams with an alarm by environment and
     strength."""
-    reference = watched(reliability, answers["reference"])
-    views = {setting: watched(reliability, seen) for setting, seen in answers["answered"].items()}
+    known = watched(reliability, reference)
+    views = {setting: watched(reliability, seen) for setting, seen in answers.items()}
     horizon = len(views[CLEAN][WATCHED[0]])
     found = {}
     for name in WATCHED:
-        clean = np.concatenate([reference[name], views[CLEAN][name]])
+        clean = np.concatenate([known[name], views[CLEAN][name]])
         by_setting = {}
         for (environment, strength), view in views.items():
             if (environment, strength) != CLEAN:
-                rows = delays(reference[name], views[CLEAN][name], view[name], horizon)
+                rows = delays(known[name], views[CLEAN][name], view[name], horizon)
                 by_setting.setdefault(environment, {})[str(strength)] = {
                     "delay": float(np.median(rows)) if np.isfinite(np.median(rows)) else None,
                     "seen": float(np.isfinite(rows).mean()),
@@ -104,12 +109,12 @@ def measure_drift(reliability: Reliability, answers: dict[str, object]) -> dict[
     return found
 
 
-def batch_tests(reliability: Reliability, answers: dict[str, object]) -> dict[str, dict[str, float]]:
+def batch_tests(reference: Predictions, answers: dict[tuple[str, int], Predictions]) -> dict[str, dict[str, float]]:
     """p-values of the energy test of the vision states of all judged rows against the reference."""
-    reference = answers["reference"].states["vision"]
     found: dict[str, dict[str, float]] = {}
-    for (name, strength), seen in answers["answered"].items():
-        found.setdefault(name, {})[str(strength)] = energy_test(reference, seen.states["vision"])[1]
+    for (name, strength), seen in answers.items():
+        p_value = energy_test(reference.states["vision"], seen.states["vision"])[1]
+        found.setdefault(name, {})[str(strength)] = p_value
     return found
 
 
@@ -132,8 +137,8 @@ def write_page(results: dict, model: str) -> None:
     lines = [
         f"# `{model}` in other environments",
         "",
-        "Written by `benchmarks/environments.py`: charts of Visual Arrays (base variant, test split), a question for each",
-        f"of {clean['n']} pictures, the same in every cell. Confidence and OOD scores of the base are fitted on",
+        "Written by `benchmarks/environments.py`: charts of Visual Arrays (base variant, test split), a question for",
+        f"each of {clean['n']} pictures, the same in every cell. Confidence and OOD scores of the base are fitted on",
         f"{FITTED} other clean rows. What each environment does: `leaml_hf.evaluation.environments`.",
         "",
         f"Clean: accuracy {clean['accuracy']:.2f} ({low:.2f}–{high:.2f}), ECE {clean['ece']:.3f}, "
@@ -198,14 +203,14 @@ def main() -> None:
     arguments = parser.parse_args()
     model, processor = LeamlForVisualQA.from_pretrained(arguments.model), load_processor(arguments.model)
     answers = answer_all(model, processor, arguments.rows, arguments.folder / Path(arguments.model).name)
-    fitted = answers["fitted"]
+    fitted, reference = answers.pop(FITTED_ROWS), answers.pop(REFERENCE_ROWS)
     if model.reliability is None:
         model.reliability = Reliability.fit(fitted.states, fitted.raw_confidence, fitted.correct,
                                             labeled_states=fitted.states)  # fmt: skip
     results = {
-        "figures": judge_environments(model, answers["answered"]),
-        "drift": measure_drift(model.reliability, answers),
-        "batch": batch_tests(model.reliability, answers),
+        "figures": judge_environments(model, answers),
+        "drift": measure_drift(model.reliability, reference, answers),
+        "batch": batch_tests(reference, answers),
     }
     write_page(results, Path(arguments.model).name)
     if arguments.json:

@@ -3,13 +3,15 @@ Pictures as another camera, screen or sender would give them: eight environments
 
 The kinds and the five strengths follow ImageNet-C (Hendrycks and Dietterich, 2019, https://arxiv.org/abs/1903.12261),
 covered parts Cutout (DeVries and Taylor, 2017, https://arxiv.org/abs/1708.04552); the amounts are this project's own,
-chosen for charts, and shares of the picture's size where a size is meant. All is done by Pillow's own operations.
+chosen for charts. A view is as hard to read for a large picture as for a small one, but for compression, whose blocks
+are 8 pixels wide. Blur, JPEG, resampling, geometry and curves are Pillow's.
 
 A picture's random choices (grain, direction, corners, places) depend on seed, picture and environment, not on the
 strength: a stronger view is the same change taken further. Questions keep their answers as long as they can be read
 from the view at all; colours that are asked for may not survive a strong cast.
 """
 
+import hashlib
 import io
 import zlib
 from collections.abc import Callable
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 STRENGTHS = (1, 2, 3, 4, 5)
+GRAINS = 240  # along the shorter side, at most
 GAMMA = 2.2  # of displays, about; light adds up before it
 
 Change = Callable[[Image.Image, float, np.random.Generator], Image.Image]
@@ -37,8 +40,12 @@ def _blur(image: Image.Image, radius: float, rng: np.random.Generator) -> Image.
 
 
 def _noise(image: Image.Image, sigma: float, rng: np.random.Generator) -> Image.Image:
+    """Grain of a pixel, or of more where the picture is large, so that it stays when the picture is reduced."""
     pixels = np.asarray(image, np.float32)  # [H, W, 3]
-    pixels = pixels + sigma * rng.standard_normal(pixels.shape, np.float32)
+    height, width, _ = pixels.shape
+    size = max(1, round(min(height, width) / GRAINS))
+    grain = rng.standard_normal((-(-height // size), -(-width // size), 3), np.float32)
+    pixels = pixels + sigma * grain.repeat(size, 0).repeat(size, 1)[:height, :width]
     return Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8))
 
 
@@ -56,7 +63,8 @@ def _compression(image: Image.Image, quality: float, rng: np.random.Generator) -
     return Image.open(buffer).convert("RGB")
 
 
-def _resolution(image: Image.Image, scale: float, rng: np.random.Generator) -> Image.Image:
+def _resolution(image: Image.Image, pixels: float, rng: np.random.Generator) -> Image.Image:
+    scale = min(1.0, pixels / min(image.size))
     small = tuple(max(1, round(scale * side)) for side in image.size)
     return image.resize(small, Image.Resampling.BOX).resize(image.size, Image.Resampling.BILINEAR)
 
@@ -100,7 +108,7 @@ ENVIRONMENTS: dict[str, tuple[Change, tuple[float, ...]]] = {
     "noise": (_noise, (6, 12, 22, 38, 60)),  # deviation of a pixel's channel, of 255
     "exposure": (_exposure, (0.4, 0.8, 1.2, 1.7, 2.3)),  # stops more or fewer
     "compression": (_compression, (50, 25, 14, 8, 4)),  # JPEG quality
-    "resolution": (_resolution, (0.7, 0.5, 0.36, 0.26, 0.18)),  # of the sides
+    "resolution": (_resolution, (160, 112, 80, 57, 40)),  # pixels left of the shorter side
     "colour_cast": (_colour_cast, (0.12, 0.24, 0.38, 0.54, 0.72)),  # of the weakest channel lost
     "perspective": (_perspective, (0.04, 0.08, 0.12, 0.17, 0.23)),  # of the sides, at most, that a corner moves
     "occlusion": (_occlusion, (0.02, 0.05, 0.10, 0.18, 0.30)),  # of the area
@@ -160,8 +168,11 @@ def environment_rows(dataset: "Dataset", name: str, strength: int, seed: int = 0
     from datasets import Image as ImageFeature
 
     views: dict[str, bytes] = {}
-    for key, image in zip(picture_keys(dataset), dataset["image"], strict=True):
+    keys = picture_keys(dataset)
+    for key, picture in zip(keys, dataset["image"], strict=True):
         if key not in views:
-            views[key] = encode_png(environment_view(load_image(image), name, strength, key, seed))
-    pictures = [{"bytes": views[key], "path": None} for key in picture_keys(dataset)]
+            image = load_image(picture)
+            content = hashlib.sha256(image.tobytes()).hexdigest()  # the same wherever the file lies
+            views[key] = encode_png(environment_view(image, name, strength, content, seed))
+    pictures = [{"bytes": views[key], "path": None} for key in keys]
     return dataset.remove_columns("image").add_column("image", pictures, feature=ImageFeature())
