@@ -92,7 +92,8 @@ def test_a_folder_may_lie_anywhere(tmp_path):
     for folder in (tmp_path / "here", tmp_path / "there"):
         folder.mkdir()
         chart(0).save(folder / "0.png")
-        moved = datasets.Dataset.from_dict({"image": [str(folder / "0.png")]}).cast_column("image", datasets.Image())
+        moved = datasets.Dataset.from_dict({"image": [str(folder / "0.png")], "question": ["what ?"]})
+        moved = moved.cast_column("image", datasets.Image())
         views.append(environment_rows(moved, "noise", 3)["image"][0].tobytes())
     assert views[0] == views[1]
 
@@ -122,7 +123,7 @@ def test_little_is_hidden_at_the_lowest_strength():
         assert 0.005 < covered.mean() < 0.035
         ink = np.asarray(environment_view(image, "perspective", 5, str(number)).convert("L")) < 250
         assert ink[0].mean() < 0.2  # nothing was pushed over the edge
-        assert ink.mean() > 0.4 * (np.asarray(image.convert("L")) < 250).mean()
+        assert ink.mean() > 0.3 * (np.asarray(image.convert("L")) < 250).mean()
 
 
 @pytest.mark.parametrize(("name", "strength", "reason"), [
