@@ -57,9 +57,10 @@ def answer_all(model: LeamlForVisualQA, processor, count: int, folder: Path) -> 
 
 
 def watched(reliability: Reliability, seen: Predictions) -> dict[str, np.ndarray]:
-    """What a monitor may watch of n rows, by name: `[n, 1]`, `[n, 4]` and `[n, D]`."""
-    parts = np.column_stack(list(reliability.ood.components(seen.states).values()))
-    return dict(zip(WATCHED, (parts.mean(1, keepdims=True), parts, seen.states["vision"]), strict=True))
+    """What a monitor may watch of n rows, by name: `[n, 1]`, `[n, scores]` and `[n, D]`."""
+    score, parts = reliability.ood.score(seen.states), reliability.ood.components(seen.states)
+    columns = (score[:, None], np.column_stack(list(parts.values())), seen.states["vision"])
+    return dict(zip(WATCHED, columns, strict=True))
 
 
 def false_alarms(clean: np.ndarray, horizon: int | None) -> int:

@@ -44,10 +44,10 @@ class TestFalseAlarms:
 
     def test_they_are_as_rare_with_learnt_directions(self):
         alarms = 0
-        for seed in range(200):
+        for seed in range(120):
             rows = stream(seed, 80 + 60, 12)
             alarms += DriftMonitor(0.1, directions=3, seed=seed).fit(rows[:80]).update(rows[80:]).alarm
-        assert alarms / 200 <= 0.1 + 2 * np.sqrt(0.09 / 200)
+        assert alarms / 120 <= 0.1 + 2 * np.sqrt(0.09 / 120)
 
     def test_p_values_are_uniform_and_independent(self):
         rows = stream(0, 2100).round(1)
@@ -60,7 +60,7 @@ class TestFalseAlarms:
         """What makes the bound: capital 1 on average with the whole stream, n after n rows with a horizon."""
         whole, paid_in = (
             np.mean([np.exp(DriftMonitor(horizon=horizon, seed=seed).fit(stream(seed, 30)).update(
-                stream(seed + 5000, 3)).evidence) for seed in range(1000)], axis=0)
+                stream(seed + 5000, 3)).evidence) for seed in range(700)], axis=0)
             for horizon in (None, 10)
         )  # fmt: skip
         assert whole == pytest.approx([1, 1, 1], abs=0.1)
@@ -91,15 +91,15 @@ class TestDelays:
         assert median_delay(1.5, quiet=20, width=16, streams=20) < 60
 
     @pytest.mark.parametrize(("change", "channel"), [
-        (lambda rows, axis: rows + 9 * axis, "direction 0"),
-        (lambda rows, axis: rows + 9 * np.eye(12)[11], "distance"),
+        (lambda rows, axis: rows + 4 * axis, "direction 0"),
+        (lambda rows, axis: rows + 4 * np.eye(12)[11], "distance"),
     ])  # fmt: skip
     def test_the_report_says_where(self, change, channel):
         rng = np.random.default_rng(0)
         axis = np.eye(12)[0]
-        rows = rng.normal(size=(200, 12)) + 6 * rng.normal(size=(200, 1)) * axis
+        rows = rng.normal(size=(200, 12)) + 3 * rng.normal(size=(200, 1)) * axis
         monitor = DriftMonitor(directions=1).fit(rows[:150])
-        assert monitor.update(change(rows[150:], axis * np.sign(monitor.axes[0, 0]) * 3)).channel == channel
+        assert monitor.update(change(rows[150:], axis)).channel == channel
 
     def test_a_wider_stream_is_seen_too(self):
         rng = np.random.default_rng(0)

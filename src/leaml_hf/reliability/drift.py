@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import LeamlInputError
-from .ood import state_array
+from .ood import Mahalanobis, state_array
 
 FORMAT = 1
 HEADER = "leaml_drift"  # the entry of the file's header that holds the options
-ARRAYS = ("center", "axes", "reference", "known", "capital")
+ARRAYS = ("reference", "known", "capital")  # beside those of the distance
 LEAST_ROWS = 20  # of a reference: below it no rank is low enough to be told from chance
 RANKED_AT_ONCE = 256  # rows
 # Densities on [0, 1] that are bets on where p-values will lie once the stream has drifted: Beta(a, b) for both ends,
@@ -51,7 +51,7 @@ class DriftReport:
         threshold (`float`): the evidence at which the alarm is given, on the same scale.
         alarm_row (`int`, *optional*): the row (from 1) at which it was first given; `None` if it was not.
         channel (`str`): where most of the evidence is: `"direction 0"` (a leading direction of the reference),
-            `"distance"` (from the plane of these directions) or `"column 0"`.
+            `"distance"` (from the reference as a whole) or `"column 0"`.
     """
 
     rows: int
@@ -71,13 +71,13 @@ class DriftMonitor:
     Sequential two-sample test: is a stream of states like a reference sample?
 
     Each row is reduced to a few channels: its coordinates along the leading directions of the reference and its
-    distance from their plane, as in multivariate process control (Jackson and Mudholkar, 1979, Technometrics 21), or,
-    where there are few columns, such as out-of-distribution scores, the columns themselves. In each channel a row's
-    smoothed rank among the reference and all rows of the stream so far is a conformal p-value. As long as reference
-    and stream are exchangeable, p-values of a channel are independent and uniform, whatever the distribution of the
-    states (Vovk, Nouretdinov and Gammerman, 2003, "Testing Exchangeability On-Line"), so fair bets on where they will
-    lie cannot be expected to gain: their capital is the evidence. Bets are placed from every row on, since nobody
-    knows when a drift begins.
+    distance from it ([`Mahalanobis`]), as in multivariate process control (Jackson and Mudholkar, 1979, Technometrics
+    21), or, where there are few columns, such as out-of-distribution scores, the columns themselves. In each channel
+    a row's smoothed rank among the reference and all rows of the stream so far is a conformal p-value. As long as
+    reference and stream are exchangeable, p-values of a channel are independent and uniform, whatever the distribution
+    of the states (Vovk, Nouretdinov and Gammerman, 2003, "Testing Exchangeability On-Line"), so fair bets on where
+    they will lie cannot be expected to gain: their capital is the evidence. Bets are placed from every row on, since
+    nobody knows when a drift begins.
 
     - With `horizon=None`, the bets that start at row n have 1 / (n (n + 1)) of the capital. The whole is a martingale
       that starts at 1, so the chance that it *ever* reaches 1 / `false_alarm` is at most `false_alarm` (Ville's
@@ -110,8 +110,8 @@ class DriftMonitor:
         self.horizon = horizon
         self.directions = directions
         self.seed = seed
-        self.center: np.ndarray | None = None  # [D]
-        self.axes: np.ndarray | None = None  # [k, D], orthonormal; [0, D] where columns are watched
+        self.width: int | None = None
+        self.distance: Mahalanobis | None = None  # None where columns are watched
         self.reference: np.ndarray | None = None  # [m, C], each column sorted
 
     @property
@@ -135,16 +135,15 @@ class DriftMonitor:
             [`LeamlInputError`]: if there are too few rows, or they are not finite numbers.
         """
         rows = _rows(states, "reference")
-        width = rows.shape[1]
-        learn = width > self.directions
+        self.width = rows.shape[1]
+        learn = self.width > self.directions
         if len(rows) < LEAST_ROWS * (1 + learn):
             raise LeamlInputError(f"Give a reference of {LEAST_ROWS * (1 + learn)} rows or more, not {len(rows)}.")
-        self.center, self.axes = np.zeros(width), np.zeros((0, width))
+        self.distance = None
         if learn:
             rows = rows[np.random.default_rng([self.seed, 1]).permutation(len(rows))]
             first, rows = np.array_split(rows, 2)
-            self.center = first.mean(0)
-            self.axes = np.linalg.svd(first - self.center, full_matrices=False)[2][: self.directions]
+            self.distance = Mahalanobis("states", normalize=False).fit({"states": first})
         self.reference = np.sort(self._channels(rows), axis=0)
         return self.restart()
 
@@ -173,9 +172,8 @@ class DriftMonitor:
         """
         self._check_fitted()
         rows = _rows(states, "stream")
-        if rows.shape[1] != len(self.center):
-            raise LeamlInputError(f"Give states of width {len(self.center)}, as the reference has, not "
-                                  f"{rows.shape[1]}.")  # fmt: skip
+        if rows.shape[1] != self.width:
+            raise LeamlInputError(f"Give states of width {self.width}, as the reference has, not {rows.shape[1]}.")
         values = self._channels(rows)  # [b, C]
         log_bets = _log_bets(self._p_values(values))  # [b, C, K]
         number = self.rows + np.arange(1, len(rows) + 1)
@@ -198,11 +196,11 @@ class DriftMonitor:
 
     def _channels(self, rows: np.ndarray) -> np.ndarray:
         """`[n, D]` states to `[n, C]` channels."""
-        if not len(self.axes):
+        if self.distance is None:
             return rows
-        centred = rows - self.center
-        along = centred @ self.axes.T  # [n, k]
-        return np.column_stack([along, np.linalg.norm(centred - along @ self.axes, axis=1)])
+        leading = np.argsort(self.distance.precisions[:-1])[: self.directions]
+        along = (rows - self.distance.mean) @ self.distance.directions[leading].T  # [n, k]
+        return np.column_stack([along, self.distance.score({"states": rows})])
 
     def _p_values(self, values: np.ndarray) -> np.ndarray:
         """Smoothed ranks `[b, C]` in (0, 1), low for high values: among what is known and the rows before each."""
@@ -224,9 +222,9 @@ class DriftMonitor:
 
     def _leading_channel(self) -> str:
         leading = int(np.argmax(np.logaddexp.reduce(self.capital, axis=1)))
-        if not len(self.axes):
+        if self.distance is None:
             return f"column {leading}"
-        return "distance" if leading == len(self.axes) else f"direction {leading}"
+        return "distance" if leading == len(self.capital) - 1 else f"direction {leading}"
 
     def _check_fitted(self) -> None:
         if self.reference is None:
@@ -244,9 +242,11 @@ class DriftMonitor:
         self._check_fitted()
         config = {
             "format": FORMAT, "false_alarm": self.false_alarm, "horizon": self.horizon, "directions": self.directions,
-            "seed": self.seed, "rows": self.rows, "alarm_row": self.alarm_row,
+            "seed": self.seed, "width": self.width, "rows": self.rows, "alarm_row": self.alarm_row,
         }  # fmt: skip
-        arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in ARRAYS}
+        arrays = {name: getattr(self, name) for name in ARRAYS}
+        arrays |= self.distance.state_dict() if self.distance else {}
+        arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         save_file(arrays, path, metadata={HEADER: json.dumps(config)})
 
@@ -273,16 +273,19 @@ class DriftMonitor:
                 config = json.loads((file.metadata() or {}).get(HEADER, "{}"))
                 if config.pop("format", None) != FORMAT:
                     raise LeamlInputError(f"{path} holds no drift monitor that this version reads: save it again.")
-                arrays = {name: file.get_tensor(name) for name in ARRAYS}
+                learnt = Mahalanobis.arrays if config["width"] > config["directions"] else ()
+                arrays = {name: file.get_tensor(name) for name in (*ARRAYS, *learnt)}
         except SafetensorError as error:
             raise LeamlInputError(f"Save the drift monitor {path} again: the file is damaged.") from error
-        rows, alarm_row = config.pop("rows"), config.pop("alarm_row")
+        width, rows, alarm_row = (config.pop(name) for name in ("width", "rows", "alarm_row"))
         monitor = cls(**config)
         monitor.reference = arrays["reference"]
         monitor.restart()
-        for name, array in arrays.items():
-            setattr(monitor, name, array)
-        monitor.rows, monitor.alarm_row = rows, alarm_row
+        monitor.width, monitor.rows, monitor.alarm_row = width, rows, alarm_row
+        monitor.known, monitor.capital = arrays["known"], arrays["capital"]
+        if learnt:
+            monitor.distance = Mahalanobis("states", normalize=False)
+            monitor.distance.load_state_dict({name: arrays[name] for name in learnt})
         monitor._rng.bit_generator.advance(rows * monitor.reference.shape[1])
         return monitor
 
