@@ -286,10 +286,11 @@ def environment_panels(path: str | Path, figures: Mapping[str, Mapping[str, Any]
         ax.set_title(name.replace("_", " "), color=INK, fontsize=10)
     for ax in axes[len(names) :]:
         ax.set_visible(False)
+    for ax in axes[max(0, len(names) - columns) : len(names)]:
+        _label(ax, "Strength (0: as it is)")
     handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, columns + 1), frameon=False, fontsize=9,
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9,
                   labelcolor=INK)  # fmt: skip
-    figure.supxlabel("strength (0: the picture as it is)", color=INK, fontsize=10)
     return _save(figure, path)
 
 
