@@ -273,7 +273,8 @@ def environment_panels(path: str | Path, figures: Mapping[str, Mapping[str, Any]
     columns = min(4, len(names))
     lines = {"accuracy": "accuracy, 95% interval", "ece": "ECE", "auroc": "AUROC of the OOD score: clean or not",
              "confidence_auroc": "AUROC of the confidence: right or wrong"}  # fmt: skip
-    figure, axes = _figure(2.8 * columns, 2.3 * -(-len(names) // columns) + 0.6, len(names), columns, sharey=True)
+    width, height = max(3.6, 2.8 * columns), 2.3 * -(-len(names) // columns) + 0.6
+    figure, axes = _figure(width, height, len(names), columns, sharey=True)
     for ax, name in zip(axes, names, strict=False):
         by_strength = {0: figures["clean"]} | {int(strength): found for strength, found in figures[name].items()}
         low, high = zip(*(found["accuracy_ci"] for found in by_strength.values()), strict=True)

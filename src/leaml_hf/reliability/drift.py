@@ -90,7 +90,9 @@ class DriftMonitor:
 
     Both bounds hold exactly if the rows are exchangeable: reference rows must be held out from whatever made the
     states or scores (neither trained on nor used to fit the scores), and several rows about one picture are not
-    independent: give one a picture. That the alarm is real does not say that answers get worse.
+    independent: give one a picture. The parts of an out-of-distribution score side by side (`components` of
+    [`OODCombiner`], as columns) showed a drift sooner than their mean, and than states whose directions have to be
+    learnt. That an alarm is real does not say that answers get worse.
 
     Memory: 8 bytes a row and channel, as the ranks need all rows.
 
