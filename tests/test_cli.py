@@ -18,6 +18,7 @@ from leaml_hf import LeamlForVisualQA, LeamlProcessor, cli
 from leaml_hf.cli import main
 from leaml_hf.data import sources
 from leaml_hf.evaluation import blind
+from leaml_hf.evaluation.environments import ENVIRONMENTS
 from leaml_hf.hub import data_card
 
 COMMANDS = ("adapt", "answer", "evaluate", "select", "generate", "pretrain", "inspect", "publish", "card", "doctor")
@@ -253,6 +254,29 @@ class TestEvaluate:
         keys = "accuracy accuracy_ci ece brier nll aurc coverage selective_accuracy latency_ms auroc auprc fpr95"
         assert set(keys.split()) <= set(figures)
         assert leaml("evaluate", adapter, charts, "--quiet").code == 0
+
+    def test_environments_are_figures_by_strength_and_a_picture(self, leaml, adapter, charts, tmp_path):
+        options = ["--environments", "blur,occlusion", "--plot", tmp_path / "made.png", "--quiet"]
+        result = leaml("evaluate", adapter, charts, *options, "--json")
+        assert (result.code, result.err) == (0, "")
+        figures = strict_json(result.out)["environments"]
+        assert list(figures) == ["clean", "blur", "occlusion"]
+        assert list(figures["blur"]) == ["1", "2", "3", "4", "5"]
+        assert {"accuracy", "ece", "auroc", "confidence_auroc"} <= set(figures["occlusion"]["3"])
+        with Image.open(tmp_path / "made.png") as drawn:
+            assert drawn.format == "PNG"
+        assert "AUROC of the OOD score by strength\n  blur" in leaml("evaluate", adapter, charts, *options).out
+
+    @pytest.mark.parametrize(("options", "reason"), [
+        (["--environments", "blur,fog"], "no environment fog"), (["--environments", ""], "no environment"),
+        (["--plot", "made.png"], "give --environments too"),
+    ])  # fmt: skip
+    def test_bad_environments_are_told_before_anything_is_loaded(self, leaml, options, reason):
+        assert_refused(leaml("evaluate", "no-model", "no-data", *options), reason)
+
+    def test_the_help_names_all_environments(self, leaml):
+        told = "".join(leaml("evaluate", "--help").out.split())
+        assert ",".join(ENVIRONMENTS) in told
 
     def test_rows_are_drawn_among_those_with_answers(self, leaml, adapter, tmp_path):
         folder = write_folder(tmp_path / "few" / "test", 40, 3).parent

@@ -15,6 +15,7 @@ __version__ = "0.1.0"
 _LAZY = {
     "Answer": ".answering",
     "AnswerRecords": ".answering",
+    "DriftMonitor": ".reliability.drift",
     "GatedCrossAttention": ".fusion",
     "LeamlConfig": ".configuration_leaml",
     "LeamlForVisualQA": ".modeling_leaml",

@@ -18,6 +18,7 @@ logger = logging.getLogger("leaml_hf")
 DATA_HELP = "a folder of pictures, a Hub data set, real-charts, or visual-arrays:task/variant/domain"
 MODEL_HELP = "a folder, a Hub id, or a shipped base (leaml-smol)"
 ROWS = 800  # of each split of a cell that `generate` draws
+ENVIRONMENT_ROWS = 200  # that `evaluate --environments` judges unless told otherwise
 
 
 def _adapt(args: argparse.Namespace) -> dict[str, Any]:
@@ -114,17 +115,40 @@ def _print_answer(out: dict[str, Any]) -> None:
 
 def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
     from .data.sources import complete_rows, evaluation_split
+    from .evaluation.environments import check_environments
     from .evaluation.runner import evaluate_model
     from .training.adapt import outside_rows, sample_rows
 
     _load_silently()
+    if args.environments:
+        check_environments(args.environments)
+    elif args.plot:
+        raise LeamlInputError("--plot draws the figures of environments; give --environments too.")
     labelled = complete_rows(evaluation_split(args.data, args.seed), args.data, ("question", "answer"))
-    dataset = sample_rows(labelled, args.rows, args.seed)
-    outside = {name: outside_rows(name, args.rows, args.seed) for name in args.ood or ()}
+    count = args.rows or (ENVIRONMENT_ROWS if args.environments else None)
+    dataset = sample_rows(labelled, count, args.seed)
+    outside = {name: outside_rows(name, count, args.seed) for name in args.ood or ()}
     model, processor = _load(args.model)
-    return evaluate_model(
-        model, processor, dataset, outside, tolerance=args.tolerance, progress=not args.quiet
-    ).results
+    options = {"tolerance": args.tolerance, "progress": not args.quiet}
+    results = evaluate_model(model, processor, dataset, outside, **options).results
+    if args.environments:
+        results["environments"] = _judge_environments(args, model, processor, dataset, options)
+    return results
+
+
+def _judge_environments(
+    args: argparse.Namespace, model: Any, processor: Any, dataset: Any, options: dict[str, Any]
+) -> dict[str, Any]:
+    """Figures by environment and strength, and their picture where one is asked for."""
+    from .evaluation.plots import environment_panels
+    from .evaluation.shifts import answer_in_environments, judge_environments
+
+    names = args.environments
+    answered = answer_in_environments(model, processor, dataset, names, seed=args.seed, **options)
+    figures = judge_environments(model, answered)
+    if args.plot:
+        environment_panels(args.plot, figures)
+    return figures
 
 
 def _print_evaluate(out: dict[str, Any]) -> None:
@@ -146,6 +170,17 @@ def _print_evaluate(out: dict[str, Any]) -> None:
             print(f"{key:20}{out[key]:>8.3f}")
     for program, figures in out["per_program"].items():
         print(f"  {program:18}{figures['accuracy']:>8.3f}   {figures['n']} questions")
+    for key, title in (("accuracy", "accuracy"), ("ece", "ECE"), ("auroc", "AUROC of the OOD score")):
+        if "environments" in out:
+            _print_environments(out["environments"], key, title)
+
+
+def _print_environments(figures: dict[str, Any], key: str, title: str) -> None:
+    clean = figures["clean"].get(key)
+    print(f"{title} by strength" + ("" if clean is None else f", clean {clean:.3f}"))
+    for name, by_strength in figures.items():
+        if name != "clean":
+            print(f"  {name:18}" + "".join(f"{found[key]:>8.3f}" for found in by_strength.values()))
 
 
 def _select(args: argparse.Namespace) -> dict[str, Any]:
@@ -289,6 +324,13 @@ def _layers(text: str) -> list[int]:
     return [_integer(0)(part) for part in text.split(",")]
 
 
+def _environments(text: str) -> tuple[str, ...]:
+    """For argparse: reads names with commas between them, or all."""
+    from .evaluation.environments import ENVIRONMENTS
+
+    return tuple(ENVIRONMENTS) if text == "all" else tuple(text.split(","))
+
+
 def _layers_or_rule(text: str) -> list[int] | str:
     return text if text == "relevant" else _layers(text)
 
@@ -365,7 +407,12 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("model", help=MODEL_HELP)
     evaluate.add_argument("data", help=DATA_HELP)
     evaluate.add_argument("--ood", action="append", metavar="DATA", help="pictures from elsewhere")
-    evaluate.add_argument("--rows", type=_integer(1), help="questions judged at most, drawn by seed (default: all)")
+    evaluate.add_argument("--rows", type=_integer(1), help="questions judged at most, drawn by seed (default: all, or "
+                          f"{ENVIRONMENT_ROWS} with --environments)")  # fmt: skip
+    evaluate.add_argument("--environments", type=_environments, metavar="NAMES",
+                          help="ask again in all, or in blur,noise,exposure,compression,resolution,colour_cast,"
+                          "perspective,occlusion, at five strengths each")  # fmt: skip
+    evaluate.add_argument("--plot", metavar="PNG", help="(with --environments) draw the figures by strength")
     evaluate.add_argument("--tolerance", type=float, help="relative error that numbers may have, such as 0.05")
 
     select = command("select", _select, _print_select,

@@ -18,13 +18,15 @@ BEFORE, AFTER, INK, MUTED, GRID = "#a9b4c2", "#2457c5", "#1c2733", "#66727f", "#
 SERIES = ("#2457c5", "#d9730d", "#1a8a5a", "#9b3fb5", "#c4314b", "#0b8793")
 
 
-def _figure(width: float, height: float, panels: int = 1, **grid: Any) -> tuple["Figure", list["Axes"]]:
+def _figure(
+    width: float, height: float, panels: int = 1, columns: int = 1, **grid: Any
+) -> tuple["Figure", list["Axes"]]:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), dpi=160, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = list(np.atleast_1d(figure.subplots(panels, 1, **grid)))
+    axes = np.ravel(figure.subplots(-(-panels // columns), columns, **grid)).tolist()
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
         ax.spines[["left", "bottom"]].set_color(MUTED)
@@ -248,6 +250,49 @@ def program_bars(
 def _plain(text: str) -> str:
     """A name as it is: matplotlib would read dollar signs as mathematics."""
     return text.replace("$", r"\$")
+
+
+def environment_panels(path: str | Path, figures: Mapping[str, Mapping[str, Any]]) -> Path:
+    """
+    Accuracy with its 95% interval, ECE and both AUROCs by strength, one panel for each environment.
+
+    Args:
+        path (`str` or `Path`): the PNG to write.
+        figures (`Mapping[str, Mapping]`): what `shifts.judge_environments` gave: `clean`, which stands at strength 0,
+            and one environment or more.
+
+    Returns:
+        `Path`: the PNG.
+
+    Raises:
+        [`LeamlInputError`]: if there is no environment beside `clean`.
+    """
+    names = [name for name in figures if name != "clean"]
+    if not names:
+        raise LeamlInputError("Give the figures of at least one environment.")
+    columns = min(4, len(names))
+    lines = {"accuracy": "accuracy, 95% interval", "ece": "ECE", "auroc": "AUROC of the OOD score: clean or not",
+             "confidence_auroc": "AUROC of the confidence: right or wrong"}  # fmt: skip
+    width, height = max(3.6, 2.8 * columns), 2.3 * -(-len(names) // columns) + 0.6
+    figure, axes = _figure(width, height, len(names), columns, sharey=True)
+    for ax, name in zip(axes, names, strict=False):
+        by_strength = {0: figures["clean"]} | {int(strength): found for strength, found in figures[name].items()}
+        low, high = zip(*(found["accuracy_ci"] for found in by_strength.values()), strict=True)
+        ax.fill_between(list(by_strength), low, high, color=SERIES[0], alpha=0.14, linewidth=0)
+        for (key, label), colour in zip(lines.items(), SERIES, strict=False):
+            points = [(strength, found[key]) for strength, found in by_strength.items() if found.get(key) is not None]
+            if points:
+                ax.plot(*zip(*points, strict=True), color=colour, linewidth=1.8, marker="o", markersize=3, label=label)
+        ax.set(xlim=(-0.2, 5.2), ylim=(-0.02, 1.02), xticks=range(6))
+        ax.set_title(name.replace("_", " "), color=INK, fontsize=10)
+    for ax in axes[len(names) :]:
+        ax.set_visible(False)
+    for ax in axes[max(0, len(names) - columns) : len(names)]:
+        _label(ax, "Strength (0: as it is)")
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize=9,
+                  labelcolor=INK)  # fmt: skip
+    return _save(figure, path)
 
 
 def evidence_overlay(image: "Image.Image", evidence: np.ndarray) -> "Image.Image":
