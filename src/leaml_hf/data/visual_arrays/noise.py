@@ -8,8 +8,9 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .canvas import FULL, Box, Canvas
+from .canvas import FULL, Canvas
 from .conventions import Noise
+from .pen import SCALE, Box
 from .scenes import Scene
 from .words import sample_words
 
@@ -29,7 +30,7 @@ def clutter(canvas: Canvas, noise: Noise, scene: Scene) -> None:
     """
     rng = canvas.rng
     parts = [np.array(boxes).reshape(-1, 4) * FULL for boxes in canvas.parts]
-    written = np.array([(glyph.x * FULL, glyph.y * FULL) for glyph in canvas.glyphs]).reshape(-1, 2)
+    written = np.array([(glyph.x * FULL, glyph.y * FULL) for text in canvas.texts for glyph in text.glyphs()]).reshape(-1, 2)
     names = {mark.label for mark in scene.marks}
     # slices are many small boxes, whose corners decide nothing
     ends = np.zeros((0, 2)) if scene.kind == "pie" else np.concatenate([_corners(boxes) for boxes in parts])
@@ -57,8 +58,8 @@ def clutter(canvas: Canvas, noise: Noise, scene: Scene) -> None:
         else:
             points = rng.uniform(0, FULL, 2) + np.cumsum(rng.normal(0, 45, (6, 2)), 0)
             pen.line([tuple(point) for point in points], fill=color, width=int(rng.integers(2, 5)), joint="curve")
+    layer = layer.reduce(SCALE)
     canvas.image.paste(layer, (0, 0), layer)
-    canvas.draw = ImageDraw.Draw(canvas.image)
     for _ in range(_between(rng, noise.strangers)):
         name = next(word for word in [*sample_words(rng, 8), "Note"] if word not in names)
         size = max(14, canvas.font_size - 4)
