@@ -12,9 +12,9 @@ from leaml_hf.data.visual_arrays import draw_scene, iter_rows, load_visual_array
 from leaml_hf.data.visual_arrays import pictures as real
 from leaml_hf.data.visual_arrays.builder import DOMAINS, grid
 from leaml_hf.data.visual_arrays.canvas import FULL, RIM, SIZE, Canvas
-from leaml_hf.data.visual_arrays.pen import SCALE
 from leaml_hf.data.visual_arrays.conventions import VARIANTS
 from leaml_hf.data.visual_arrays.dataset_builder import VisualArrays
+from leaml_hf.data.visual_arrays.pen import SCALE
 from leaml_hf.data.visual_arrays.pictures import SOURCES, Backdrop, sample_backdrop, source_image
 from leaml_hf.data.visual_arrays.scenes import SPLITS, TASKS
 from leaml_hf.hub.data_card import write_data_card

@@ -7,7 +7,7 @@ import contextlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -52,8 +52,19 @@ class Text(NamedTuple):
             yield Glyph(char, (self.x + along * right) / FULL, (self.y - along * up) / FULL, self.angle == 90)
 
 
+class Written:
+    """What has `texts`, of which every character can be told when it is asked for."""
+
+    texts: list[Text]
+
+    @property
+    def glyphs(self) -> list[Glyph]:
+        """Every written character."""
+        return [glyph for text in self.texts for glyph in text.glyphs()]
+
+
 @dataclass
-class Drawing:
+class Drawing(Written):
     """A 224 x 224 RGB picture, the boxes of each mark's parts (in [0, 1]), what is written, the boxes of
     annotations that belong to no mark, and the real picture behind it all, where there is one."""
 
@@ -62,11 +73,6 @@ class Drawing:
     texts: list[Text]
     annotations: dict[str, list[Box]]
     source: Source | None = None
-
-    @cached_property
-    def glyphs(self) -> list[Glyph]:
-        """Every written character."""
-        return [glyph for text in self.texts for glyph in text.glyphs()]
 
 
 def _share_of_page(box: Box) -> Box:
@@ -81,7 +87,7 @@ def _card(level: int) -> Image.Image:
     return mask.reduce(SCALE)
 
 
-class Canvas:
+class Canvas(Written):
     """A page at double size with the look that one picture has, and the parts drawn on it so far; with a backdrop, the
     page is transparent until `settle`."""
 

@@ -30,8 +30,8 @@ def _font(family: str) -> ImageFont.FreeTypeFont:
 
 @cache
 def _master_glyph(family: str, char: str) -> tuple[Image.Image, int, int, float]:
-    """A character at size `MASTER`, the pen at `MASTER` from the left; where it begins and ends right of the pen, and how
-    far the pen moves, in pixels. Other sizes are reduced from it: outlines of variable fonts take long."""
+    """A character at size `MASTER`, the pen at `MASTER` from the left; where it begins and ends right of the pen, and
+    how far the pen moves, in pixels. Other sizes are reduced from it: outlines of variable fonts take long."""
     font = _font(family)
     page = Image.new("L", (4 * MASTER, 2 * MASTER))
     ImageDraw.Draw(page).text((MASTER, 0), char, fill=255, font=font)
@@ -101,7 +101,11 @@ class Line(NamedTuple):
 def reduced(mask: Image.Image, right: int, down: int) -> Core:
     """A bitmap on a page half as large, that begins some pixels right of a whole one and below it."""
     width, height = (side + shift + 1 & ~1 for side, shift in zip(mask.size, (right, down), strict=True))
-    return mask.im.crop((-right, -down, width - right, height - down)).reduce((2, 2), (0, 0, width, height)).point(LEVELS, None)
+    return (
+        mask.im.crop((-right, -down, width - right, height - down))
+        .reduce((2, 2), (0, 0, width, height))
+        .point(LEVELS, None)
+    )
 
 
 @lru_cache(maxsize=20_000)

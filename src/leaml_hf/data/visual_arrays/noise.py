@@ -30,7 +30,7 @@ def clutter(canvas: Canvas, noise: Noise, scene: Scene) -> None:
     """
     rng = canvas.rng
     parts = [np.array(boxes).reshape(-1, 4) * FULL for boxes in canvas.parts]
-    written = np.array([(glyph.x * FULL, glyph.y * FULL) for text in canvas.texts for glyph in text.glyphs()]).reshape(-1, 2)
+    written = np.array([(glyph.x * FULL, glyph.y * FULL) for glyph in canvas.glyphs]).reshape(-1, 2)
     names = {mark.label for mark in scene.marks}
     # slices are many small boxes, whose corners decide nothing
     ends = np.zeros((0, 2)) if scene.kind == "pie" else np.concatenate([_corners(boxes) for boxes in parts])

@@ -45,7 +45,9 @@ class Pen:
 
     def __init__(self, page: Image.Image) -> None:
         self.page = page
-        self.core = ImageDraw.Draw(page).draw  # without the checks of `ImageDraw`, which take longer than a small shape
+        self.core = ImageDraw.Draw(
+            page
+        ).draw  # without the checks of `ImageDraw`, which take longer than a small shape
 
     def _fill(self, left: int, top: int, right: int, bottom: int, ink: int) -> None:
         """Fills a box of whole pixels at double size; right and bottom are the first outside."""
@@ -128,10 +130,10 @@ class Pen:
     @contextlib.contextmanager
     def close_up(self, box: Box, is_empty: bool = False) -> Iterator["CloseUp"]:
         """A part of the page at double size to draw on, in the same pixels; nothing else may draw there meanwhile."""
-        left, top = (max(0, int(v) // SCALE) for v in box[:2])
-        right, bottom = (min(side, int(v) // SCALE + 1) for v, side in zip(box[2:], self.page.size, strict=True))
-        if left >= right or top >= bottom:
-            left, top, right, bottom = 0, 0, 1, 1
+        # at least one pixel, and none beyond the page
+        left, top = (min(max(0, int(v) // SCALE), side - 1) for v, side in zip(box[:2], self.page.size, strict=True))
+        right, bottom = (min(max(int(v) // SCALE, start) + 1, side)
+                         for v, start, side in zip(box[2:], (left, top), self.page.size, strict=True))  # fmt: skip
         size = ((right - left) * SCALE, (bottom - top) * SCALE)
         if is_empty:
             part = Image.new(self.page.mode, size, self.page.getpixel((left, top)))
