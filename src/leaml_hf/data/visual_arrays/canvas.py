@@ -88,7 +88,7 @@ def _card(level: int) -> Image.Image:
 
 
 class Canvas(Written):
-    """A page at double size with the look that one picture has, and the parts drawn on it so far; with a backdrop, the
+    """A page with the look that one picture has, and the parts drawn on it so far; with a backdrop, the
     page is transparent until `settle`."""
 
     def __init__(
@@ -165,7 +165,7 @@ class Canvas(Written):
         pen = self.draw.core
         ink = pen.draw_ink(self.ink)
         if angle:
-            pen.draw_bitmap((int(left) >> 1, int(top) >> 1), reduced(mask, int(left) & 1, int(top) & 1), ink)
+            pen.draw_bitmap((int(left) >> 1, int(top) >> 1), reduced(mask.im, int(left) & 1, int(top) & 1), ink)
         else:
             row = round(top / SCALE)
             top = row * SCALE

@@ -14,6 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 from .conventions import font_path
 
 MASTER = 64  # size in pixels that characters are drawn at
+EDGE = MASTER // 4  # empty pixels at both sides of them
 LEVELS = [round(level / 17) * 17 for level in range(256)]  # 16 shades from page to ink, for a picture of few colors
 WHOLE = 2  # number of a character's bitmap at full size
 Core = object  # Pillow's own image: its checks around it take longer than a character
@@ -30,13 +31,13 @@ def _font(family: str) -> ImageFont.FreeTypeFont:
 
 @cache
 def _master_glyph(family: str, char: str) -> tuple[Image.Image, int, int, float]:
-    """A character at size `MASTER`, the pen at `MASTER` from the left; where it begins and ends right of the pen, and
-    how far the pen moves, in pixels. Other sizes are reduced from it: outlines of variable fonts take long."""
+    """A character at size `MASTER`, `EDGE` from the left; where it begins and ends right of the pen, and how far the
+    pen moves, in pixels. Other sizes are reduced from it: outlines of variable fonts take long."""
     font = _font(family)
     page = Image.new("L", (4 * MASTER, 2 * MASTER))
     ImageDraw.Draw(page).text((MASTER, 0), char, fill=255, font=font)
     left, _, right, _ = page.getbbox() or (MASTER, 0, MASTER + 1, 0)
-    return page, left - MASTER, right - MASTER, font.getlength(char)
+    return page.crop((left - EDGE, 0, right + EDGE, page.height)), left - MASTER, right - MASTER, font.getlength(char)
 
 
 @cache
@@ -49,23 +50,25 @@ class Letter:
     """A character of a font at one size: where it begins right of the pen, its width and how far the pen moves, in
     pixels."""
 
+    __slots__ = ("_page", "_scale", "_start", "advance", "height", "left", "stamps", "width")
+
     def __init__(self, family: str, size: int, char: str) -> None:
-        self._page, start, end, advance = _master_glyph(family, char)
+        self._page, self._start, end, advance = _master_glyph(family, char)
         self._scale = MASTER / size
         self.height = line_height(family, size)
-        self.left = math.floor(start / self._scale)
+        self.left = math.floor(self._start / self._scale)
         self.width = math.ceil(end / self._scale) - self.left
         self.advance = advance / self._scale
         self.stamps: list[Core | None] = [None] * 3  # on the page, by the half pixel it begins at; at full size
 
     def stamp(self, kind: int) -> Core:
-        """Draws a bitmap that is not there yet: one of two on the page, with few levels, or the `WHOLE` one."""
-        right, every = (kind, 2) if kind != WHOLE else (0, 1)
-        width, height, scale = -(-(self.width + right) // every), -(-self.height // every), every * self._scale
-        left = MASTER + (self.left - right) * self._scale
-        box = (left, 0, left + width * scale, height * scale)
-        bitmap = self._page.im.resize((width, height), Image.Resampling.BOX, box)
-        self.stamps[kind] = bitmap if kind == WHOLE else bitmap.point(LEVELS, None)
+        """Draws a bitmap that is not there yet: one of two on the page, or the `WHOLE` one."""
+        if kind == WHOLE:
+            left = EDGE - self._start + self.left * self._scale
+            box = (left, 0, left + self.width * self._scale, self.height * self._scale)
+            self.stamps[kind] = self._page.im.resize((self.width, self.height), Image.Resampling.BOX, box)
+        else:
+            self.stamps[kind] = reduced(self.stamps[WHOLE] or self.stamp(WHOLE), kind, 0)
         return self.stamps[kind]
 
 
@@ -98,14 +101,11 @@ class Line(NamedTuple):
         return mask.rotate(angle, Image.Resampling.BILINEAR, expand=True)
 
 
-def reduced(mask: Image.Image, right: int, down: int) -> Core:
-    """A bitmap on a page half as large, that begins some pixels right of a whole one and below it."""
+def reduced(mask: Core, right: int, down: int) -> Core:
+    """A bitmap on a page half as large, that begins some pixels right of a whole one and below it, with few levels."""
     width, height = (side + shift + 1 & ~1 for side, shift in zip(mask.size, (right, down), strict=True))
-    return (
-        mask.im.crop((-right, -down, width - right, height - down))
-        .reduce((2, 2), (0, 0, width, height))
-        .point(LEVELS, None)
-    )
+    part = mask.crop((-right, -down, width - right, height - down))
+    return part.reduce((2, 2), (0, 0, width, height)).point(LEVELS, None)
 
 
 @lru_cache(maxsize=20_000)

@@ -21,7 +21,7 @@ SCALES = (1.0, 0.7, 0.5)  # of a patch, until there is room for it
 
 
 def clutter(canvas: Canvas, noise: Noise, scene: Scene) -> None:
-    """Draws patches, scribbles and strangers on a page at double size.
+    """Draws patches, scribbles and strangers on a page.
 
     Args:
         canvas (`Canvas`): with a finished drawing.
