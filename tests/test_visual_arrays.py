@@ -26,6 +26,7 @@ from leaml_hf.data.visual_arrays.builder import ask_scene
 from leaml_hf.data.visual_arrays.canvas import FULL, Canvas
 from leaml_hf.data.visual_arrays.conventions import COLOR_NAMES, VARIANTS, Noise
 from leaml_hf.data.visual_arrays.noise import clutter, sense
+from leaml_hf.data.visual_arrays.pen import SCALE
 from leaml_hf.data.visual_arrays.programs import PROGRAMS, ask
 from leaml_hf.data.visual_arrays.renderers import DRAW, render_page
 from leaml_hf.data.visual_arrays.sampling import sample_scene
@@ -548,7 +549,7 @@ class TestNoise:
             DRAW[scene.kind](canvas, scene)
             before = np.array(canvas.image)
             clutter(canvas, noise, scene)
-            changed = (np.array(canvas.image) != before).any(-1)
+            changed = (np.array(canvas.image) != before).any(-1).repeat(SCALE, 0).repeat(SCALE, 1)
             patched += changed.any()
             for glyph in canvas.glyphs:
                 x, y = int(glyph.x * FULL), int(glyph.y * FULL)
@@ -568,7 +569,7 @@ class TestNoise:
             DRAW[scene.kind](canvas, scene)
             before = np.array(canvas.image)
             clutter(canvas, noise, scene)
-            changed = (np.array(canvas.image) != before).any(-1)
+            changed = (np.array(canvas.image) != before).any(-1).repeat(SCALE, 0).repeat(SCALE, 1)
             patched.setdefault(scene.kind, []).append(changed.any())
             for left, top, right, bottom in np.array(canvas.annotations.get("wires", ())).reshape(-1, 4) * FULL:
                 assert not changed[int(top) : int(bottom), int(left) : int(right)].any()

@@ -1,30 +1,29 @@
 """The page that a picture is drawn on: text, fills, legends, axes, and where each part and character stands.
 
-Everything is drawn at twice the size and reduced (Pillow does not smooth shapes); text is put together from cached
-bitmaps of characters.
+Places are in pixels of twice the page's size, `FULL` across.
 """
 
 import contextlib
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFilter
 
-from .conventions import TITLE_WORDS, Conventions, font_path
+from .conventions import TITLE_WORDS, Conventions
+from .lettering import reduced, set_line
+from .pen import SCALE, Box, CloseUp, Color, Pen
 from .pictures import Backdrop, Source
 from .scenes import Mark, Scene
 
 SIZE = 224
-SCALE = 2
 FULL = SIZE * SCALE
 _BEFORE = {"l": 0.0, "t": 0.0, "m": 0.5, "r": 1.0, "b": 1.0}  # share of a text that lies before its anchor
-MASTER = 64  # size in pixels that characters are drawn at
 RIM = 3  # pixels of the page's colour around what is drawn over a picture
 _STEEP = [min(255, 8 * level) for level in range(256)]
-Box = tuple[float, float, float, float]
 
 
 class Glyph(NamedTuple):
@@ -36,88 +35,44 @@ class Glyph(NamedTuple):
     upwards: bool = False
 
 
+class Text(NamedTuple):
+    """A written line: its characters, where their middles are along it, its own middle in pixels and its angle."""
+
+    text: str
+    middles: list[float]
+    width: int
+    x: float
+    y: float
+    angle: int
+
+    def glyphs(self) -> Iterator[Glyph]:
+        right, up = math.cos(math.radians(self.angle)), math.sin(math.radians(self.angle))  # of a pixel along the text
+        for char, middle in zip(self.text, self.middles, strict=True):
+            along = middle - self.width / 2
+            yield Glyph(char, (self.x + along * right) / FULL, (self.y - along * up) / FULL, self.angle == 90)
+
+
+class Written:
+    """What has `texts`, of which every character can be told when it is asked for."""
+
+    texts: list[Text]
+
+    @property
+    def glyphs(self) -> list[Glyph]:
+        """Every written character."""
+        return [glyph for text in self.texts for glyph in text.glyphs()]
+
+
 @dataclass
-class Drawing:
-    """A 224 x 224 RGB picture, the boxes of each mark's parts (in [0, 1]), every character, the boxes of
+class Drawing(Written):
+    """A 224 x 224 RGB picture, the boxes of each mark's parts (in [0, 1]), what is written, the boxes of
     annotations that belong to no mark, and the real picture behind it all, where there is one."""
 
     image: Image.Image
     parts: list[list[Box]]
-    glyphs: list[Glyph]
+    texts: list[Text]
     annotations: dict[str, list[Box]]
     source: Source | None = None
-
-
-@cache
-def _font(family: str) -> ImageFont.FreeTypeFont:
-    font = ImageFont.truetype(font_path(family), MASTER, layout_engine=ImageFont.Layout.BASIC)
-    # Variable fonts may begin at their thinnest weight; the others have but one.
-    with contextlib.suppress(OSError, ValueError):
-        font.set_variation_by_name("Regular")
-    return font
-
-
-@cache
-def _master_glyph(family: str, char: str) -> tuple[Image.Image, int, int, float]:
-    """A character at size `MASTER`, the pen at `MASTER` from the left; where it begins and ends right of the pen, and
-    how far the pen moves, in pixels. Other sizes are reduced from it: outlines of variable fonts take long."""
-    font = _font(family)
-    page = Image.new("L", (4 * MASTER, 2 * MASTER))
-    ImageDraw.Draw(page).text((MASTER, 0), char, fill=255, font=font)
-    left, _, right, _ = page.getbbox() or (MASTER, 0, MASTER + 1, 0)
-    return page, left - MASTER, right - MASTER, font.getlength(char)
-
-
-@cache
-def _glyph(family: str, size: int, char: str) -> tuple[Image.Image, int, float]:
-    """A character's bitmap, where it begins right of the pen, and how far the pen moves, in pixels."""
-    page, start, end, advance = _master_glyph(family, char)
-    scale, height = MASTER / size, _height(family, size)
-    left, right = math.floor(start / scale), math.ceil(end / scale)
-    box = (MASTER + left * scale, 0, MASTER + right * scale, height * scale)
-    return page.resize((right - left, height), Image.Resampling.BOX, box), left, advance / scale
-
-
-class _SetText(NamedTuple):
-    """A text's characters: their bitmaps, where these begin and where the middles of the characters are, in pixels
-    from where the text begins; and its width."""
-
-    bitmaps: list[Image.Image]
-    lefts: list[int]
-    middles: list[float]
-    width: int
-
-    def write(self, draw: ImageDraw.ImageDraw, left: int, top: int, ink: int | tuple[int, int, int]) -> None:
-        # not by ImageDraw.bitmap, whose checks take longer than a character
-        pen, ink = draw.draw, draw.draw.draw_ink(ink)
-        for bitmap, start in zip(self.bitmaps, self.lefts, strict=True):
-            pen.draw_bitmap((left + start, top), bitmap.im, ink)
-
-
-@lru_cache(maxsize=20_000)
-def _set_text(family: str, size: int, text: str) -> _SetText:
-    bitmaps, lefts, middles, width, pen = [], [], [], 1, 0.0
-    for char in text:
-        bitmap, left, advance = _glyph(family, size, char)
-        if not lefts:
-            pen = -left
-        begin = round(pen + left)
-        bitmaps.append(bitmap)
-        lefts.append(begin)
-        middles.append(pen + advance / 2)
-        width = max(width, begin + bitmap.width)
-        pen += advance
-    return _SetText(bitmaps, lefts, middles, width)
-
-
-@cache
-def _height(family: str, size: int) -> int:
-    return math.ceil(sum(_font(family).getmetrics()) * size / MASTER)
-
-
-def text_size(family: str, size: int, text: str) -> tuple[int, int]:
-    """Width and height of a text's bitmap in pixels."""
-    return _set_text(family, size, text).width, _height(family, size)
 
 
 def _share_of_page(box: Box) -> Box:
@@ -132,8 +87,8 @@ def _card(level: int) -> Image.Image:
     return mask.reduce(SCALE)
 
 
-class Canvas:
-    """A page at double size with the look that one picture has, and the parts drawn on it so far; with a backdrop, the
+class Canvas(Written):
+    """A page with the look that one picture has, and the parts drawn on it so far; with a backdrop, the
     page is transparent until `settle`."""
 
     def __init__(
@@ -155,33 +110,42 @@ class Canvas:
         self.backdrop = backdrop
         # with a backdrop, the fourth channel tells what is drawn (of RGBA, `reduce` would weigh colours by it)
         mode, color = ("RGBX", (*self.ground, 0)) if backdrop else ("RGB", self.ground)
-        self.image = Image.new(mode, (FULL, FULL), color)
-        self.draw = ImageDraw.Draw(self.image)
+        self.image = Image.new(mode, (SIZE, SIZE), color)
+        self.draw: Pen | CloseUp = Pen(self.image)
         self.parts: list[list[Box]] = [[] for _ in range(num_marks)]
-        self.glyphs: list[Glyph] = []
+        self.texts: list[Text] = []
         self.annotations: dict[str, list[Box]] = {}
 
     def settle(self) -> None:
         """Lays what is drawn over the backdrop, all of it with a rim in the page's colour, so that it can be read."""
         if self.backdrop is None:
             return
-        page, drawn = self.backdrop.image.copy(), self.image.reduce(SCALE)
+        page, drawn = self.backdrop.image.copy(), self.image
         if self.backdrop.wash:
             page.paste(self.ground, (0, 0), _card(round(255 * self.backdrop.wash)))
         rim = drawn.getchannel("X").filter(ImageFilter.BoxBlur(RIM / SCALE)).point(_STEEP)
         page.paste(drawn.convert("RGB"), (0, 0), rim)
-        self.image = page.resize((FULL, FULL), Image.Resampling.NEAREST)
-        self.draw = ImageDraw.Draw(self.image)
+        self.image = page
+        self.draw = Pen(page)
+
+    @contextlib.contextmanager
+    def close_up(self, box: Box, is_empty: bool = False) -> Iterator[None]:
+        """Draws several slanted or round shapes within a box at once, which saves time, more if nothing is drawn there
+        yet; no text meanwhile."""
+        pen = self.draw
+        with pen.close_up(box, is_empty) as self.draw:
+            yield
+        self.draw = pen
 
     def choice(self, options: tuple) -> object:
         return options[self.rng.integers(len(options))]
 
-    def shade(self, name: str) -> tuple[int, int, int]:
+    def shade(self, name: str) -> Color:
         """A shade of the named colour that stands out from the page."""
         anchors, jitter = self.conventions.shades[name], self.conventions.shade_jitter
         channels = 1 if name in ("gray", "black") else 3  # a tint would make them another colour
         anchor = anchors[self.rng.integers(len(anchors))]
-        offsets = self.rng.integers(-jitter, jitter + 1, channels).tolist() * (3 // channels)
+        offsets = [int(self.rng.integers(-jitter, jitter + 1)) for _ in range(channels)] * (3 // channels)
         color = [v + offset for v, offset in zip(anchor, offsets, strict=True)]
         if sum(abs(v - g) for v, g in zip(color, self.ground, strict=True)) < 60:  # black on a dark page, say
             away = 45 if sum(self.ground) < 380 else -45
@@ -191,49 +155,54 @@ class Canvas:
     def text(self, x: float, y: float, text: str, anchor: str = "mm", size: int | None = None, angle: int = 0) -> Box:
         """Writes `text` with its anchor (l/m/r, t/m/b) at x, y, turned by `angle` degrees to the left; returns its box
         in pixels, kept inside the page."""
-        size = size or self.font_size
-        line, height = _set_text(self.family, size, text), _height(self.family, size)
-        width, reach = line.width, line.width / 2  # reach: from the middle of the text to its ends
+        line = set_line(self.family, size or self.font_size, text)
+        width, height = line.width, line.height
         if angle:
-            mask = Image.new("L", (width, height))
-            line.write(ImageDraw.Draw(mask), 0, 0, 255)
-            mask = mask.rotate(angle, Image.Resampling.BILINEAR, expand=True)
+            mask = line.turned(angle)
             width, height = mask.size
         left = min(max(2, x - width * _BEFORE[anchor[0]]), FULL - width - 2)
         top = min(max(1, y - height * _BEFORE[anchor[1]]), FULL - height - 1)
+        pen = self.draw.core
+        ink = pen.draw_ink(self.ink)
         if angle:
-            self.draw.bitmap((int(left), int(top)), mask, self.ink)
+            pen.draw_bitmap((int(left) >> 1, int(top) >> 1), reduced(mask.im, int(left) & 1, int(top) & 1), ink)
         else:
-            line.write(self.draw, int(left), int(top), self.ink)
-        across, down, turn = left + width / 2, top + height / 2, math.radians(angle)
-        right, up = math.cos(turn) / FULL, math.sin(turn) / FULL  # of a pixel along the text
-        self.glyphs += [
-            Glyph(char, across / FULL + (middle - reach) * right, down / FULL - (middle - reach) * up, angle == 90)
-            for char, middle in zip(text, line.middles, strict=True)
-        ]
+            row = round(top / SCALE)
+            top = row * SCALE
+            line.write(pen, int(left), row, ink)
+        self.texts.append(Text(text, line.middles, line.width, left + width / 2, top + height / 2, angle))
         return left, top, left + width, top + height
 
     def text_width(self, text: str, size: int | None = None) -> int:
-        return _set_text(self.family, size or self.font_size, text).width
+        return set_line(self.family, size or self.font_size, text).width
 
     def note(self, mark: int, *boxes: Box) -> None:
         """Records pixel boxes as parts of a mark, or of a cell behind the marks, in [0, 1]."""
         self.parts += [[] for _ in range(mark + 1 - len(self.parts))]
         self.parts[mark] += [_share_of_page(box) for box in boxes]
 
+    def note_all(self, mark: int, boxes: np.ndarray) -> None:
+        """Records many pixel boxes `[n, 4]` as parts of a mark."""
+        self.parts[mark] += map(tuple, np.clip(boxes / FULL, 0, 1).tolist())
+
+    def note_spots(self, mark: int, spots: np.ndarray, reach: float) -> None:
+        """Records squares around pixels `[n, 2]` as parts of a mark."""
+        self.note_all(mark, np.concatenate([spots - reach, spots + reach], 1))
+
     def annotate(self, name: str, *boxes: Box) -> None:
         """Records pixel boxes of what belongs to no mark."""
         self.annotations.setdefault(name, []).extend(_share_of_page(box) for box in boxes)
 
-    def fill_box(self, box: Box, color: tuple[int, int, int]) -> None:
+    def fill_box(self, box: Box, color: Color) -> None:
         left, top, right, bottom = box
         self.draw.rectangle(box, fill=color, outline=self.ink if self.outline else None, width=2)
         if self.hatched:
             line = tuple(int(0.6 * v) for v in color)
-            for start in range(int(left - (bottom - top)), int(right), 14):
-                a, b = max(start, left), min(start + (bottom - top), right)
-                if b > a:
-                    self.draw.line((a, bottom - (a - start), b, bottom - (b - start)), fill=line, width=2)
+            with self.close_up(box):
+                for start in range(int(left - (bottom - top)), int(right), 14):
+                    a, b = max(start, left), min(start + (bottom - top), right)
+                    if b > a:
+                        self.draw.line((a, bottom - (a - start), b, bottom - (b - start)), fill=line, width=2)
 
     def legend_place(self, scene: Scene) -> str | None:
         """Where the legend goes, its print as small as the page needs; `None` where names stand at their marks."""
@@ -261,7 +230,7 @@ class Canvas:
             x += width
         return spots, line + 1
 
-    def legend(self, marks: list[Mark], colors: list[tuple[int, int, int]], place: str) -> None:
+    def legend(self, marks: list[Mark], colors: list[Color], place: str) -> None:
         """Swatches with names; the room that `plot_area` left at `place` is used."""
         size = self.legend_size
         row = size + 8
@@ -284,7 +253,7 @@ class Canvas:
             self._swatch(kind, swatch, colors[i])
             self.note(i, swatch, self.text(x + size + 2, y + size / 2 + 1, marks[i].label, "lm", size))
 
-    def _swatch(self, kind: str, box: Box, color: tuple[int, int, int]) -> None:
+    def _swatch(self, kind: str, box: Box, color: Color) -> None:
         if kind == "square":
             self.fill_box(box, color)
         elif kind == "disc":
@@ -380,7 +349,7 @@ class Canvas:
         """Pixels that the numbers of the value axis take beside it."""
         return self._widest_number(scene) + 12
 
-    def broken_line(self, line: Box, dash: int, color: tuple[int, int, int]) -> None:
+    def broken_line(self, line: Box, dash: int, color: Color) -> None:
         x0, y0, x1, y1 = line
         steps = int(max(abs(x1 - x0), abs(y1 - y0)) // (2 * dash))
         for i in range(steps):
@@ -395,7 +364,7 @@ class Canvas:
         self.draw.polygon([tip, (back[0] + side[0], back[1] + side[1]), (back[0] - side[0], back[1] - side[1])],
                           fill=self.ink)  # fmt: skip
 
-    def marker(self, kind: str, x: float, y: float, r: float, color: tuple[int, int, int]) -> None:
+    def marker(self, kind: str, x: float, y: float, r: float, color: Color) -> None:
         box = (x - r, y - r, x + r, y + r)
         if kind == "dot":
             self.draw.ellipse(box, fill=color)
@@ -409,15 +378,11 @@ class Canvas:
             self.draw.line((x - r, y - r, x + r, y + r), fill=color, width=4)
             self.draw.line((x - r, y + r, x + r, y - r), fill=color, width=4)
 
-    def polygon(self, points: list[tuple[float, float]], color: tuple[int, int, int]) -> None:
-        """A filled shape without an outline."""
-        self.draw.polygon(points, fill=color)
-
-    def stroke(self, points: list[tuple[float, float]], color: tuple[int, int, int], width: int = 3) -> None:
+    def stroke(self, points: Sequence, color: Color, width: int = 3) -> None:
         """A line through points, in pixels, with round joints."""
         self.draw.line(points, fill=color, width=width, joint="curve")
 
-    def text_on(self, fill: tuple[int, int, int], x: float, y: float, text: str, size: int) -> Box:
+    def text_on(self, fill: Color, x: float, y: float, text: str, size: int) -> Box:
         """Writes a text around x, y in black or white, whichever stands out from what it is written on."""
         ink, self.ink = self.ink, (15, 15, 15) if sum(fill) > 380 else (245, 245, 245)
         box = self.text(x, y, text, "mm", size)

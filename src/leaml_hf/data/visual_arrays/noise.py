@@ -8,8 +8,9 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from .canvas import FULL, Box, Canvas
+from .canvas import FULL, Canvas
 from .conventions import Noise
+from .pen import SCALE, Box
 from .scenes import Scene
 from .words import sample_words
 
@@ -20,7 +21,7 @@ SCALES = (1.0, 0.7, 0.5)  # of a patch, until there is room for it
 
 
 def clutter(canvas: Canvas, noise: Noise, scene: Scene) -> None:
-    """Draws patches, scribbles and strangers on a page at double size.
+    """Draws patches, scribbles and strangers on a page.
 
     Args:
         canvas (`Canvas`): with a finished drawing.
@@ -57,8 +58,8 @@ def clutter(canvas: Canvas, noise: Noise, scene: Scene) -> None:
         else:
             points = rng.uniform(0, FULL, 2) + np.cumsum(rng.normal(0, 45, (6, 2)), 0)
             pen.line([tuple(point) for point in points], fill=color, width=int(rng.integers(2, 5)), joint="curve")
+    layer = layer.reduce(SCALE)
     canvas.image.paste(layer, (0, 0), layer)
-    canvas.draw = ImageDraw.Draw(canvas.image)
     for _ in range(_between(rng, noise.strangers)):
         name = next(word for word in [*sample_words(rng, 8), "Note"] if word not in names)
         size = max(14, canvas.font_size - 4)

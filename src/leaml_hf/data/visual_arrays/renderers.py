@@ -5,8 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from .canvas import FULL, SCALE, Canvas, Drawing, text_size
+from .canvas import FULL, Canvas, Drawing
 from .conventions import VARIANTS
+from .lettering import set_line
 from .noise import clutter, sense
 from .pictures import Backdrop
 from .renderers_annotated import draw_annotated
@@ -46,9 +47,9 @@ def render(scene: Scene, variant: str, rng: np.random.Generator, backdrop: Backd
     canvas.settle()
     if noise:
         clutter(canvas, noise, scene)
-    image = canvas.image.reduce(SCALE)
+    image = canvas.image
     image = sense(image, noise, rng) if noise else image
-    return Drawing(image, canvas.parts, canvas.glyphs, canvas.annotations, backdrop.source if backdrop else None)
+    return Drawing(image, canvas.parts, canvas.texts, canvas.annotations, backdrop.source if backdrop else None)
 
 
 def _in_capitals(scene: Scene) -> Scene:
@@ -76,7 +77,8 @@ def render_page(variant: str, rng: np.random.Generator, tries: int = 60) -> tupl
     sizes = rng.integers(*canvas.conventions.font_sizes, tries).tolist()
     spots = rng.random((tries, 2)).tolist()
     for word, angle, size, (across, down) in zip(words, angles, sizes, spots, strict=False):
-        long, high = text_size(canvas.family, size, word)
+        line = set_line(canvas.family, size, word)
+        long, high = line.width, line.height
         turn = math.radians(angle)
         width = long * math.cos(turn) + high * math.sin(turn)
         height = long * math.sin(turn) + high * math.cos(turn)
@@ -89,4 +91,4 @@ def render_page(variant: str, rng: np.random.Generator, tries: int = 60) -> tupl
         canvas.parts.append([])
         canvas.note(len(written), box)
         written.append(word)
-    return Drawing(canvas.image.reduce(SCALE), canvas.parts, canvas.glyphs, canvas.annotations), written
+    return Drawing(canvas.image, canvas.parts, canvas.texts, canvas.annotations), written

@@ -1,11 +1,14 @@
 """Draws charts."""
 
+import contextlib
 import math
 
 import numpy as np
 
 from .canvas import FULL, Canvas
 from .scenes import Scene
+
+ARC = np.linspace(0, 1, 49)  # points of a slice's arc
 
 
 def legend_margins(canvas: Canvas, scene: Scene, place: str | None) -> dict[str, float]:
@@ -122,22 +125,24 @@ def draw_series(canvas: Canvas, scene: Scene) -> None:
                      )  # fmt: skip
         for i in range(0, count, every):
             canvas.text(x0 + (x1 - x0) * (0.04 + 0.92 * i / (count - 1)), y1 + 4, scene.x_labels[i], "mt")
-    for i, mark in enumerate(marks):
-        if lines:
-            across = np.linspace(0.04, 0.96, len(mark.points))
-            spots = np.stack([x0 + (x1 - x0) * across, y1 - (y1 - y0) * mark.points / scene.reach], 1)
-            pieces = max(2, 24 // len(spots))
-            steps = np.arange(pieces)[:, None] / pieces
-            dense = (spots[:-1, None] + steps * (spots[1:] - spots[:-1])[:, None]).reshape(-1, 2)
-            spots = spots.tolist()
-            canvas.draw.line([tuple(p) for p in spots], fill=colors[i], width=thick, joint="curve")
-            canvas.note(i, *((x - 4, y - 4, x + 4, y + 4) for x, y in dense.tolist()))
-        else:
-            spots = np.stack([x0 + (x1 - x0) * mark.points[:, 0], y1 - (y1 - y0) * mark.points[:, 1]], 1).tolist()
-            canvas.note(i, *((x - 6, y - 6, x + 6, y + 6) for x, y in spots))
-        if (kind != "none" and len(spots) <= 8) or not lines:
-            for x, y in spots:
-                canvas.marker(kind, x, y, radius, colors[i])
+    if lines:
+        spots = np.empty((len(marks), count, 2))
+        spots[..., 0] = x0 + (x1 - x0) * np.linspace(0.04, 0.96, count)
+        spots[..., 1] = y1 - (y1 - y0) / scene.reach * scene.values
+        steps = np.arange(pieces := max(2, 24 // count))[:, None] / pieces
+        traced = (spots[:, :-1, None] + steps * np.diff(spots, axis=1)[:, :, None]).reshape(len(marks), -1, 2)
+        margin = radius + thick
+        plot = (x0, spots[..., 1].min() - margin, x1, spots[..., 1].max() + margin)
+    else:
+        spots = traced = [(x0, y1) + (x1 - x0, y0 - y1) * mark.points for mark in marks]
+    with canvas.close_up(plot) if lines else contextlib.nullcontext():
+        for i, color in enumerate(colors):
+            if lines:
+                canvas.draw.line(spots[i], fill=color, width=thick, joint="curve")
+            canvas.note_spots(i, traced[i], 4 if lines else 6)
+            if not lines or (kind != "none" and count <= 8):
+                for x, y in spots[i].tolist():
+                    canvas.marker(kind, x, y, radius, color)
     if place:
         canvas.legend(marks, colors, place)
 
@@ -156,23 +161,29 @@ def draw_pie(canvas: Canvas, scene: Scene) -> None:
     hole = r * canvas.rng.uniform(0.35, 0.55) if canvas.rng.random() < canvas.conventions.donut else 0.0
     angle = canvas.rng.uniform(0, 360)
     border = canvas.ground if canvas.rng.random() < 0.5 else (canvas.ink if canvas.outline else None)
-    for i, mark in enumerate(marks):
-        end = angle + 3.6 * mark.value
-        canvas.draw.pieslice((cx - r, cy - r, cx + r, cy + r), angle, end, fill=colors[i], outline=border, width=3)
+    turns = np.radians(angle + 3.6 * np.cumsum([0.0, *(mark.value for mark in marks)]))
+    arcs = turns[:-1, None] + np.diff(turns)[:, None] * ARC
+    unit = np.stack([np.cos(arcs), np.sin(arcs)], -1)  # [slices, points, 2]
+    with canvas.close_up((cx - r, cy - r, cx + r + 1, cy + r + 1), is_empty=True):
+        rim = 3 if border else 0
+        if border:
+            canvas.draw.ellipse((cx - r, cy - r, cx + r, cy + r), fill=border)
+        for color, arc in zip(colors, (cx, cy) + (r - rim) * unit, strict=True):
+            canvas.draw.polygon([(cx, cy), *arc.tolist()], fill=color)
+        if border:
+            for end in ((cx, cy) + (r - 1) * unit[:, -1]).tolist():
+                canvas.draw.line((cx, cy, *end), fill=border, width=rim)
+        if hole:
+            canvas.draw.ellipse((cx - hole, cy - hole, cx + hole, cy + hole), fill=canvas.ground)
+    radii = hole + (r - hole) * np.array([0.35, 0.6, 0.85])[:, None]
+    for i, (mark, start, end) in enumerate(zip(marks, turns[:-1], turns[1:], strict=True)):
         steps = max(2, int(mark.value / 3)) + 1
-        for radius in (0.35, 0.6, 0.85):
-            rho = hole + (r - hole) * radius
-            for step in range(1, steps):
-                a = math.radians(angle + (end - angle) * step / steps)
-                x, y = cx + rho * math.cos(a), cy + rho * math.sin(a)
-                canvas.note(i, (x - 5, y - 5, x + 5, y + 5))
+        inner = start + (end - start) / steps * np.arange(1, steps)
+        canvas.note_spots(i, np.stack([cx + radii * np.cos(inner), cy + radii * np.sin(inner)], -1).reshape(-1, 2), 5)
         if not place:
-            a = math.radians((angle + end) / 2)
+            a = (start + end) / 2
             x, y = cx + (r + 8) * math.cos(a), cy + (r + 14) * math.sin(a)
             anchor = "l" if math.cos(a) > 0.3 else "r" if math.cos(a) < -0.3 else "m"
             canvas.note(i, canvas.text(x, y, mark.label, anchor + "m"))
-        angle = end
-    if hole:
-        canvas.draw.ellipse((cx - hole, cy - hole, cx + hole, cy + hole), fill=canvas.ground)
     if place:
         canvas.legend(marks, colors, place)

@@ -116,7 +116,7 @@ def draw_heat_map(canvas: Canvas, scene: Scene) -> None:
     for (i, k), text in zip(scene.cells, written, strict=True):
         box = (x0 + k * wide, y0 + i * high, x0 + (k + 1) * wide - gap, y0 + (i + 1) * high - gap)
         color = scale(marks[i].points[k] / scene.reach)
-        _fill(canvas, box, color)
+        canvas.draw.rectangle(box, fill=color)
         if scene.show_values:
             canvas.text_on(color, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, text, text_size)
         canvas.note(scene.cell(i, k), box)
@@ -141,11 +141,6 @@ def _scale(hue: Color) -> Callable[[float], Color]:
     return shade
 
 
-def _fill(canvas: Canvas, box: Box, color: Color) -> None:
-    left, top, right, bottom = box
-    canvas.polygon([(left, top), (right, top), (right, bottom), (left, bottom)], color)
-
-
 def _color_bar(canvas: Canvas, scene: Scene, scale: Callable[[float], Color], box: Box, upright: bool) -> None:
     """The scale with its numbers, dark at the top or the right."""
     left, top, right, bottom = box
@@ -156,7 +151,7 @@ def _color_bar(canvas: Canvas, scene: Scene, scale: Callable[[float], Color], bo
             part = (left, bottom - (bottom - top) * b, right, bottom - (bottom - top) * a)
         else:
             part = (left + (right - left) * a, top, left + (right - left) * b, bottom)
-        _fill(canvas, part, scale((a + b) / 2))
+        canvas.draw.rectangle(part, fill=scale((a + b) / 2))
     written = []
     for tick in scene.numbered_ticks:
         share, text = tick / scene.reach, scene.tick_text(tick)

@@ -25,21 +25,21 @@ def draw_areas(canvas: Canvas, scene: Scene) -> None:
     table = scene.values
     uppers = table.cumsum(0) if scene.stacked else table
     lowers = uppers - table if scene.stacked else np.zeros_like(table)
-    order = range(len(table)) if scene.stacked else np.argsort(-table.mean(1))
-    lines = []
-    for i in order:
-        upper, lower = ([(x, y1 - (y1 - y0) * value / scene.reach) for x, value in zip(across, row[i], strict=True)]
-                        for row in (uppers, lowers))  # fmt: skip
-        pale = tuple(int(0.55 * c + 0.45 * g) for c, g in zip(colors[i], canvas.ground, strict=True))
-        canvas.polygon([*upper, *lower[::-1]], colors[i] if scene.stacked else pale)
-        lines.append((upper, canvas.ground if scene.stacked else colors[i]))
-        dense = np.linspace(x0, x1, STRIPS * (length - 1) + 1)
-        tops, bottoms = (np.interp(dense, across, [y for _, y in edge]) for edge in (upper, lower))
-        for x, top, bottom in zip(dense, tops, bottoms, strict=True):
-            low = bottom if scene.stacked else min(bottom, top + 10)
-            canvas.note(int(i), (max(x - 4, x0), top - 2, min(x + 4, x1), max(low, top + 2)))
-    for points, color in lines:
-        canvas.stroke(points, color, 2 if scene.stacked else 6)
+    order = list(range(len(table))) if scene.stacked else np.argsort(-table.mean(1)).tolist()
+    dense = np.linspace(x0, x1, STRIPS * (length - 1) + 1)
+    sides = np.maximum(dense - 4, x0), np.minimum(dense + 4, x1)
+    tops, bottoms = (y1 - (y1 - y0) * rows / scene.reach for rows in (uppers, lowers))
+    with canvas.close_up((x0 - 4, y0 - 4, x1 + 4, y1 + 4)):
+        for i in order:
+            pale = tuple(int(0.55 * c + 0.45 * g) for c, g in zip(colors[i], canvas.ground, strict=True))
+            shape = np.concatenate([np.stack([across, tops[i]], 1), np.stack([across, bottoms[i]], 1)[::-1]])
+            canvas.draw.polygon(shape, fill=colors[i] if scene.stacked else pale)
+            top, bottom = (np.interp(dense, across, edge[i]) for edge in (tops, bottoms))
+            low = np.maximum(bottom if scene.stacked else np.minimum(bottom, top + 10), top + 2)
+            canvas.note_all(i, np.stack([sides[0], top - 2, sides[1], low], 1))
+        for i in order:
+            color, width = (canvas.ground, 2) if scene.stacked else (colors[i], 6)
+            canvas.stroke(np.stack([across, tops[i]], 1), color, width)
     if place:
         canvas.legend(scene.marks, colors, place)
 

@@ -198,7 +198,9 @@ def chair_name(chair: int) -> str:
 
 def rng_for(seed: int, task: str, split: str, index: int, *stream: int) -> np.random.Generator:
     """Random stream of scene `index`: depends on the arguments alone, so row i is the same in any shard."""
-    return np.random.default_rng([seed, TASKS.index(task), SPLITS.index(split), index, *stream])
+    words = [seed, TASKS.index(task), SPLITS.index(split), index, *stream]
+    is_small = min(words) >= 0 and max(words) < 2**32  # an array of 32 bits gives the same stream, sooner
+    return np.random.default_rng(np.array(words, np.uint32) if is_small else words)
 
 
 def centre(box: tuple[float, float, float, float]) -> tuple[float, float]:
