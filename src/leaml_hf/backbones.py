@@ -51,7 +51,7 @@ def resolve_base_path(name: str, repo: str | None = None) -> str:
     Raises:
         [`LeamlInputError`]: if that base is not in this installation.
     """
-    if name not in SHIPPED_BASES or Path(name).is_dir():
+    if name not in SHIPPED_BASES or os.path.isdir(name):
         return name
     folder = Path(__file__).parent / "bases" / name
     if not folder.is_dir() and repo is not None:
@@ -385,7 +385,7 @@ def _load(auto_class: Any, name_or_path: str, revision: str | None, **kwargs: An
 
 def _text_location(name_or_path: str, source: str | None) -> tuple[str, str]:
     if name_or_path != SMOLLM2 or source == "hub":
-        return name_or_path, "folder" if Path(name_or_path).is_dir() else "hub"
+        return name_or_path, "folder" if os.path.isdir(name_or_path) else "hub"
     if importlib.util.find_spec(SMOLLM2_PACKAGE) is not None:
         return str(_decoded_smollm2()), "package"
     if source == "package":

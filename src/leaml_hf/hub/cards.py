@@ -228,7 +228,7 @@ def is_folder(name: str) -> bool:
     Returns:
         `bool`.
     """
-    return Path(name).is_absolute() or Path(name).is_dir()
+    return Path(name).is_absolute() or os.path.isdir(name)  # false for what cannot be a path
 
 
 def base_model(config: LeamlConfig) -> str | list[str] | None:
@@ -276,7 +276,7 @@ def _read_results(folder: str | os.PathLike) -> dict[str, Any]:
 def _hub_dataset(results: dict[str, Any]) -> str | None:
     """The data set if it is one of the Hub: `owner/name`, and no folder."""
     data = results.get("data", "")
-    return data if re.fullmatch(r"[\w.-]+/[\w.-]+", data) and not Path(data).exists() else None
+    return data if re.fullmatch(r"[\w.-]+/[\w.-]+", data) and not os.path.exists(data) else None
 
 
 def _judged_on(results: dict[str, Any]) -> str:
