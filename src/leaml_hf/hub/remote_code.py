@@ -1,8 +1,8 @@
 """The modules that load a LEAML model where this package is not installed (`trust_remote_code=True`).
 
 transformers copies the modules that `auto_map` names from the repo, and what they import relatively, if all lie in one
-folder. So the modules they need are written flat: `reliability/ood/base.py` becomes `reliability_ood_base.py`, and the relative
-imports say so.
+folder. So the modules they need are written flat: `reliability/ood/base.py` becomes `reliability_ood_base.py`, and the
+relative imports say so.
 """
 
 import ast
