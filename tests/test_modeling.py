@@ -679,7 +679,7 @@ class TestMaking:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"lora_rank": 0}, "lora_rank must be 1 or more, but got 0"),
+            ({"lora_rank": 0}, "lora_rank must be from 1 to .*, but got 0"),
             ({"fusion_layers": [-1]}, "fusion_layers"),
             ({"fusion_dim": 10, "fusion_heads": 4}, "10 and 4"),
             ({"lora_dropout": 1.0}, "lora_dropout"),

@@ -114,7 +114,7 @@ class Phrasebook:
             `list[tuple]`: n of (what is asked, its rule); (the question itself, `None`) where there is no rule.
         """
         found: list[tuple[str, Rule | None]] = [(question, None) for question in questions]
-        if not self.rules or not found:
+        if not (self.rules and self.questions and found):
             return found
         known, vectorizer, vectors = self._index
         likeness = (vectorizer.transform(map(template, questions)) @ vectors.T).toarray()  # [n, known]
