@@ -136,6 +136,7 @@ class LeamlTrainer(Trainer):
             kept = np.random.default_rng([args.seed, 8]).permutation(len(replay_dataset))[:REPLAYED]
             self.replay = self._cycle(replay_dataset.select(np.sort(kept)), args.replay_share)
         self.unlabeled_batches: Iterator[Any] | None = None  # each as it is, and as the student sees it
+        self.teacher: AdapterSnapshot | None = None
         self.trusted = self.unlabeled  # unlabelled rows of whose like enough are answered rightly
         self.average = AveragedAdapter(model, args.teacher_decay)
         self.best: dict[str, Any] | None = None
