@@ -4,7 +4,7 @@ import copy
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -125,7 +125,8 @@ def check_step(family: str, folder: Path) -> None:
 def check_round_trip(family: str, folder: Path) -> None:
     batch = make_batch(rows(family))
     backbone_of(family).save_pretrained(folder / "base")
-    again = AutoModelForImageTextToText.from_pretrained(folder / "base")
+    load = partial(AutoModelForImageTextToText.from_pretrained, folder / "base")
+    again = unless_it_fails(load, "can't be loaded here once saved")
     if not torch.equal(logits(again, batch), logits(prototype(family), batch)):
         pytest.skip("the backbone itself does not give the same logits once saved and loaded")
     model = open_adapter(LeamlForVisualQA.from_backbone(folder / "base", **options_of(family)))

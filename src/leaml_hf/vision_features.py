@@ -16,6 +16,8 @@ PROJECTIONS = ("multi_modal_projector", "image_to_text_projection", "language_pr
 ENCODERS = ("vision_model", "encoder")
 """Names under which models without `get_image_features` keep the part whose output text reads, best first: projections
 at any depth, and encoders that stand beside the decoder."""
+OF_OWN_GENERATE = {"blip-2": "language_projection"}
+"""Where `generate` of a model goes past its `get_image_features`: the part that it goes through, by model type."""
 
 
 def vision_hidden_size(config: PreTrainedConfig) -> int:
@@ -110,6 +112,7 @@ def find_image_features(backbone: PreTrainedModel, path: str | None = None) -> s
         [`LeamlInputError`]: if there is none; the message says how to name one.
     """
     modules = dict(backbone.named_modules())
+    path = path or OF_OWN_GENERATE.get(backbone.config.model_type)
     if path is None and _feature_owners(backbone):
         return None
     places = (name for part in PROJECTIONS for name in modules if name.rpartition(".")[2] == part)
