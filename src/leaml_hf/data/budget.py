@@ -71,7 +71,7 @@ def draw_labels(dataset: "Dataset", budget: str, seed: int = 0) -> LabelledPool:
     offered: Iterable[int] = range(len(dataset))
     if is_chosen_file(budget):
         dataset, offered = read_chosen(budget, dataset)
-    answers, questions = dataset["answer"], dataset["question"]
+    answers, questions = list(dataset["answer"]), list(dataset["question"])
     answered = np.array([i for i in offered if answers[i] and questions[i]], dtype=int)
     count = len(answered) if is_chosen_file(budget) else parse_budget(budget, len(answered))
     if count < 4:
@@ -93,8 +93,8 @@ def draw_labels(dataset: "Dataset", budget: str, seed: int = 0) -> LabelledPool:
     held = [int(i) for i in chosen if pictures[i] in held_pictures]
     labelled = [int(i) for i in chosen if pictures[i] not in held_pictures]
     used = set(map(int, chosen))
-    rest = dataset.select([i for i in range(len(dataset)) if i not in used])
-    unlabelled = rest.remove_columns("answer").add_column("answer", [None] * len(rest), feature=Value("string"))
+    hidden = dataset.remove_columns("answer").add_column("answer", [None] * len(dataset), feature=Value("string"))
+    unlabelled = hidden.select([i for i in range(len(dataset)) if i not in used])
     return LabelledPool(dataset.select(labelled), dataset.select(held), unlabelled)
 
 

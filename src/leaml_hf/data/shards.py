@@ -13,9 +13,8 @@ from typing import Any
 
 from ..errors import LeamlInputError
 from .journal import append_journal, read_journal
-from .png import encode_png
 from .sources import parse_cell
-from .visual_arrays.builder import DOMAINS, cell_name, grid, iter_rows, row_features
+from .visual_arrays.builder import DOMAINS, cell_name, grid, iter_encoded_rows, row_features
 from .workers import finished
 
 MANIFEST = "checksums.jsonl"
@@ -150,12 +149,9 @@ def _write_shard(
     from pyarrow import parquet
 
     columns: dict[str, list[Any]] = {column: [] for column in row_features()}
-    encoded, last = b"", None
-    for row in iter_rows(task, variant, split, start, stop, seed, domain):
-        if row["image"] is not last:  # rows of one picture follow each other
-            encoded, last = encode_png(row["image"]), row["image"]
+    for row in iter_encoded_rows(task, variant, split, start, stop, seed, domain):
         for column, values in columns.items():
-            values.append({"bytes": encoded, "path": None} if column == "image" else row[column])
+            values.append(row[column])
     path = folder / name
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")

@@ -95,7 +95,7 @@ def predict(
         spots = order[at : at + CHUNK]
         rows = dataset.select(spots)
         pictures = open_pictures(model, processor, rows["image"], [keys[i] for i in spots], cache)
-        questions = rows["question"]
+        questions = list(rows["question"])
         by_text = sorted(range(len(spots)), key=lambda k: questions[k])  # rows of one text share its lower states
         images = [pictures[keys[spots[k]]] for k in by_text]
         parts.append(model.collect(images, [questions[k] for k in by_text], processor, batch_size=batch_size))

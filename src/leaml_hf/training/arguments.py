@@ -14,7 +14,7 @@ class LeamlTrainingArguments(TrainingArguments):
 
     The following defaults differ from those of [`~transformers.TrainingArguments`]: `learning_rate` 2e-4 falling on a
     cosine with warm-up to 5e-5, `max_grad_norm` 1.0, `label_smoothing_factor` 0.05, `per_device_train_batch_size` 16,
-    `max_steps` 40, `remove_unused_columns` `False`, `report_to` `"none"`, `save_strategy` `"no"`.
+    `max_steps` 20, `remove_unused_columns` `False`, `report_to` `"none"`, `save_strategy` `"no"`.
 
     Args:
         consistency_weight (`float`, *optional*, defaults to 1.0):
@@ -31,7 +31,7 @@ class LeamlTrainingArguments(TrainingArguments):
         min_trust (`float`, *optional*, defaults to 0.6):
             The teacher is asked only questions of whose like the base answers this share of the labelled ones rightly,
             in [0, 1]; without `use_patterns` all.
-        evaluate_every (`int`, *optional*, defaults to 20):
+        evaluate_every (`int`, *optional*, defaults to 10):
             Steps between looks at the held-out labels; the best average so far is kept and handed over.
         patience (`int`, *optional*, defaults to 4):
             Looks without improvement after which training ends.
@@ -57,7 +57,7 @@ class LeamlTrainingArguments(TrainingArguments):
     max_grad_norm: float = field(default=1.0, metadata={"help": "Gradient clipping."})
     label_smoothing_factor: float = field(default=0.05, metadata={"help": "Label smoothing on answers."})
     per_device_train_batch_size: int = field(default=16, metadata={"help": "Labelled rows a step."})
-    max_steps: int = field(default=40, metadata={"help": "Steps at most."})
+    max_steps: int = field(default=20, metadata={"help": "Steps at most."})
     remove_unused_columns: bool = field(default=False)
     report_to: str | list[str] | None = field(default="none")
     save_strategy: str = field(default="no")
@@ -67,7 +67,7 @@ class LeamlTrainingArguments(TrainingArguments):
     refresh_rows: int = field(default=400, metadata={"help": "Unlabelled rows answered at a refresh."})
     teacher_decay: float = field(default=0.98, metadata={"help": "Decay of the averaged adapter."})
     min_trust: float = field(default=0.6, metadata={"help": "Accuracy on labels like it that a question needs."})
-    evaluate_every: int = field(default=20, metadata={"help": "Steps between looks at held-out labels."})
+    evaluate_every: int = field(default=10, metadata={"help": "Steps between looks at held-out labels."})
     patience: int = field(default=4, metadata={"help": "Looks without improvement before the end."})
     spelling_weight: float = field(default=1.0, metadata={"help": "Weight of the loss on spelt answers."})
     use_patterns: bool = field(default=True, metadata={"help": "Ask the base in the words of its source."})

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ...errors import LeamlInputError
+from ..png import encode_png
 from .canvas import SIZE, Drawing
 from .conventions import VARIANTS
 from .pictures import SOURCES, check_pictures, sample_backdrop
@@ -111,6 +112,18 @@ def iter_rows(
         yield _row(task, variant, domain, split, seed, index, slot, drawn)
 
 
+def iter_encoded_rows(
+    task: str, variant: str, split: str, start: int, stop: int, seed: int = 0, domain: str = "synthetic"
+) -> Iterator[dict[str, Any]]:
+    """`iter_rows` for a `datasets.Image` column: each picture is a PNG file, encoded once for its questions."""
+    encoded, last = {}, None
+    for row in iter_rows(task, variant, split, start, stop, seed, domain):
+        if row["image"] is not last:
+            last = row["image"]
+            encoded = {"bytes": encode_png(last), "path": None}
+        yield {**row, "image": encoded}
+
+
 def row_features() -> "Features":
     """Columns of a row and their types."""
     import datasets
@@ -164,5 +177,5 @@ def load_visual_arrays(
     check_cell(task, variant, domain, split)
     if num_rows < 1:
         raise LeamlInputError(f"num_rows must be at least 1, not {num_rows}.")
-    rows = list(iter_rows(task, variant, split, 0, num_rows, seed, domain))
+    rows = list(iter_encoded_rows(task, variant, split, 0, num_rows, seed, domain))
     return datasets.Dataset.from_list(rows, features=row_features())

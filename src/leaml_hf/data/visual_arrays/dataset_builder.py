@@ -5,7 +5,7 @@ from typing import Any
 
 import datasets
 
-from .builder import cell_name, check_cell, grid, iter_rows, row_features
+from .builder import cell_name, check_cell, grid, iter_encoded_rows, row_features
 from .scenes import SPLITS
 
 CHUNK = 800  # rows of a piece that one process draws
@@ -61,6 +61,6 @@ class VisualArrays(datasets.GeneratorBasedBuilder):
         config = self.config
         for number, start in enumerate(starts):
             stop = min(start + CHUNK, config.num_rows)
-            rows = iter_rows(config.task, config.variant, split, start, stop, config.seed, config.domain)
+            rows = iter_encoded_rows(config.task, config.variant, split, start, stop, config.seed, config.domain)
             for i, row in enumerate(rows):
                 yield (number, i), row
