@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 HELD_OUT_SHARE = 0.3  # of the labels used: for early stopping, the guard and calibration
+MAX_HELD_OUT = 400  # rows; what more of them would tell is worth less than learning from them
 
 
 def parse_budget(budget: str, available: int, option: str = "--labels") -> int:
@@ -85,7 +86,7 @@ def draw_labels(dataset: "Dataset", budget: str, seed: int = 0) -> LabelledPool:
         raise LeamlInputError("All labels that may be used are of one picture, so none can be held out to check the "
                               "result by; label a second picture or ask for more.")  # fmt: skip
     held_pictures: set[str] = set()
-    target, so_far = max(2, round(HELD_OUT_SHARE * count)), 0
+    target, so_far = max(2, min(MAX_HELD_OUT, round(HELD_OUT_SHARE * count))), 0
     for key, size in sizes.items():
         if so_far < target and so_far + size <= count - 2:  # two labels at least stay to learn from
             held_pictures.add(key)

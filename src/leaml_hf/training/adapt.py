@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,12 +18,16 @@ from ..inspection import cost_so_far
 if TYPE_CHECKING:
     from datasets import Dataset
 
+    from .cache import FrozenCache
+    from .trainer import LeamlTrainer
+
 logger = logging.getLogger(__name__)
 OOD_SETS = ("visual-arrays:layout/base", "visual-arrays:chart/style")
 HELD_OUT = "held-out labels"  # what figures are on where there is no test or validation split
 RELIABILITY_ROWS = 600  # unlabelled rows that OOD scores are fitted on, at most
 MIN_RELIABILITY_ROWS = 8
 OOD_ROWS = 200  # of each set
+LOOKS = 8  # at the held-out labels in a long training
 EXAMPLES = 12  # pictures in the report
 RELEVANCE_ROWS = 32  # labelled rows by which layers are measured
 SHIPPED_OPTIONS = {"adapt_bridge": True, "lora_alpha": 80}  # for bases whose questions read the picture themselves
@@ -67,7 +72,7 @@ def adapt(
             for some of the labelled rows; defaults to the upper third.
         adapter_options (`dict`, *optional*): of `LeamlForVisualQA.from_backbone`; `dtype` defaults to the machine's
             fastest, and shipped bases are adapted with `SHIPPED_OPTIONS`.
-        training_options: of `LeamlTrainingArguments`.
+        training_options: of `LeamlTrainingArguments`; without `max_steps` many labels get more steps than its default.
 
     Returns:
         `dict`: `output, labels_used, unlabeled_used, seconds, before, after, handed_over` and more, as in
@@ -76,17 +81,8 @@ def adapt(
     Raises:
         LeamlInputError: if DATA, base, label budget or output cannot be used.
     """
-    import torch
-    from transformers import PrinterCallback, set_seed
-
-    from ..backbones import SHIPPED_BASES, fastest_dtype
     from ..evaluation.report import write_report
     from ..evaluation.runner import evaluate_model
-    from ..modeling_leaml import LeamlForVisualQA
-    from ..processing_leaml import load_processor
-    from ..relevance import RELEVANT
-    from .arguments import LeamlTrainingArguments
-    from .trainer import LeamlTrainer
 
     start, spent = time.perf_counter(), cost_so_far()["cpu_seconds"]
     output = check_output(output)
@@ -94,40 +90,19 @@ def adapt(
     if "train" not in splits:
         raise LeamlInputError(f"{data} has no training pictures; put them into train/ or into the folder itself.")
     pool = draw_labels(splits["train"], labels, seed)
-    unlabelled = rows_with(pool.unlabelled, "question")
-    familiar = unlabelled if len(unlabelled) >= MIN_RELIABILITY_ROWS else rows_with(splits["train"], "question")
-    if len(familiar) < MIN_RELIABILITY_ROWS:
-        raise LeamlInputError(f"{data} has only {len(familiar)} training rows with a question; at least "
-                              f"{MIN_RELIABILITY_ROWS} are needed to know what is familiar.")  # fmt: skip
+    familiar = familiar_rows(data, pool, splits["train"], seed)
     judged_on, judged = _judged(data, splits, pool)
     test = sample_rows(judged, test_rows, seed)
     outside = {name: outside_rows(name, OOD_ROWS, seed) for name in ood}
     _make_output(output)
+    unlabelled = len(rows_with(pool.unlabelled, "question"))
     logger.info("%d labels (%d of them held out), %d unlabelled rows, %d test rows.", pool.labels_used,
-                len(pool.held_out), len(unlabelled), len(test))  # fmt: skip
-    set_seed(seed)
-    options = (SHIPPED_OPTIONS if base in SHIPPED_BASES else {}) | (adapter_options or {})
-    processor = load_processor(base)
-    if layers is not None:
-        options |= {"fusion_layers": layers, "lora_layers": layers}
-    examples = None
-    if layers == RELEVANT:
-        rows = pool.labelled.select(range(min(RELEVANCE_ROWS, len(pool.labelled))))
-        examples = [processor.collate([row]) for row in rows]
-    model = LeamlForVisualQA.from_backbone(base, examples=examples, **({"dtype": fastest_dtype()} | options))
-    arguments = LeamlTrainingArguments(
-        output_dir=str(output),
-        seed=seed,
-        disable_tqdm=not progress,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        **training_options,
-    )
-    trainer = LeamlTrainer(model, arguments, processor, pool.labelled, unlabelled if len(unlabelled) else None,
-                           pool.held_out, _replay(base, seed, arguments.replay_share))  # fmt: skip
-    trainer.remove_callback(PrinterCallback)  # the history has what it prints
+                len(pool.held_out), unlabelled, len(test))  # fmt: skip
+    trainer = make_trainer(pool, base, output, seed, progress, layers, adapter_options, **training_options)
+    model, processor = trainer.model, trainer.processing_class
     before = evaluate_model(model, processor, test, outside, progress=progress, cache=trainer.cache)
     trainer.train()
-    trainer.fit_reliability(sample_rows(familiar, RELIABILITY_ROWS, seed))
+    trainer.fit_reliability(familiar)
     trainer.save_model(str(output))
     after = evaluate_model(model, processor, test, outside, progress=progress, cache=trainer.cache)
     results = {
@@ -138,13 +113,13 @@ def adapt(
         "command": command,
         "judged_on": judged_on,
         "labels_used": pool.labels_used,
-        "unlabeled_used": len(unlabelled),
+        "unlabeled_used": unlabelled,
         "before": before.results,
         "after": after.results,
         "per_program": {"before": before.results["per_program"], "after": after.results["per_program"]},
         "handed_over": "adapter" if trainer.better_than_base else "base",
         "history": trainer.history + trainer.state.log_history,
-        "arguments": {**options, **training_options},
+        "arguments": {**shipped_options(base), **(adapter_options or {}), **training_options},
         "date": datetime.now(UTC).date().isoformat(),
         "seconds": round(time.perf_counter() - start, 1),
     }
@@ -153,6 +128,82 @@ def adapt(
     (output / "leaml_results.json").write_text(json.dumps(results, indent=1))
     write_report(output, results, after.predictions, _examples(model, processor, test, outside, seed))
     return results
+
+
+def _steps(labels: int) -> dict[str, int]:
+    """Steps that see each of many labels twice, with `LOOKS` looks at the held-out ones; few get the defaults."""
+    from .arguments import LeamlTrainingArguments as Defaults
+
+    steps = 2 * labels // Defaults.per_device_train_batch_size
+    return {} if steps <= Defaults.max_steps else {"max_steps": steps, "evaluate_every": math.ceil(steps / LOOKS)}
+
+
+def familiar_rows(data: str, pool: LabelledPool, train: "Dataset", seed: int) -> "Dataset":
+    """Rows of DATA, unlabelled ones if there are enough, that tell what is familiar."""
+    rows = rows_with(pool.unlabelled, "question")
+    if len(rows) < MIN_RELIABILITY_ROWS:
+        rows = rows_with(train, "question")
+    if len(rows) < MIN_RELIABILITY_ROWS:
+        raise LeamlInputError(f"{data} has only {len(rows)} training rows with a question; at least "
+                              f"{MIN_RELIABILITY_ROWS} are needed to know what is familiar.")  # fmt: skip
+    return sample_rows(rows, RELIABILITY_ROWS, seed)
+
+
+def make_trainer(
+    pool: LabelledPool,
+    base: str,
+    output: str | Path,
+    seed: int = 0,
+    progress: bool = False,
+    layers: list[int] | str | None = None,
+    adapter_options: dict[str, Any] | None = None,
+    cache: "FrozenCache | None" = None,
+    **training_options: Any,
+) -> "LeamlTrainer":
+    """A trainer of a new adapter on a base; arguments as in `adapt`, and `cache` as in [`LeamlTrainer`]."""
+    import torch
+    from transformers import PrinterCallback, set_seed
+
+    from ..backbones import fastest_dtype
+    from ..modeling_leaml import LeamlForVisualQA
+    from ..processing_leaml import load_processor
+    from ..relevance import RELEVANT
+    from .arguments import LeamlTrainingArguments
+    from .replay import replay_rows
+    from .trainer import LeamlTrainer
+
+    set_seed(seed)
+    options = shipped_options(base) | (adapter_options or {})
+    processor = load_processor(base)
+    if layers is not None:
+        options |= {"fusion_layers": layers, "lora_layers": layers}
+    examples = None
+    if layers == RELEVANT:
+        rows = pool.labelled.select(range(min(RELEVANCE_ROWS, len(pool.labelled))))
+        examples = [processor.collate([row]) for row in rows]
+    model = LeamlForVisualQA.from_backbone(base, examples=examples, **({"dtype": fastest_dtype()} | options))
+    arguments = LeamlTrainingArguments(
+        **_steps(len(pool.labelled)) | training_options,
+        output_dir=str(output),
+        seed=seed,
+        disable_tqdm=not progress,
+        dataloader_pin_memory=torch.cuda.is_available(),
+    )
+    unlabelled = rows_with(pool.unlabelled, "question")
+    source = replay_rows(base, list(pool.labelled["question"]), seed) if arguments.replay_share else None
+    trainer = LeamlTrainer(
+        model, arguments, processor, pool.labelled, unlabelled if len(unlabelled) else None, pool.held_out, source,
+        cache=cache,
+    )  # fmt: skip
+    trainer.remove_callback(PrinterCallback)  # the history has what it prints
+    return trainer
+
+
+def shipped_options(base: str) -> dict[str, Any]:
+    """Options of an adapter that a base is known to take well."""
+    from ..backbones import SHIPPED_BASES
+
+    return dict(SHIPPED_OPTIONS) if base in SHIPPED_BASES else {}
 
 
 def outside_rows(name: str, count: int | None, seed: int) -> "Dataset":
@@ -187,16 +238,6 @@ def _judged(data: str, splits: dict[str, "Dataset"], pool: LabelledPool) -> tupl
     logger.warning("There is no test or validation split with answers: figures are on the held-out labels, which also "
                    "chose the stopping point, so they are a little too good.")  # fmt: skip
     return HELD_OUT, pool.held_out
-
-
-def _replay(base: str, seed: int, share: float) -> "Dataset | None":
-    """Free source rows of the shipped bases: their source is drawn, so it can be replayed."""
-    from ..backbones import SHIPPED_BASES
-    from ..data.visual_arrays import load_visual_arrays
-
-    if share == 0 or base not in SHIPPED_BASES:
-        return None
-    return load_visual_arrays("chart", "base", split="train", num_rows=2400, seed=seed)
 
 
 def _examples(

@@ -54,7 +54,8 @@ class FrozenCache:
         """States `[B, T, D]` that enter the first adapted layer, for left-padded `input_ids` of `texts`."""
         missing = [i for i, text in enumerate(texts) if text not in self._lower]
         if missing:
-            states = self.model.encode_lower(input_ids[missing], attention_mask[missing])
+            device = self.model.device
+            states = self.model.encode_lower(input_ids[missing].to(device), attention_mask[missing].to(device)).cpu()
             for i, row, mask in zip(missing, states, attention_mask[missing], strict=True):
                 self._lower[texts[i]] = row[mask.bool()].to("cpu", torch.bfloat16)
         batch = torch.zeros(*input_ids.shape, next(iter(self._lower.values())).shape[-1])

@@ -75,6 +75,8 @@ class LeamlTrainer(Trainer):
         eval_dataset (`Dataset`, *optional*): labelled rows kept out of the losses: early stop, guard, calibration.
         replay_dataset (`Dataset`, *optional*): labelled rows of the source data; with a `program` their questions
             are also what the base is asked about unlabelled pictures.
+        cache ([`FrozenCache`], *optional*): of an earlier trainer with the same base and seed, to compute nothing
+            again; defaults to a new one.
         kwargs: for [`~transformers.Trainer`].
 
     Raises:
@@ -90,6 +92,7 @@ class LeamlTrainer(Trainer):
         unlabeled_dataset: "Dataset | None" = None,
         eval_dataset: "Dataset | None" = None,
         replay_dataset: "Dataset | None" = None,
+        cache: FrozenCache | None = None,
         **kwargs: Any,
     ) -> None:
         if not model.config.has_adapter:
@@ -108,7 +111,9 @@ class LeamlTrainer(Trainer):
         )
         if len(train_dataset) == 0:
             raise LeamlInputError("There are no labelled rows to train on.")
-        self.cache = FrozenCache(model, processing_class, args.seed) if model.config.is_composed else None
+        self.cache = cache
+        if cache is None and model.config.is_composed:
+            self.cache = FrozenCache(model, processing_class, args.seed)
         self.labelled = train_dataset
         self.rows_collator = LeamlCollator(processing_class, self.cache)
         self.held_out = eval_dataset
