@@ -295,6 +295,39 @@ def _print_publish(out: dict[str, Any]) -> None:
     print(f"{out['url']} has {len(out['files'])} files, {out['bytes'] / 1e6:.1f} MB, at {out['revision']}")
 
 
+def _benchmark(args: argparse.Namespace) -> dict[str, Any]:
+    from .evaluation.comparison import MAIN_BUDGET, paired_difference, write_comparison
+    from .training.study import BUDGETS, METHODS, TARGETS, run_study
+
+    _load_silently()
+    runs = run_study(
+        args.output,
+        args.targets or TARGETS,
+        args.methods or METHODS,
+        args.budgets or BUDGETS,
+        [args.seed + number for number in range(args.seeds)],
+        args.base,
+        args.rows,
+        args.test_rows,
+        args.validation,
+    )
+    page = write_comparison(runs, Path(args.output) / "comparison.md", args.command_line)
+    gaps = {}
+    for other, budget in (("base", "100%"), ("lora", MAIN_BUDGET), ("full", "100%")):
+        ahead = paired_difference(runs, ("leaml", MAIN_BUDGET), (other, budget))
+        gaps[other] = {target: {"difference": mean, "low": low, "high": high, "pairs": pairs}
+                       for target, (mean, low, high, pairs) in ahead.items()}  # fmt: skip
+    return {"page": str(page), "runs": len(runs), "ahead": gaps}
+
+
+def _print_benchmark(out: dict[str, Any]) -> None:
+    for other, targets in out["ahead"].items():
+        for target, gap in targets.items():
+            print(f"LEAML less {other:5} on {target:38}{100 * gap['difference']:+6.1f} points "
+                  f"({100 * gap['low']:+.1f} to {100 * gap['high']:+.1f}, {gap['pairs']} pairs)")  # fmt: skip
+    print(f"{out['runs']} runs; tables and curves are in {out['page']}")
+
+
 def _doctor(args: argparse.Namespace) -> dict[str, Any]:
     from .inspection import examine_installation
 
@@ -489,6 +522,21 @@ def _parser() -> argparse.ArgumentParser:
     card.add_argument("--repo", help="its name on the Hub (default: the folder's name)")
     card.add_argument("--license", help="identifier such as apache-2.0")
     card.add_argument("--output", metavar="FILE", help="default: README.md in the folder, which publish then takes")
+
+    benchmark = command("benchmark", _benchmark, _print_benchmark,
+                        "Methods side by side over targets, label budgets and seeds; goes on after a kill.",
+                        "leaml benchmark --output out/study --targets real-charts --seeds 2")  # fmt: skip
+    benchmark.add_argument("--output", required=True, help="folder for the journal of runs, tables and curves")
+    benchmark.add_argument("--targets", nargs="+", metavar="DATA", help=f"{DATA_HELP} (default: five of them)")
+    benchmark.add_argument("--methods", nargs="+", metavar="METHOD",
+                           help="leaml, leaml-words (without them) and so on, lora, base, full")  # fmt: skip
+    benchmark.add_argument("--budgets", nargs="+", metavar="SHARE", help="label budgets (default: 0.5%% to 100%%)")
+    benchmark.add_argument("--seeds", type=_integer(1), default=5, help="how many, from --seed on (default 5)")
+    benchmark.add_argument("--base", default="leaml-smol", help="a LEAML base (default leaml-smol)")
+    benchmark.add_argument("--rows", type=_integer(16), default=20_000,
+                           help="training rows of a drawn target (default 20000)")  # fmt: skip
+    benchmark.add_argument("--test-rows", type=_integer(1), default=1000, help="rows judged at most (default 1000)")
+    benchmark.add_argument("--validation", action="store_true", help="judge on the validation split")
 
     command("doctor", _doctor, _print_pairs, "Check the installation.", "leaml doctor")
     return parser

@@ -295,6 +295,49 @@ def environment_panels(path: str | Path, figures: Mapping[str, Mapping[str, Any]
     return _save(figure, path)
 
 
+def budget_curves(path: str | Path, runs: Sequence[Mapping[str, Any]]) -> Path:
+    """
+    Accuracy against the share of labels, one panel for each target; what has one budget alone is a level line.
+
+    Args:
+        path (`str` or `Path`): the PNG to write.
+        runs (`Sequence[Mapping]`): of a study, with `target, method, budget, accuracy`, one or more. Methods called
+            "leaml-…" are left out.
+
+    Returns:
+        `Path`: the PNG.
+    """
+    runs = [run for run in runs if not run["method"].startswith("leaml-")]
+    targets, methods = (sorted({run[name] for run in runs}) for name in ("target", "method"))
+    columns = min(3, len(targets))
+    figure, axes = _figure(3.4 * columns, 2.6 * -(-len(targets) // columns) + 0.5, len(targets), columns)
+    for ax, target in zip(axes, targets, strict=False):
+        for method, colour in zip(methods, SERIES, strict=False):
+            by_budget: dict[float, list[float]] = {}
+            for run in runs:
+                if (run["target"], run["method"]) == (target, method):
+                    by_budget.setdefault(float(run["budget"].rstrip("%")), []).append(run["accuracy"])
+            if method in ("base", "full") and by_budget:
+                ax.axhline(np.mean(by_budget.popitem()[1]), color=colour, linewidth=1.4, linestyle="--", label=method)
+            elif by_budget:
+                budgets = sorted(by_budget)
+                means = [np.mean(by_budget[budget]) for budget in budgets]
+                spread = [np.std(by_budget[budget]) for budget in budgets]
+                ax.errorbar(budgets, means, spread, color=colour, linewidth=1.8, marker="o", markersize=4, capsize=2,
+                            label=method)  # fmt: skip
+        ax.set_xscale("log")
+        ax.set_xticks([0.5, 1, 2, 5], ["0.5%", "1%", "2%", "5%"])
+        ax.minorticks_off()
+        ax.set_title(_plain(target.removeprefix("visual-arrays:")), color=INK, fontsize=10)
+        _label(ax, "Labels", "Accuracy")
+    for ax in axes[len(targets) :]:
+        ax.set_visible(False)
+    handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9,
+                  labelcolor=INK)  # fmt: skip
+    return _save(figure, path)
+
+
 def evidence_overlay(image: "Image.Image", evidence: np.ndarray) -> "Image.Image":
     """
     Lays a heat map of where the model looked over a picture.

@@ -1,0 +1,133 @@
+"""Tables and curves of a study: methods side by side, from the lines of its journal."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import LeamlInputError
+from .plots import budget_curves
+
+Run = Mapping[str, Any]
+FIGURES = {
+    "accuracy": "accuracy",
+    "ece": "ECE",
+    "auroc": "AUROC",
+    "fpr95": "FPR95",
+    "selective_accuracy_80": "accuracy at 80% coverage",
+    "source_accuracy": "accuracy on the source",
+}
+RESAMPLES = 4000
+MAIN_BUDGET = "1%"
+
+
+def paired_difference(
+    runs: Sequence[Run], first: tuple[str, str], second: tuple[str, str], figure: str = "accuracy", seed: int = 0
+) -> dict[str, tuple[float, float, float, int]]:
+    """
+    By how much one method is ahead of another on the same targets and seeds.
+
+    Args:
+        runs (`Sequence[Mapping]`): of `run_study`.
+        first (`tuple[str, str]`): method and budget.
+        second (`tuple[str, str]`): method and budget that are taken away.
+        figure (`str`, *optional*, defaults to `"accuracy"`): of the runs.
+        seed (`int`, *optional*, defaults to 0): of the resampling.
+
+    Returns:
+        `dict`: by target, and over `"all targets"` (each with equal weight): mean difference, lower and upper end of
+        its 95% bootstrap interval over seeds, and how many seeds (for all targets: pairs) have both. Targets without
+        a pair are left out.
+    """
+    found: dict[tuple[str, str], dict[tuple[str, int], float]] = defaultdict(dict)
+    for run in runs:
+        found[run["method"], run["budget"]][run["target"], run["seed"]] = run[figure]
+    pairs: dict[str, list[float]] = defaultdict(list)
+    for target, number in sorted(found[first].keys() & found[second].keys()):
+        pairs[target].append(found[first][target, number] - found[second][target, number])
+    rng = np.random.default_rng(seed)
+    resampled = {target: np.array(gaps)[rng.integers(len(gaps), size=(RESAMPLES, len(gaps)))].mean(1)
+                 for target, gaps in pairs.items()}  # fmt: skip
+    means = {target: float(np.mean(gaps)) for target, gaps in pairs.items()}
+    out = {target: (means[target], *_interval(resampled[target]), len(gaps)) for target, gaps in pairs.items()}
+    if len(out) > 1:
+        mean, together = float(np.mean(list(means.values()))), np.mean(list(resampled.values()), axis=0)
+        out["all targets"] = (mean, *_interval(together), sum(map(len, pairs.values())))
+    return out
+
+
+def _interval(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.quantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def write_comparison(runs: Sequence[Run], path: str | Path, command: str) -> Path:
+    """
+    Writes a page with the tables of a study, and its curves beside it.
+
+    Args:
+        runs (`Sequence[Mapping]`): of `run_study`, one or more.
+        path (`str` or `Path`): the .md file; the picture has its name and .png.
+        command (`str`): that gave the runs.
+
+    Returns:
+        `Path`: the page.
+
+    Raises:
+        [`LeamlInputError`]: if there are no runs.
+    """
+    if not runs:
+        raise LeamlInputError("There are no runs to compare yet.")
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    picture = budget_curves(path.with_suffix(".png"), runs)
+    splits = sorted({run["split"] for run in runs})
+    lines = [
+        "# Methods side by side",
+        "",
+        f"Written by `{command}` from the journal of its runs; figures on the {' and '.join(splits)} split, means and",
+        "deviations over seeds, accuracies in percent. Intervals: 95%, bootstrap over seeds. `leaml-words` is LEAML",
+        "without its words, and so on; seconds are of training, on different machines.",
+        "",
+        f"![Accuracy by label budget]({picture.name})",
+        "",
+    ]
+    methods = list(dict.fromkeys((run["method"], run["budget"]) for run in sorted(runs, key=_order)))
+    for target in sorted({run["target"] for run in runs}):
+        lines += [f"## {target}", "", f"| method | labels | {' | '.join(FIGURES.values())} | seconds | seeds |",
+                  "|" + "---|" * (len(FIGURES) + 4)]  # fmt: skip
+        for method, budget in methods:
+            chosen = [run for run in runs
+                      if (run["target"], run["method"], run["budget"]) == (target, method, budget)]  # fmt: skip
+            if chosen:
+                labels = round(np.mean([run["labels"] for run in chosen]))
+                shown = [_shown(figure, [run[figure] for run in chosen]) for figure in FIGURES]
+                seconds = np.mean([run["train_seconds"] for run in chosen])
+                lines.append(f"| {method} | {labels} | {' | '.join(shown)} | {seconds:.0f} | {len(chosen)} |")
+        lines.append("")
+    lines += ["## Ahead of the others", "",
+              f"Accuracy of LEAML with {MAIN_BUDGET} of the labels less that of the other, in points.", "",
+              "| less | target | points | interval | pairs |", "|---|---|---|---|---|"]  # fmt: skip
+    for method, budget in methods:
+        if (method, budget) != ("leaml", MAIN_BUDGET) and method != "leaml":
+            gaps = paired_difference(runs, ("leaml", MAIN_BUDGET), (method, budget))
+            lines += [f"| {method}, {budget if method != 'base' else 'no'} labels | {target} | {100 * mean:+.1f} | "
+                      f"{100 * low:+.1f} to {100 * high:+.1f} | {count} |"
+                      for target, (mean, low, high, count) in gaps.items()]  # fmt: skip
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def _order(run: Run) -> tuple:
+    known = ("base", "lora", "leaml", "full")
+    place = known.index(run["method"]) if run["method"] in known else len(known)
+    return place, run["method"], float(run["budget"].rstrip("%"))
+
+
+def _shown(figure: str, values: list[float]) -> str:
+    mean, deviation = float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+    scale, digits = (100, 1) if "accuracy" in figure else (1, 3)
+    spread = "" if deviation is None else f" ± {scale * deviation:.{digits}f}"
+    return f"{scale * mean:.{digits}f}{spread}"
