@@ -87,8 +87,9 @@ def train_all(base: str, rows: "Dataset", output: str | Path, seed: int = 0) -> 
     set_seed(seed)
     model = LeamlForVisualQA.from_pretrained(resolve_base_path(base), dtype=torch.float32)
     model.requires_grad_(True)
+    half = torch.cuda.is_available() and fastest_dtype() == torch.bfloat16
     _train(model, base, rows, output, seed, num_train_epochs=FULL_EPOCHS, learning_rate=FULL_LEARNING_RATE,
-           per_device_train_batch_size=FULL_BATCH, bf16=torch.cuda.is_available() and fastest_dtype() == torch.bfloat16)  # fmt: skip
+           per_device_train_batch_size=FULL_BATCH, bf16=half)  # fmt: skip
     return model.eval()
 
 
