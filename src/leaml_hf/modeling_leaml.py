@@ -34,6 +34,7 @@ from .building import BuildingMixin
 from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
 from .fusion import AnswerCopy, GatedCrossAttention, VisionCall, add_to_streams, mean_stream
+from .prefix import skipping_lower_layers
 from .resampler import QuestionResampler, read_pictures
 from .switching import SwitchingMixin
 from .vision_features import (
@@ -366,6 +367,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         question_mask: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
         lower_states: torch.Tensor | None = None,
+        vision_mask: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
         past_key_values: Any = None,
         use_cache: bool = False,
@@ -387,8 +389,11 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
                 for a base with a resampler, whose processor makes them.
             question_mask (`torch.Tensor`, *optional*): `[B, Tq]`, 0 where padded; defaults to ones.
             labels (`torch.Tensor`, *optional*): `[B, T]`, -100 where there is no target.
-            lower_states (`torch.Tensor`, *optional*): `[B, T, D]` from `encode_lower`: only the layers from there up
-                run.
+            lower_states (`torch.Tensor`, *optional*): `[B, T, D]` from `encode_lower`, or, with `vision_states`
+                `[B, N, Dv]`, `vision_mask` and `input_ids`, but no `pixel_values`, from
+                [`~leaml_hf.prefix.encode_prefix`]: only the layers from there up run.
+            vision_mask (`torch.Tensor`, *optional*): `[B, N]`, `False` where `vision_states` of an existing model are
+                padded; defaults to no padding.
             position_ids (`torch.Tensor`, *optional*): `[B, T]`; defaults to counting the unpadded tokens.
             past_key_values (`Cache`, *optional*): of earlier passes.
             use_cache (`bool`, *optional*, defaults to `False`): whether to return a cache.
@@ -404,13 +409,22 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         Raises:
             [`LeamlInputError`]: if inputs do not go together.
         """
-        if lower_states is not None and (past_key_values is not None or use_cache or not self.config.is_composed):
+        if lower_states is not None and (past_key_values is not None or use_cache):
             raise LeamlInputError(
-                "lower_states is for composed models without a cache: leave out use_cache and past_key_values."
+                "lower_states is for passes without a cache: leave out use_cache and past_key_values."
             )
-        call = self._new_call(
-            input_ids, pixel_values, vision_states, vision_index, question_ids, question_mask, record=output_attentions
-        )
+        if self.config.is_composed or lower_states is None:
+            call = self._new_call(
+                input_ids,
+                pixel_values,
+                vision_states,
+                vision_index,
+                question_ids,
+                question_mask,
+                record=output_attentions,
+            )
+        else:
+            call = self._prefix_call(input_ids, pixel_values, vision_states, vision_mask, record=output_attentions)
         decodes = self.backbone.config.is_encoder_decoder  # its labels are what the decoder reads, one place later
         if decodes and labels is not None:
             kwargs["labels"] = labels
@@ -465,7 +479,10 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         if logits_to_keep:
             inputs["logits_to_keep"] = logits_to_keep
         slicing = nullcontext()
-        if lower_states is not None:
+        if lower_states is not None and not self.config.is_composed:
+            inputs["input_ids"] = input_ids
+            slicing = skipping_lower_layers(self, lower_states)
+        elif lower_states is not None:
             inputs["inputs_embeds"] = lower_states.to(self.get_input_embeddings().weight.dtype)
             slicing = decoder_slice(self.decoder, self.first_adapted_layer, None)
         else:
@@ -525,6 +542,21 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             spelled=spelled,
             **flags,
         )
+
+    def _prefix_call(
+        self,
+        input_ids: torch.Tensor | None,
+        pixel_values: torch.Tensor | None,
+        vision_states: torch.Tensor | None,
+        vision_mask: torch.Tensor | None,
+        **flags: bool,
+    ) -> VisionCall:
+        if input_ids is None or vision_states is None or pixel_values is not None:
+            raise LeamlInputError(
+                "With lower_states an existing model takes input_ids and vision_states, as encode_prefix gives them, "
+                "and no pixel_values."
+            )
+        return VisionCall(states=vision_states, mask=vision_mask, **flags)
 
     @contextmanager
     def _capture(

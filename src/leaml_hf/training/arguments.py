@@ -45,6 +45,8 @@ class LeamlTrainingArguments(TrainingArguments):
         strong_views (`bool`, *optional*, defaults to `True`):
             Whether unlabelled pictures are seen under strong views: what the teacher says of the plain view is to hold
             there too.
+        feature_cache_dir (`str`, *optional*):
+            Folder where what the frozen parts compute is kept for later runs and other processes; defaults to memory.
 
     Raises:
         [`LeamlInputError`]: if an option is out of range; the message names it.
@@ -73,6 +75,8 @@ class LeamlTrainingArguments(TrainingArguments):
     use_patterns: bool = field(default=True, metadata={"help": "Ask the base in the words of its source."})
     replay_share: float = field(default=0.5, metadata={"help": "Source rows per labelled row in a batch."})
     strong_views: bool = field(default=True, metadata={"help": "Strong views of unlabelled pictures."})
+
+    feature_cache_dir: str | None = field(default=None, metadata={"help": "Folder for states of the frozen parts."})
 
     def __post_init__(self) -> None:
         for name in ("consistency_start", "min_trust", "teacher_decay"):

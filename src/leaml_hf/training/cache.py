@@ -1,22 +1,39 @@
-"""What the frozen backbone computes, computed once: vision states by picture and view, lower text states by text."""
+"""What the frozen backbone computes, computed once: vision states by picture and view, lower states by text."""
 
+import hashlib
 from collections.abc import Callable, Sequence
-from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ..errors import LeamlInputError
+from ..prefix import encode_prefix
 from ..processing_leaml import LeamlProcessor
+from .store import FeatureStore, content_key
 from .views import view_of
 
 ENCODED_AT_ONCE = 64  # pictures
-MAX_BYTES = 2**30  # of vision states that are kept; further ones are computed whenever they are asked for
+ROWS_AT_ONCE = 8  # pictures with their questions, through the lower layers of an existing model
+TEXT = "text."  # before the names of what there is one of for each token
+CLOSE = 1e-2  # of the largest logit: how much kept states may change them
+
+
+def _folder_for(folder: str | Path | None, model: torch.nn.Module, processor: Any, seed: int) -> Path | None:
+    """A folder of its own for each base, processor, lowest adapted layer, number format and seed of views."""
+    if folder is None:
+        return None
+    inner = getattr(processor, "processor", processor)
+    parts = [model.fingerprint(), inner.to_json_string(), str(model.first_adapted_layer), str(model.dtype), str(seed)]
+    return Path(folder) / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
 class FrozenCache:
     """
-    Vision states (as they are) and lower text states (in bfloat16) of a composed model, kept in memory.
+    Vision states (as they are) and lower text states (in bfloat16) of a composed model.
 
     Lower text states never change in training; vision states do where LoRA is in the vision half.
 
@@ -24,30 +41,36 @@ class FrozenCache:
         model (`LeamlForVisualQA`): composed, in evaluation mode while the cache fills.
         processor (`LeamlProcessor`): turns pictures and texts into tensors.
         seed (`int`, *optional*, defaults to 0): of the strong views; a view of a picture is always the same.
+        folder (`str` or `Path`, *optional*): where vision states are kept for later runs; defaults to memory.
     """
 
-    def __init__(self, model: torch.nn.Module, processor: LeamlProcessor, seed: int = 0) -> None:
+    def __init__(
+        self, model: torch.nn.Module, processor: LeamlProcessor, seed: int = 0, folder: str | Path | None = None
+    ) -> None:
         self.model, self.processor, self.seed = model, processor, seed
         self.vision_is_frozen = not model.config.adapt_vision
-        self._vision: dict[tuple[str, int], Tensor] = {}
+        self._vision = FeatureStore(_folder_for(folder, model, processor, seed))
         self._lower: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def vision(self, keys: Sequence[str], views: Sequence[int], images: Sequence[Callable[[], Image.Image]]) -> Tensor:
         """States `[B, N, Dv]` of B pictures, `keys` naming their content; `images` decode those not here yet."""
         wanted = list(zip(keys, views, strict=True))
-        missing = {spot: i for i, spot in enumerate(wanted) if spot not in self._vision}
-        new: dict[tuple[str, int], Tensor] = {}
-        spots = list(missing)
+        first = {spot: i for i, spot in reversed(list(enumerate(wanted)))}
+        found = {spot: self._vision.get(self._name(spot)) for spot in first}
+        spots = [spot for spot, states in found.items() if states is None]
         for start in range(0, len(spots), ENCODED_AT_ONCE):
             part = spots[start : start + ENCODED_AT_ONCE]
-            pictures = [view_of(images[missing[key, view]](), key, view, self.seed) for key, view in part]
+            pictures = [view_of(images[first[key, view]](), key, view, self.seed) for key, view in part]
             pixels = self.processor(images=pictures)["pixel_values"].to(self.model.device)
-            new.update(zip(part, self.model.encode_vision(pixels).cpu(), strict=True))
-        stacked = torch.stack([self._vision[spot] if spot in self._vision else new[spot] for spot in wanted])
-        room = MAX_BYTES // stacked[0].nbytes - len(self._vision)
-        self._vision.update((spot, states.clone()) for spot, states in islice(new.items(), max(0, room)))
-        return stacked
+            for spot, states in zip(part, self.model.encode_vision(pixels).cpu(), strict=True):
+                found[spot] = {"vision": states}
+                self._vision.put(self._name(spot), found[spot])
+        return torch.stack([found[spot]["vision"] for spot in wanted])
+
+    def _name(self, spot: tuple[str, int]) -> str:
+        key, view = spot
+        return f"{key if self._vision.folder is None else content_key(key)}\0{view}"
 
     @torch.no_grad()
     def lower(self, texts: Sequence[str], input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -63,3 +86,127 @@ class FrozenCache:
             states = self._lower[text]
             row[len(row) - len(states) :] = states
         return batch
+
+    def inputs(self, rows: Sequence[dict[str, Any]], views: Sequence[int]) -> dict[str, Tensor]:
+        """Inputs of the model for rows of a [`RowDataset`], seen in some views."""
+        keys, images = [row["key"] for row in rows], [row["load_image"] for row in rows]
+        questions, answers = [row["question"] for row in rows], [row["answer"] for row in rows]
+        pictures = None
+        if not self.vision_is_frozen:
+            pictures = [view_of(load(), k, v, self.seed) for load, k, v in zip(images, keys, views, strict=True)]
+        batch = dict(self.processor(images=pictures, questions=questions, answers=answers))
+        if pictures is None:
+            batch["vision_states"] = self.vision(keys, views, images)
+        texts = [f"{question}\n{answer}" for question, answer in zip(questions, answers, strict=True)]
+        batch["lower_states"] = self.lower(texts, batch["input_ids"], batch["attention_mask"])
+        return batch
+
+
+class PrefixCache:
+    """
+    What an existing image-text-to-text model computes below its first adapted layer, by picture, view, question and
+    answer: its vision encoder and lower layers run once a row, however many epochs there are.
+
+    Args:
+        model (`LeamlForVisualQA`): over an existing model, in evaluation mode while the cache fills.
+        processor (`LeamlBackboneProcessor`): turns pictures and texts into tensors.
+        seed (`int`, *optional*, defaults to 0): of the strong views; a view of a picture is always the same.
+        folder (`str` or `Path`, *optional*): where states are kept for later runs; defaults to memory.
+    """
+
+    vision_is_frozen = False  # states of a picture alone are not kept
+
+    def __init__(
+        self, model: torch.nn.Module, processor: Any, seed: int = 0, folder: str | Path | None = None
+    ) -> None:
+        self.model, self.processor, self.seed = model, processor, seed
+        self._rows = FeatureStore(_folder_for(folder, model, processor, seed))
+        self._checked = False
+
+    def inputs(self, rows: Sequence[dict[str, Any]], views: Sequence[int]) -> dict[str, Tensor]:
+        """
+        Inputs of the model for rows of a [`RowDataset`], seen in some views.
+
+        Raises:
+            [`LeamlInputError`]: if this model's states can't be kept, since it uses pictures in its upper layers too.
+        """
+        on_disk = self._rows.folder is not None
+        names = ["\0".join((content_key(row["key"]) if on_disk else row["key"], str(view), row["question"],
+                            row["answer"])) for row, view in zip(rows, views, strict=True)]  # fmt: skip
+        first = {name: i for i, name in reversed(list(enumerate(names)))}
+        found = {name: self._rows.get(name) for name in first}
+        missing = [name for name, row in found.items() if row is None]
+        for start in range(0, len(missing), ROWS_AT_ONCE):
+            part = missing[start : start + ROWS_AT_ONCE]
+            places = [first[name] for name in part]
+            encoded = self._encode([rows[i] for i in places], [views[i] for i in places])
+            for name, row in zip(part, encoded, strict=True):
+                found[name] = row
+                self._rows.put(name, row)
+        return self._padded([found[name] for name in names])
+
+    @torch.no_grad()
+    def _encode(self, rows: list[dict[str, Any]], views: list[int]) -> list[dict[str, Tensor]]:
+        """Inputs and states of each row by itself: `[T, …]` of its text, `[N, Dv]` of its picture, and what else there
+        is one of for each row."""
+        pictures = [view_of(row["load_image"](), row["key"], view, self.seed)
+                    for row, view in zip(rows, views, strict=True)]  # fmt: skip
+        questions, answers = [row["question"] for row in rows], [row["answer"] for row in rows]
+        inputs = dict(self.processor(images=pictures, questions=questions, answers=answers))
+        labels = inputs.pop("labels")
+        on_device = {name: value.to(self.model.device) for name, value in inputs.items()}
+        was_training = self.model.training
+        self.model.eval()
+        prefix = encode_prefix(self.model, on_device)
+        rest = {name: value for name, value in on_device.items() if not name.startswith("pixel_")}
+        if not self._checked:
+            self._check(on_device, rest, prefix)
+        self.model.train(was_training)
+        mask = inputs["attention_mask"].bool()
+        kept = {name: value.cpu() for name, value in rest.items()} | {"labels": labels}
+        kept["lower_states"] = prefix.lower_states.cpu()
+        if any(len(value) != len(rows) for value in kept.values()):
+            raise LeamlInputError("This model's inputs are not one for each row, so nothing of it can be kept.")
+        of_text = {name for name, value in kept.items() if value.shape[1:2] == mask.shape[1:]}
+        return [{f"{TEXT}{name}" if name in of_text else name: value[i][mask[i]] if name in of_text else value[i]
+                 for name, value in kept.items()}
+                | {"vision_states": prefix.vision_states[i][prefix.vision_mask[i]].cpu()}
+                for i in range(len(rows))]  # fmt: skip
+
+    def _check(self, inputs: dict[str, Tensor], rest: dict[str, Tensor], prefix: Any) -> None:
+        """Whether the model says the same when it is given its own states, as it does if nothing above needs more."""
+        try:
+            whole = self.model(**inputs).logits
+            parts = self.model(**rest, lower_states=prefix.lower_states, vision_states=prefix.vision_states,
+                               vision_mask=prefix.vision_mask).logits  # fmt: skip
+        except (TypeError, ValueError, RuntimeError, LookupError) as error:
+            raise LeamlInputError(f"This model can't run without its pictures ({type(error).__name__}), so nothing "
+                                  "of it can be kept.") from None  # fmt: skip
+        whole = whole[:, -parts.shape[1] :]
+        mask = inputs["attention_mask"].bool()[:, -parts.shape[1] :]
+        if not torch.allclose(whole[mask], parts[mask], rtol=CLOSE, atol=CLOSE * float(whole.abs().max())):
+            raise LeamlInputError(
+                "This model uses its pictures in its upper layers too, so nothing of it can be kept."
+            )
+        self._checked = True
+
+    def _padded(self, rows: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        """One batch: what belongs to the text is padded on the left, states of pictures on the right."""
+        fill = {"input_ids": self.processor.tokenizer.pad_token_id, "labels": -100}
+        batch = {}
+        for key in rows[0].keys() - {"vision_states"}:
+            name, values = key.removeprefix(TEXT), [row[key] for row in rows]
+            if key != name:
+                longest = max(map(len, values))
+                values = [_pad_left(value, longest, fill.get(name, 0)) for value in values]
+            batch[name] = torch.stack(values)
+        states = [row["vision_states"] for row in rows]
+        most = max(map(len, states))
+        batch["vision_states"] = torch.stack([F.pad(one, (0, 0, 0, most - len(one))) for one in states])
+        batch["vision_mask"] = torch.arange(most)[None] < torch.tensor([len(one) for one in states])[:, None]
+        return batch
+
+
+def _pad_left(value: Tensor, length: int, fill: int) -> Tensor:
+    """`[T, …]` to `[length, …]`."""
+    return torch.cat([value.new_full((length - len(value), *value.shape[1:]), fill), value])

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ..data.budget import picture_keys
 from ..processing_leaml import LeamlProcessor
-from .cache import FrozenCache
+from .cache import FrozenCache, PrefixCache
 from .views import WEAK, view_of
 
 if TYPE_CHECKING:
@@ -66,13 +66,13 @@ class LeamlCollator:
 
     Args:
         processor ([`LeamlProcessor`]): of the model.
-        cache ([`FrozenCache`], *optional*): without it the whole model runs.
+        cache ([`FrozenCache`] or [`PrefixCache`], *optional*): without it the whole model runs.
         strong_views (`bool`, *optional*, defaults to `False`): whether rows are seen under a strong view.
         seed (`int`, *optional*, defaults to 0): of the views drawn.
     """
 
     processor: LeamlProcessor
-    cache: FrozenCache | None
+    cache: FrozenCache | PrefixCache | None
     strong_views: bool = False
     seed: int = 0
 
@@ -81,16 +81,11 @@ class LeamlCollator:
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         views = [int(self._rng.integers(STRONG_VIEWS)) if self.strong_views else WEAK for _ in rows]
-        questions, answers = [r["question"] for r in rows], [r["answer"] for r in rows]
-        keys, images = [r["key"] for r in rows], [r["load_image"] for r in rows]
-        pictures = None
-        if self.cache is None or not self.cache.vision_is_frozen:
-            pictures = [view_of(load(), k, v, self.seed) for load, k, v in zip(images, keys, views, strict=True)]
-        batch = dict(self.processor(images=pictures, questions=questions, answers=answers))
-        if pictures is None:
-            batch["vision_states"] = self.cache.vision(keys, views, images)
-        if self.cache is not None:
-            texts = [f"{question}\n{answer}" for question, answer in zip(questions, answers, strict=True)]
-            batch["lower_states"] = self.cache.lower(texts, batch["input_ids"], batch["attention_mask"])
+        if self.cache is None:
+            pictures = [view_of(r["load_image"](), r["key"], v, self.seed) for r, v in zip(rows, views, strict=True)]
+            texts = {"questions": [r["question"] for r in rows], "answers": [r["answer"] for r in rows]}
+            batch = dict(self.processor(images=pictures, **texts))
+        else:
+            batch = self.cache.inputs(rows, views)
         batch["weights"] = torch.tensor([r["weight"] for r in rows], dtype=torch.float32)
         return batch

@@ -27,7 +27,7 @@ from ..phrasebook import Phrasebook
 from ..processing_leaml import LeamlProcessor
 from ..reliability import Reliability
 from .arguments import LeamlTrainingArguments
-from .cache import FrozenCache
+from .cache import FrozenCache, PrefixCache
 from .meaning import QuestionMeaning
 from .objectives import (
     AdapterSnapshot,
@@ -39,6 +39,7 @@ from .objectives import (
 )
 from .patterns import Ask, PatternTeacher
 from .rows import LeamlCollator, RowDataset
+from .views import WEAK
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -75,8 +76,8 @@ class LeamlTrainer(Trainer):
         eval_dataset (`Dataset`, *optional*): labelled rows kept out of the losses: early stop, guard, calibration.
         replay_dataset (`Dataset`, *optional*): labelled rows of the source data; with a `program` their questions
             are also what the base is asked about unlabelled pictures.
-        cache ([`FrozenCache`], *optional*): of an earlier trainer with the same base and seed, to compute nothing
-            again; defaults to a new one.
+        cache ([`FrozenCache`] or [`PrefixCache`], *optional*): of an earlier trainer with the same base and seed, to
+            compute nothing again; defaults to a new one.
         kwargs: for [`~transformers.Trainer`].
 
     Raises:
@@ -92,7 +93,7 @@ class LeamlTrainer(Trainer):
         unlabeled_dataset: "Dataset | None" = None,
         eval_dataset: "Dataset | None" = None,
         replay_dataset: "Dataset | None" = None,
-        cache: FrozenCache | None = None,
+        cache: FrozenCache | PrefixCache | None = None,
         **kwargs: Any,
     ) -> None:
         if not model.config.has_adapter:
@@ -111,9 +112,7 @@ class LeamlTrainer(Trainer):
         )
         if len(train_dataset) == 0:
             raise LeamlInputError("There are no labelled rows to train on.")
-        self.cache = cache
-        if cache is None and model.config.is_composed:
-            self.cache = FrozenCache(model, processing_class, args.seed)
+        self.cache = cache or _cache_for(model, processing_class, args, train_dataset)
         self.labelled = train_dataset
         self.rows_collator = LeamlCollator(processing_class, self.cache)
         self.held_out = eval_dataset
@@ -186,7 +185,7 @@ class LeamlTrainer(Trainer):
         inputs = dict(inputs)
         labels, weights = inputs.pop("labels"), inputs.pop("weights")
         span = answer_span(labels)
-        if inputs.get("lower_states") is not None:
+        if inputs.get("lower_states") is not None and self.model.config.is_composed:
             inputs.pop("input_ids")
         output = model(**inputs, logits_to_keep=span)
         return output.logits, labels[:, -span:], weights, output.spelled
@@ -463,6 +462,21 @@ class LeamlTrainer(Trainer):
             commit_message,
         )
         return publish(*given) if blocking else HfApi().run_as_future(publish, *given)
+
+
+def _cache_for(
+    model: LeamlForVisualQA, processor: LeamlProcessor, args: LeamlTrainingArguments, rows: "Dataset"
+) -> FrozenCache | PrefixCache | None:
+    """What keeps the frozen parts' states; `None` for an existing model whose states can't be kept."""
+    if model.config.is_composed:
+        return FrozenCache(model, processor, args.seed, args.feature_cache_dir)
+    cache = PrefixCache(model, processor, args.seed, args.feature_cache_dir)
+    try:
+        cache.inputs([RowDataset(rows)[0]], [WEAK])
+    except LeamlInputError as reason:
+        logger.info("%s Each step runs the whole model.", reason)
+        return None
+    return cache
 
 
 class _Guards(TrainerCallback):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import LeamlInputError
+from ..png import encode_png
 from ..workers import finished
 from .questions import PROGRAMS, Candidate, ask
 from .sampling import KINDS, Chart, draw_size, sample_chart, supports
@@ -143,7 +144,7 @@ def _draw_chunk(folder: Path, split: str, seed: int, start: int, stop: int) -> l
         rng = np.random.default_rng([seed, tuple(SPLITS).index(split), index])
         table, chart, pixels, candidates = draw_one(split, _KIND_CYCLE[index % len(_KIND_CYCLE)], rng)
         name = f"{split}-{index:05d}.png"
-        Image.fromarray(pixels).save(folder / name, compress_level=4)
+        (folder / name).write_bytes(encode_png(Image.fromarray(pixels)))
         pictures.append((_facts(table, chart, split, index, seed, name), candidates))
     return pictures
 
