@@ -231,6 +231,25 @@ def test_what_is_wrong_is_said(sound, tmp_path, file, values, reason):
         LeamlForVisualQA.from_pretrained(folder)
 
 
+def test_a_snapshot_of_the_hub_cache_is_published(sound, tmp_path):
+    """There every file is a link to the repo's blobs; a link to another repo's is still one to elsewhere."""
+    repo = tmp_path / "models--me--adapter"
+    snapshot = repo / "snapshots" / "0123abc"
+    snapshot.mkdir(parents=True)
+    shutil.copytree(sound.folder, repo / "blobs")
+    for file in (repo / "blobs").iterdir():
+        (snapshot / file.name).symlink_to(Path("..", "..", "blobs", file.name))
+    (tmp_path / "staging").mkdir()
+    files = stage(snapshot, tmp_path / "staging", "org/fuzzed")
+    assert {"config.json", "leaml_adapter.safetensors"} <= {file.name for file in files}
+    other = tmp_path / "models--you--private" / "blobs"
+    other.mkdir(parents=True)
+    (other / "secret").write_text("{}")
+    (snapshot / "leaml_notes.json").symlink_to(other / "secret")
+    with pytest.raises(LeamlInputError, match="is a link to a file elsewhere"):
+        stage(snapshot, tmp_path / "staging", "org/fuzzed")
+
+
 def test_a_link_to_elsewhere_is_not_published(sound, tmp_path):
     folder, staging = tmp_path / "adapter", tmp_path / "staging"
     shutil.copytree(sound.folder, folder)

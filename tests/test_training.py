@@ -30,7 +30,9 @@ from leaml_hf.training.objectives import (
     AdapterSnapshot,
     AveragedAdapter,
     answer_loss,
+    calibration_error,
     consistency_loss,
+    focal_loss,
     spelling_consistency,
     spelling_loss,
 )
@@ -365,3 +367,57 @@ class TestTrainer:
     def test_bad_arguments_are_named(self, name: str, value: float, tmp_path) -> None:
         with pytest.raises(LeamlInputError, match=name):
             LeamlTrainingArguments(str(tmp_path), **{name: value})
+
+
+class TestCalibrationObjectives:
+    @pytest.fixture()
+    def batch(self) -> tuple[torch.Tensor, torch.Tensor]:
+        torch.manual_seed(0)
+        labels = torch.full((6, 5), -100)
+        for row, length in enumerate((1, 2, 3, 1, 2, 3)):
+            labels[row, 5 - length :] = torch.randint(9, (length,))
+        return 2 * torch.randn(6, 5, 9, dtype=torch.float64), labels
+
+    def test_focal_loss_is_the_formula(self, batch) -> None:
+        logits, labels = batch
+        weights = torch.tensor([1.0, 0.5, 2.0, 0.0, 1.0, 1.0])
+        expected = 0.0
+        for row in range(6):
+            places = [t for t in range(1, 5) if labels[row, t] != -100]
+            right = [scipy.special.softmax(logits[row, t - 1].numpy())[labels[row, t]] for t in places]
+            expected += float(weights[row]) * np.mean([-((1 - p) ** 3) * np.log(p) for p in right])
+        assert focal_loss(logits, labels, weights).item() == pytest.approx(expected / 5.5, rel=1e-5)
+        plain = answer_loss(logits, labels, weights, 0.0)
+        assert focal_loss(logits, labels, weights, gamma=0.0).item() == pytest.approx(plain.item(), rel=1e-5)
+
+    def test_calibration_error_is_the_formula(self, batch) -> None:
+        logits, labels = batch
+        confidence, right = [], []
+        for row in range(6):
+            places = [t for t in range(1, 5) if labels[row, t] != -100]
+            shares = [scipy.special.softmax(logits[row, t - 1].numpy()) for t in places]
+            confidence.append(np.prod([share.max() for share in shares]))
+            right.append(all(share.argmax() == labels[row, t] for share, t in zip(shares, places, strict=True)))
+        expected = np.mean([[(right[i] - confidence[i]) * (right[j] - confidence[j])
+                             * np.exp(-abs(confidence[i] - confidence[j]) / 0.4) for j in range(6)]
+                            for i in range(6)])  # fmt: skip
+        assert calibration_error(logits, labels).item() == pytest.approx(expected, rel=1e-5)
+
+    def test_it_falls_where_over_confidence_falls(self) -> None:
+        labels = torch.tensor([[-100, 1], [-100, 2], [-100, 3], [-100, 4]])
+        said = torch.tensor([1, 2, 1, 1])  # half of them right
+        logits = torch.zeros(4, 2, 6)
+        logits[torch.arange(4), 0, said] = 1.0
+        errors = [calibration_error(scale * logits, labels).item() for scale in (1.6, 4.0, 12.0)]
+        assert errors == sorted(errors)  # confidences of about 0.5, 0.9 and 1.0
+        assert errors[0] < 0.01 < 0.1 < errors[2]
+
+    @pytest.mark.parametrize("objective", ["focal", "mmce"])
+    def test_trainer_takes_it(self, make_trainer, objective: str) -> None:
+        trainer = make_trainer(calibration_objective=objective, max_steps=2)
+        trainer.train()
+        assert trainer.state.global_step == 2
+
+    def test_another_name_is_refused(self, tmp_path) -> None:
+        with pytest.raises(LeamlInputError, match="calibration_objective"):
+            LeamlTrainingArguments(str(tmp_path), calibration_objective="ece", use_cpu=True)

@@ -108,7 +108,7 @@ def stage(folder: str | os.PathLike, staging: str | os.PathLike, repo_id: str, b
         raise LeamlInputError(f"{folder} holds no LEAML model: give a folder with config.json and {ADAPTER_FILE}.")
     for file in source.iterdir():
         if file.is_file() and any(fnmatch(file.name, pattern) for pattern in PUBLISHED):
-            if not file.resolve().is_relative_to(source.resolve()):
+            if not any(file.resolve().is_relative_to(place) for place in _own_places(source)):
                 raise LeamlInputError(f"{file} is a link to a file elsewhere: put there what is to be published.")
             shutil.copyfile(file, staging / file.name)
     _change_json(staging / "config.json", lambda config: _public_config(config, base))
@@ -120,6 +120,14 @@ def stage(folder: str | os.PathLike, staging: str | os.PathLike, repo_id: str, b
     write_peft_files(staging, read_config(staging))
     write_remote_code(staging)
     return [file for file in staging.rglob("*") if file.is_file()]
+
+
+def _own_places(source: Path) -> list[Path]:
+    """Where files of a folder may lie: in it, or, for a snapshot in the cache of the Hub, among its repo's blobs."""
+    source = source.resolve()
+    repo = source.parent.parent
+    is_snapshot = source.parent.name == "snapshots" and repo.name.startswith("models--")
+    return [source, repo / "blobs"] if is_snapshot else [source]
 
 
 def _public_config(config: dict[str, Any], base: str | None) -> dict[str, Any]:

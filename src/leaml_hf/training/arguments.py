@@ -23,8 +23,10 @@ class LeamlTrainingArguments(TrainingArguments):
             Share of the steps before unlabelled pictures enter, in [0, 1].
         refresh_steps (`int`, *optional*, defaults to 40):
             Steps after which the averaged adapter becomes the teacher anew, and answers a new draw of unlabelled rows.
-        refresh_rows (`int`, *optional*, defaults to 400):
+        refresh_rows (`int`, *optional*, defaults to 200):
             Unlabelled rows in such a draw.
+        unlabeled_share (`float`, *optional*, defaults to 0.5):
+            Unlabelled rows in a batch, as a share of the labelled ones.
         teacher_decay (`float`, *optional*, defaults to 0.98):
             Decay a step of the exponential moving average of the adapter (Tarvainen & Valpola 2017); the average is
             what becomes the teacher, what is judged on held-out labels, and what is handed over.
@@ -45,6 +47,12 @@ class LeamlTrainingArguments(TrainingArguments):
         strong_views (`bool`, *optional*, defaults to `True`):
             Whether unlabelled pictures are seen under strong views: what the teacher says of the plain view is to hold
             there too.
+        calibration_objective (`str`, *optional*):
+            What the loss on labelled rows adds for calibration: `"focal"`, the focal loss in place of the
+            cross-entropy with label smoothing (Mukhoti et al. 2020), or `"mmce"`, the maximum mean calibration error
+            of the batch on top of it (Kumar et al. 2018); defaults to nothing.
+        calibration_weight (`float`, *optional*, defaults to 4.0):
+            Weight of `"mmce"`.
         feature_cache_dir (`str`, *optional*):
             Folder where what the frozen parts compute is kept for later runs and other processes; defaults to memory.
 
@@ -66,7 +74,8 @@ class LeamlTrainingArguments(TrainingArguments):
     consistency_weight: float = field(default=1.0, metadata={"help": "Weight of the loss on unlabelled pictures."})
     consistency_start: float = field(default=0.0, metadata={"help": "Share of steps before it enters."})
     refresh_steps: int = field(default=40, metadata={"help": "Steps between new teachers."})
-    refresh_rows: int = field(default=400, metadata={"help": "Unlabelled rows answered at a refresh."})
+    refresh_rows: int = field(default=200, metadata={"help": "Unlabelled rows answered at a refresh."})
+    unlabeled_share: float = field(default=0.5, metadata={"help": "Unlabelled rows per labelled row in a batch."})
     teacher_decay: float = field(default=0.98, metadata={"help": "Decay of the averaged adapter."})
     min_trust: float = field(default=0.6, metadata={"help": "Accuracy on labels like it that a question needs."})
     evaluate_every: int = field(default=10, metadata={"help": "Steps between looks at held-out labels."})
@@ -76,13 +85,19 @@ class LeamlTrainingArguments(TrainingArguments):
     replay_share: float = field(default=0.5, metadata={"help": "Source rows per labelled row in a batch."})
     strong_views: bool = field(default=True, metadata={"help": "Strong views of unlabelled pictures."})
 
+    calibration_objective: str | None = field(default=None, metadata={"help": "focal or mmce."})
+    calibration_weight: float = field(default=4.0, metadata={"help": "Weight of mmce."})
     feature_cache_dir: str | None = field(default=None, metadata={"help": "Folder for states of the frozen parts."})
 
     def __post_init__(self) -> None:
         for name in ("consistency_start", "min_trust", "teacher_decay"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise LeamlInputError(f"{name} must be in [0, 1], but got {getattr(self, name)}.")
-        for name in ("consistency_weight", "replay_share", "spelling_weight"):
+        if self.calibration_objective not in (None, "focal", "mmce"):
+            raise LeamlInputError(
+                f"calibration_objective must be focal or mmce, but got {self.calibration_objective}."
+            )
+        for name in ("consistency_weight", "replay_share", "spelling_weight", "unlabeled_share", "calibration_weight"):
             if getattr(self, name) < 0:
                 raise LeamlInputError(f"{name} must be 0 or more, but got {getattr(self, name)}.")
         for name in ("refresh_steps", "refresh_rows", "evaluate_every", "patience"):

@@ -27,6 +27,59 @@ def answer_loss(logits: Tensor, labels: Tensor, weights: Tensor, smoothing: floa
     return (token_loss * scale).sum() / weights.sum().clamp_min(1e-6).to(token_loss)
 
 
+def focal_loss(logits: Tensor, labels: Tensor, weights: Tensor, gamma: float = 3.0) -> Tensor:
+    """
+    Focal loss on answers: tokens that are certain already count less, so that few labels teach no over-confidence.
+
+    Each token's cross-entropy is weighed by (1 - p)^gamma, p being the probability of the right token (Mukhoti et al.
+    2020, arXiv 2002.09437, who recommend gamma = 3 for calibration).
+
+    Args:
+        logits (`Tensor`): `[B, T, V]`.
+        labels (`Tensor`): `[B, T]`, -100 outside the answer.
+        weights (`Tensor`): `[B]`, 0 or more.
+        gamma (`float`, *optional*, defaults to 3.0): 0 or more; 0 gives the cross-entropy.
+
+    Returns:
+        `Tensor`: scalar, weighted mean over rows of the mean over tokens.
+    """
+    labels = labels[:, 1:]  # [B, T - 1]
+    chosen = labels != -100
+    log_right = -F.cross_entropy(logits[:, :-1][chosen].float(), labels[chosen], reduction="none")
+    token_loss = -((1 - log_right.exp()) ** gamma) * log_right
+    row = torch.arange(len(labels), device=labels.device)[:, None].expand_as(labels)[chosen]
+    scale = weights.to(token_loss)[row] / chosen.sum(1).to(token_loss)[row]
+    return (token_loss * scale).sum() / weights.sum().clamp_min(1e-6).to(token_loss)
+
+
+MMCE_WIDTH = 0.4  # of the kernel over confidences, as in the paper
+
+
+def calibration_error(logits: Tensor, labels: Tensor) -> Tensor:
+    """
+    Maximum mean calibration error of the rows of a batch (Kumar et al. 2018, ICML: MMCE, equation 4), squared.
+
+    A row's confidence is the probability of its likeliest answer tokens, given the right ones before them; it is right
+    if these are the label. The kernel is Laplacian, exp(-|r - r'| / 0.4). It is 0 in expectation where confidences are
+    the chances to be right.
+
+    Args:
+        logits (`Tensor`): `[B, T, V]`.
+        labels (`Tensor`): `[B, T]`, -100 outside the answer.
+
+    Returns:
+        `Tensor`: scalar in [0, 1]; its gradient goes through the confidences alone.
+    """
+    labels = labels[:, 1:]  # [B, T - 1]
+    chosen = labels != -100
+    likeliest, said = logits[:, :-1].float().log_softmax(-1).max(-1)  # [B, T - 1]
+    confidence = (likeliest * chosen).sum(1).exp()  # [B]
+    right = ((said == labels) | ~chosen).all(1).to(confidence)
+    gap = right - confidence
+    kernel = (-(confidence[:, None] - confidence[None]).abs() / MMCE_WIDTH).exp()
+    return (gap[:, None] * gap[None] * kernel).mean()
+
+
 SPELLING_SCALE = 60.0  # of cosines; what `leaml pretrain` settles at
 
 

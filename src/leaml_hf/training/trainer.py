@@ -33,7 +33,9 @@ from .objectives import (
     AdapterSnapshot,
     AveragedAdapter,
     answer_loss,
+    calibration_error,
     consistency_loss,
+    focal_loss,
     spelling_consistency,
     spelling_loss,
 )
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 ASKED_AT_ONCE = 96  # questions a forward pass
 REPLAYED = 400  # source rows that are replayed, again and again: their pictures are encoded once
-DRAWS = 4  # of unlabelled rows, that are looked at for the phrasebook
+DRAWS = 8  # of unlabelled rows, that are looked at for the phrasebook
 TEMPERATURES = 2.0 ** np.arange(-1, 4.5, 0.5)  # at which held-out answers are judged
 FOLDS = 3  # of held-out rows: each is judged with a phrasebook that its own labels had no part in
 
@@ -192,7 +194,12 @@ class LeamlTrainer(Trainer):
 
     def _rows_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> Tensor:
         logits, labels, weights, spelled = self._forward(model, inputs)
-        loss = answer_loss(logits, labels, weights, self.args.label_smoothing_factor)
+        if self.args.calibration_objective == "focal":
+            loss = focal_loss(logits, labels, weights)
+        else:
+            loss = answer_loss(logits, labels, weights, self.args.label_smoothing_factor)
+        if self.args.calibration_objective == "mmce":
+            loss = loss + self.args.calibration_weight * calibration_error(logits, labels)
         if spelled is not None and self.args.spelling_weight:
             loss = loss + self.args.spelling_weight * spelling_loss(spelled, labels, weights, self.words)
         return loss
@@ -316,7 +323,9 @@ class LeamlTrainer(Trainer):
         self.model.train()
         taught = RowDataset(rows, predictions.texts, phrasebook=self.model.phrasebook)
         views = LeamlCollator(self.processing_class, self.cache, self.args.strong_views, self.args.seed)
-        self.unlabeled_batches = self._cycle(taught, collate=lambda batch: (self.rows_collator(batch), views(batch)))
+        self.unlabeled_batches = self._cycle(
+            taught, self.args.unlabeled_share, lambda batch: (self.rows_collator(batch), views(batch))
+        )
 
     def judge(self) -> None:
         """Judges the averaged adapter on the held-out labels and keeps it if it is the best so far."""
