@@ -8,7 +8,7 @@ import torch
 from conftest import make_llava, make_text, make_vision, open_adapter
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import BitsAndBytesConfig, TorchAoConfig
+from transformers import BitsAndBytesConfig, LlavaForConditionalGeneration, TorchAoConfig
 
 from leaml_hf import LeamlForVisualQA, LeamlInputError
 from leaml_hf.adapters import base_fingerprint, default_fusion_dim, load_tensors, lora_layers, merge_lora, upper_third
@@ -107,20 +107,27 @@ class TestQuantised:
         with pytest.raises(LeamlInputError, match=r"Can't load .*bitsandbytes"):
             LeamlForVisualQA.from_backbone(folder / "base", quantization_config=BitsAndBytesConfig(load_in_8bit=True))
 
-    @pytest.mark.parametrize("library", ["bitsandbytes", "torchao"])
-    def test_backbones_load_learn_and_load_again(self, folder, library):
+    @pytest.mark.parametrize(("library", "bits"), [("bitsandbytes", 8), ("bitsandbytes", 4), ("torchao", 8)])
+    def test_backbones_load_learn_and_load_again(self, folder, library, bits):
         quantization = pytest.importorskip(f"{library}.quantization" if library == "torchao" else library)
         if library == "torchao":
             how = TorchAoConfig(quantization.Int8WeightOnlyConfig())
         else:
-            how = BitsAndBytesConfig(load_in_8bit=True)
+            how = BitsAndBytesConfig(load_in_8bit=bits == 8, load_in_4bit=bits == 4)
+        if bits == 4:  # on a CPU it packs blocks of 32
+            config = make_llava().config
+            config.vision_config.hidden_size, config.vision_config.intermediate_size = 64, 128
+            config.text_config.hidden_size, config.text_config.head_dim = 64, 16
+            config.text_config.num_key_value_heads = 4
+            torch.manual_seed(0)
+            LlavaForConditionalGeneration(config).save_pretrained(folder / "base")
         model = open_adapter(LeamlForVisualQA.from_backbone(folder / "base", quantization_config=how))
         ids = torch.full((1, 18), 3)
         ids[:, -2:] = 5
         batch = {"input_ids": ids, "pixel_values": torch.randn(1, 3, 32, 32)}
         model(**batch, labels=ids).loss.backward()
         assert all(p.grad is not None for p in model.parameters() if p.requires_grad)
-        model.save_pretrained(folder / library)
+        model.eval().save_pretrained(folder / library)  # bitsandbytes runs another kernel in training
         with torch.no_grad():
             again = LeamlForVisualQA.from_pretrained(folder / library)
             assert torch.equal(again(**batch).logits, model(**batch).logits)

@@ -30,7 +30,7 @@ OOD_ROWS = 200  # of each set
 LOOKS = 8  # at the held-out labels in a long training
 EXAMPLES = 12  # pictures in the report
 RELEVANCE_ROWS = 32  # labelled rows by which layers are measured
-# Of adapters on the shipped bases, whose questions read the picture themselves: little is left for new attention to do.
+# Of adapters on shipped bases, whose questions read the picture themselves: little is left for new attention to do.
 SHIPPED_OPTIONS = {
     "adapt_bridge": True,
     "lora_alpha": 80,
