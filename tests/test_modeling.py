@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from leaml_hf import LeamlConfig, LeamlForVisualQA, LeamlInputError, LeamlProcessor
+from leaml_hf.answering import EncodedPicture
 from leaml_hf.modeling_leaml import answer_span
 
 SRC = Path(__file__).resolve().parents[1] / "src"
@@ -472,9 +473,21 @@ class TestAnswers:
         assert seen == [1]
         apart = composed.collect([pictures[0]] * 3, questions, processor, batch_size=1, max_new_tokens=3)
         assert together.texts == apart.texts
-        for name in ("confidence", "vision", "hidden", "logits", "gates"):
+        for name in ("confidence", "vision", "texture", "hidden", "logits", "gates"):
             np.testing.assert_allclose(getattr(together, name), getattr(apart, name), rtol=1e-4, atol=1e-5)
-        assert set(together.states()) == {"vision", "question", "hidden", "logits", "gates", "attention"}
+        assert set(together.states()) == {"vision", "texture", "question", "hidden", "logits", "gates", "attention"}
+
+    def test_texture_is_the_mean_of_the_first_layer(self, composed, processor, pictures):
+        records = composed.collect(pictures, ["how many"] * 3, processor, batch_size=2)
+        pixels = processor(images=pictures)["pixel_values"]
+        with torch.no_grad():
+            first = composed.vision_tower(pixels, output_hidden_states=True).hidden_states[1]
+        np.testing.assert_allclose(records.texture, first.mean(1).numpy(), rtol=1e-4, atol=1e-5)
+        states, textures = composed.encode_pictures(pixels)
+        encoded = [EncodedPicture(*both) for both in zip(states, textures, strict=True)]
+        again = composed.collect(encoded, ["how many"] * 3, processor)
+        for name in ("confidence", "vision", "texture"):
+            np.testing.assert_allclose(getattr(again, name), getattr(records, name), rtol=1e-4, atol=1e-5)
 
     def test_confidence_is_the_probability_of_the_tokens(self, composed, processor, pictures):
         open_adapter(composed)

@@ -396,3 +396,24 @@ def test_wrong_use_is_refused_with_a_sentence():
     ]:
         with pytest.raises(LeamlInputError, match=message):
             call()
+
+
+def test_texture_is_read_where_there_is_one():
+    """Rows drawn in another way are told by it, which the other states do not show."""
+    rng = np.random.default_rng(0)
+
+    def drawn(n, manner):
+        return {"vision": rng.normal(size=(n, 24)), "texture": rng.normal(size=(n, 8)) + manner}
+
+    fitted, familiar, other = drawn(300, 0.0), drawn(100, 0.0), drawn(100, 2.0)
+    whole = OODCombiner().fit(fitted)
+    assert [score.name for score in whole.scores][-1] == "texture.mahalanobis"
+    without = OODCombiner().fit({"vision": fitted["vision"]})
+    assert [score.name for score in without.scores] == ["vision.mahalanobis", "vision.relative_mahalanobis++"]
+    labels = np.repeat([0, 1], 100)
+    told, blind = (roc_auc_score(labels, np.r_[combiner.score(familiar), combiner.score(other)])
+                   for combiner in (whole, without))  # fmt: skip
+    assert told > 0.95 and 0.35 < blind < 0.65
+    again = OODCombiner.from_config(whole.config())
+    again.load_state_dict(whole.state_dict())
+    np.testing.assert_allclose(again.score(other), whole.score(other))

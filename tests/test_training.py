@@ -288,14 +288,15 @@ class TestTrainer:
         pictures = {name: np.array(color) for name, color in COLORS.items()}
 
         def collect(self, images, questions, processor, batch_size):
-            names = [min(pictures, key=lambda n: abs(pictures[n] - image.numpy()).sum()) for image in images]
+            names = [min(pictures, key=lambda n: abs(pictures[n] - image.states.numpy()).sum()) for image in images]
             texts = [name if question == known else "?" for name, question in zip(names, questions, strict=True)]
             return SimpleNamespace(texts=texts)
 
         def mean_color(self, pixels):
-            return (pixels.mean((2, 3)) + 1) * 127.5
+            color = (pixels.mean((2, 3)) + 1) * 127.5
+            return color, color
 
-        monkeypatch.setattr(type(trainer.model), "encode_vision", mean_color)
+        monkeypatch.setattr(type(trainer.model), "encode_pictures", mean_color)
         monkeypatch.setattr(type(trainer.model), "collect", collect)
         trainer.find_words()
         entry = trainer.history[-1]

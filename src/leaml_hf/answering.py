@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,8 +15,22 @@ if TYPE_CHECKING:
     from .modeling_leaml import LeamlForVisualQA
 
 KEPT_LOGITS = 64
-STATES = ("vision", "question", "hidden", "logits", "gates", "attention")
-CALL_INPUTS = ("input_ids", "pixel_values", "vision_states", "vision_index", "question_ids", "question_mask")
+STATES = ("vision", "texture", "question", "hidden", "logits", "gates", "attention")
+CALL_INPUTS = ("input_ids", "pixel_values", "vision_states", "vision_index", "question_ids", "question_mask",
+               "texture")  # fmt: skip
+
+
+class EncodedPicture(NamedTuple):
+    """
+    A picture that a composed model has encoded, see [`LeamlForVisualQA.encode_pictures`]; goes where pictures go.
+
+    Args:
+        states (`torch.Tensor`): `[N, Dv]`.
+        texture (`torch.Tensor`): `[Dt]`.
+    """
+
+    states: torch.Tensor
+    texture: torch.Tensor
 
 
 @dataclass
@@ -52,6 +66,7 @@ class AnswerRecords:
         confidence (`np.ndarray`): `[n]` probability of the answer's tokens (end token included), in [0, 1], not
             calibrated.
         vision (`np.ndarray`): `[n, Dv]` mean vision state.
+        texture (`np.ndarray`): `[n, Dt]` mean of the vision encoder's first stage; Dt = 0 for existing models.
         question (`np.ndarray`): `[n, De]` mean word embedding of the prompt, image tokens left out.
         hidden (`np.ndarray`): `[n, D]` last hidden state where the first answer token is predicted.
         logits (`np.ndarray`): `[n, 64]` float32: the 63 highest logits of the first answer token, falling, and the
@@ -65,6 +80,7 @@ class AnswerRecords:
     texts: list[str]
     confidence: np.ndarray
     vision: np.ndarray
+    texture: np.ndarray
     question: np.ndarray
     hidden: np.ndarray
     logits: np.ndarray
@@ -77,8 +93,8 @@ class AnswerRecords:
         The states that reliability is fitted on and applied to.
 
         Returns:
-            `dict[str, np.ndarray]`: `vision`, `question`, `hidden`, `logits` and, where there are fused layers,
-                `gates` and `attention`.
+            `dict[str, np.ndarray]`: `vision`, `question`, `hidden`, `logits`, of composed models `texture` and, where
+                there are fused layers, `gates` and `attention`.
         """
         states = {name: getattr(self, name) for name in STATES}
         return {name: state for name, state in states.items() if state.shape[1]}
@@ -301,6 +317,7 @@ def answer_batch(
         texts=processor.decode_answers(told.tokens),
         confidence=told.probability.cpu().numpy(),
         vision=_mean_states(call, rows).cpu().numpy(),
+        texture=_textures(call, rows).cpu().numpy(),
         question=_mean_words(model, given["input_ids"], inputs["attention_mask"]).cpu().numpy(),
         hidden=call.last_hidden_state[:, told.place].float().cpu().numpy(),
         logits=compact_logits(told.first_logits.float()).cpu().numpy(),
@@ -432,8 +449,9 @@ def _composed_inputs(pictures: list[Any], questions: list[str], processor: Any) 
     unique = list({id(picture): picture for picture in pictures}.values())
     place = {id(picture): position for position, picture in enumerate(unique)}
     inputs = dict(processor(questions=questions))
-    if isinstance(unique[0], torch.Tensor):
-        inputs["vision_states"] = torch.stack(unique)  # [P, N, Dv]
+    if isinstance(unique[0], EncodedPicture):
+        inputs["vision_states"] = torch.stack([picture.states for picture in unique])  # [P, N, Dv]
+        inputs["texture"] = torch.stack([picture.texture for picture in unique])  # [P, Dt]
     else:
         inputs["pixel_values"] = processor.encode_images(unique)
     inputs["vision_index"] = torch.tensor([place[id(picture)] for picture in pictures])  # [B]
@@ -460,6 +478,14 @@ def _mean_states(call: VisionCall, rows: int) -> torch.Tensor:
         mean = (states * weight).sum(1) / weight.sum(1).clamp(min=1.0)
     index = call.rows(rows)
     return mean if index is None else mean[index]  # [B, Dv]
+
+
+def _textures(call: VisionCall, rows: int) -> torch.Tensor:
+    """`[B, Dt]`; no columns where the model keeps its vision to itself."""
+    if call.texture is None:
+        return torch.zeros(rows, 0)
+    index = call.rows(rows) if call.picture_states is None else call.picture_index
+    return call.texture if index is None else call.texture[index]
 
 
 @torch.no_grad()
@@ -538,7 +564,7 @@ class AnsweringMixin:
 
         Args:
             images (`list`): n pictures or paths; rows that share a picture object share its encoding. One picture
-                serves all. A composed model also takes `[N, Dv]` states that `encode_vision` gave of each picture.
+                serves all. A composed model also takes [`EncodedPicture`]s.
             questions (`list[str]`): n questions.
             processor ([`LeamlProcessor`]): that belongs to this model.
             batch_size (`int`, *optional*, defaults to 32): rows at a time.

@@ -27,6 +27,7 @@ class VisionCall:
         picture_index (`torch.Tensor`, *optional*): `[B]` picture of each row there.
         looked (`torch.Tensor`, *optional*): `[B, N]` where each row's question looked there.
         spelled (`torch.Tensor`, *optional*): `[B, S, De]` the answer as the resampler spells it.
+        texture (`torch.Tensor`, *optional*): `[P, Dt]` of the pictures; only of composed models.
         since (`torch.Tensor`, *optional*): `[B, T]` how many tokens more than its question a row has, in this pass.
         keep_key_values (`bool`): whether keys and values of the pictures are kept for the next decoding step.
         record (`bool`): whether attention and gates of the first pass are kept.
@@ -40,6 +41,7 @@ class VisionCall:
     picture_index: torch.Tensor | None = None
     looked: torch.Tensor | None = None
     spelled: torch.Tensor | None = None
+    texture: torch.Tensor | None = None
     since: torch.Tensor | None = None
     keep_key_values: bool = False
     record: bool = False

@@ -42,6 +42,7 @@ from .vision_features import (
     encoder_states,
     find_image_features,
     image_feature_size,
+    mean_of_tokens,
     pad_image_features,
     square_grid,
     vision_encoder,
@@ -292,6 +293,24 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             `torch.Tensor`: `[P, N, Dv]`; class and register tokens are left out.
 
         Raises:
+            [`LeamlInputError`]: as [`~LeamlForVisualQA.encode_pictures`].
+        """
+        return self.encode_pictures(pixel_values)[0]
+
+    def encode_pictures(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """
+        Vision states and textures of pictures (composed models).
+
+        Args:
+            pixel_values (`torch.Tensor`): `[P, 3, H, W]` as the processor makes them.
+
+        Returns:
+            `tuple[torch.Tensor, torch.Tensor]`: states `[P, N, Dv]`, class and register tokens left out, and textures
+                `[P, Dt]`: the mean over a picture of what the vision encoder's first stage or layer says. They tell
+                how it is drawn or taken, not what it shows, as statistics of early features do (Gatys et al. 2016;
+                for out-of-distribution detection: Sastry & Oore 2020, arXiv 1912.12510).
+
+        Raises:
             [`LeamlInputError`]: for an existing image-text-to-text model, which keeps its vision states to itself.
         """
         if not self.config.is_composed:
@@ -299,13 +318,15 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
                 "encode_vision is for composed models: give pixel_values to forward() or generate() instead."
             )
         pixels = pixel_values.to(self.vision_tower.dtype).contiguous(memory_format=torch.channels_last)
-        output = self.vision_tower(pixel_values=pixels)
+        output = self.vision_tower(pixel_values=pixels, output_hidden_states=True)
+        stages = output.get("hidden_states") or ()
+        texture = mean_of_tokens(stages[1] if len(stages) > 1 else output.last_hidden_state)
         states, self._grid = encoder_states(output, self.config.vision_config, pixel_values.shape[-2:])
         if self.connector is not None:
             cells = states.transpose(1, 2).unflatten(2, self._grid)  # [P, Dv, h, w]
             output = self.connector(pixel_values=cells.to(self.connector.dtype))
             states, self._grid = encoder_states(output, self.config.connector_config, self._grid)
-        return states
+        return states, texture
 
     def vision_grid(self, num_tokens: int) -> tuple[int, int]:
         """
@@ -506,6 +527,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         vision_index: torch.Tensor | None,
         question_ids: torch.Tensor | None,
         question_mask: torch.Tensor | None,
+        texture: torch.Tensor | None = None,
         **flags: bool,
     ) -> VisionCall:
         if not self.config.is_composed:
@@ -517,9 +539,9 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             counts = None if token is None or input_ids is None else (input_ids == token).sum(1)
             return VisionCall(image_token_counts=counts, **flags)
         if vision_states is None and pixel_values is not None:
-            vision_states = self.encode_vision(pixel_values)
+            vision_states, texture = self.encode_pictures(pixel_values)
         if self.resampler is None or vision_states is None:
-            return VisionCall(states=vision_states, index=vision_index, **flags)
+            return VisionCall(states=vision_states, index=vision_index, texture=texture, **flags)
         if question_ids is None:
             raise LeamlInputError(
                 "This base reads a picture with its question: give question_ids, as its processor does."
@@ -540,6 +562,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             picture_index=vision_index,
             looked=looked,
             spelled=spelled,
+            texture=texture,
             **flags,
         )
 

@@ -77,6 +77,19 @@ def encoder_states(
     return states, square_grid(tokens)
 
 
+def mean_of_tokens(features: torch.Tensor) -> torch.Tensor:
+    """
+    The mean of an encoder's features over the picture.
+
+    Args:
+        features (`torch.Tensor`): `[P, C, h, w]` or `[P, N, C]`.
+
+    Returns:
+        `torch.Tensor`: `[P, C]` float32.
+    """
+    return (features.flatten(2).mean(2) if features.dim() == 4 else features.mean(1)).float()
+
+
 def square_grid(tokens: int) -> tuple[int, int]:
     """
     The grid that a number of tokens forms.

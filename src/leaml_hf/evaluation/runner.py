@@ -131,7 +131,7 @@ def open_pictures(
         return {key: images[place] for key, place in first.items()}
     known = cache if cache is not None and cache.vision_is_frozen else FrozenCache(model, processor)
     loaders = [partial(images.__getitem__, place) for place in first.values()]
-    return dict(zip(first, known.vision(list(first), [WEAK] * len(first), loaders), strict=True))
+    return dict(zip(first, known.pictures(list(first), [WEAK] * len(first), loaders), strict=True))
 
 
 def _nll(confidence: np.ndarray, correct: np.ndarray) -> float:

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from ..answering import EncodedPicture
 from ..errors import LeamlInputError
 from ..prefix import encode_prefix
 from ..processing_leaml import LeamlProcessor
@@ -53,8 +54,10 @@ class FrozenCache:
         self._lower: dict[str, Tensor] = {}
 
     @torch.no_grad()
-    def vision(self, keys: Sequence[str], views: Sequence[int], images: Sequence[Callable[[], Image.Image]]) -> Tensor:
-        """States `[B, N, Dv]` of B pictures, `keys` naming their content; `images` decode those not here yet."""
+    def pictures(
+        self, keys: Sequence[str], views: Sequence[int], images: Sequence[Callable[[], Image.Image]]
+    ) -> list[EncodedPicture]:
+        """B pictures, encoded; `keys` name their content, and `images` decode those not here yet."""
         wanted = list(zip(keys, views, strict=True))
         first = {spot: i for i, spot in reversed(list(enumerate(wanted)))}
         found = {spot: self._vision.get(self._name(spot)) for spot in first}
@@ -63,10 +66,11 @@ class FrozenCache:
             part = spots[start : start + ENCODED_AT_ONCE]
             pictures = [view_of(images[first[key, view]](), key, view, self.seed) for key, view in part]
             pixels = self.processor(images=pictures)["pixel_values"].to(self.model.device)
-            for spot, states in zip(part, self.model.encode_vision(pixels).cpu(), strict=True):
-                found[spot] = {"vision": states}
+            encoded = (values.cpu() for values in self.model.encode_pictures(pixels))
+            for spot, states, texture in zip(part, *encoded, strict=True):
+                found[spot] = {"states": states, "texture": texture}
                 self._vision.put(self._name(spot), found[spot])
-        return torch.stack([found[spot]["vision"] for spot in wanted])
+        return [EncodedPicture(**found[spot]) for spot in wanted]
 
     def _name(self, spot: tuple[str, int]) -> str:
         key, view = spot
@@ -96,7 +100,7 @@ class FrozenCache:
             pictures = [view_of(load(), k, v, self.seed) for load, k, v in zip(images, keys, views, strict=True)]
         batch = dict(self.processor(images=pictures, questions=questions, answers=answers))
         if pictures is None:
-            batch["vision_states"] = self.vision(keys, views, images)
+            batch["vision_states"] = torch.stack([picture.states for picture in self.pictures(keys, views, images)])
         texts = [f"{question}\n{answer}" for question, answer in zip(questions, answers, strict=True)]
         batch["lower_states"] = self.lower(texts, batch["input_ids"], batch["attention_mask"])
         return batch

@@ -149,7 +149,7 @@ def _picture_states(
         images, names = part["image"], keys[start : start + ENCODED]
         opened = open_pictures(model, processor, images, names, cache)
         if model.config.is_composed:
-            states.append(np.stack([opened[name].float().mean(0).numpy() for name in names]))
+            states.append(np.stack([opened[name].states.float().mean(0).numpy() for name in names]))
         else:
             pictures = [opened[name] for name in names]
             states.append(model.collect(pictures, part["question"], processor, max_new_tokens=1).vision)

@@ -22,9 +22,11 @@ _SHORTEST_TAIL = 0.25  # standard deviations; a score that hardly varies must no
 _ARRAYS = {"mean": ("centers", "scales"), "fisher": ("centers", "scales", "levels", "tails", "total")}
 
 
-def default_scores() -> list[Score]:
-    """Two distances of the picture's states: Mahalanobis and relative Mahalanobis++."""
-    return [Mahalanobis("vision", normalize=False), RelativeMahalanobis("vision")]
+def default_scores(states: States = ()) -> list[Score]:
+    """Distances of the picture's states: Mahalanobis and relative Mahalanobis++ of what it shows and, where there is
+    that state, Mahalanobis of how it is drawn or taken."""
+    texture = [Mahalanobis("texture", normalize=False)] if "texture" in states else []
+    return [Mahalanobis("vision", normalize=False), RelativeMahalanobis("vision"), *texture]
 
 
 class OODCombiner:
@@ -46,7 +48,8 @@ class OODCombiner:
     al., 2021 (https://arxiv.org/abs/2102.12967); the tail: Pickands, 1975, Ann. Statist. 3.
 
     Args:
-        scores (`Sequence[Score]`, *optional*): the scores, with distinct names; defaults to [`default_scores`].
+        scores (`Sequence[Score]`, *optional*): the scores, with distinct names; defaults to [`default_scores`] of the
+            states that it is fitted on.
         tpr (`float`, *optional*, defaults to 0.95): share of in-distribution rows that the threshold accepts.
         folds (`int`, *optional*, defaults to 5): number of folds, or one per picture where there are fewer pictures.
         seed (`int`, *optional*, defaults to 0): for the division into folds.
@@ -61,6 +64,7 @@ class OODCombiner:
         seed: int = 0,
         method: str = "fisher",
     ):
+        self._chooses = scores is None
         self.scores = default_scores() if scores is None else list(scores)
         names = [score.name for score in self.scores]
         if not names or len(set(names)) < len(names):
@@ -93,6 +97,8 @@ class OODCombiner:
         Raises:
             [`LeamlInputError`]: if there are fewer than four pictures, or the states differ in their number of rows.
         """
+        if self._chooses:
+            self.scores = default_scores(states)
         arrays = {name: state_array(states, name) for score in self.scores for name in score.reads}
         rows = {len(array) for array in arrays.values()}
         if len(rows) != 1:
