@@ -124,8 +124,13 @@ def make_peer(
 
     arguments = SFTConfig(folder, max_length=None, gradient_checkpointing=False, label_names=["labels"],
                           dataset_kwargs={"skip_prepare_dataset": True}, **common)  # fmt: skip
-    return SFTTrainer(model, arguments, processor.collate, data, processing_class=processor.tokenizer,
-                      peft_config=lora, callbacks=[clock])  # fmt: skip
+    data = data.select_columns(["image", "question", "answer"]).rename_column("image", "picture")  # no chat of its own
+
+    def collate(rows: list[dict[str, Any]]) -> Any:
+        return processor.collate([{**row, "image": row["picture"]} for row in rows])
+
+    return SFTTrainer(model, arguments, collate, data, processing_class=processor.tokenizer, peft_config=lora,
+                      callbacks=[clock])  # fmt: skip
 
 
 def reckon(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

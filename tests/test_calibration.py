@@ -241,7 +241,7 @@ def test_reliability_judges_answers(fitted):
     raw, _ = labels(50, seed=5)
     judged = fitted.apply(states(50, seed=1), raw)
     assert {key: value.shape for key, value in judged.items()} == dict.fromkeys(
-        ("confidence", "ood_score", "is_ood", "abstained"), (50,)
+        ("confidence", "ood_score", "is_ood", "abstained", "cause"), (50,)
     )
     assert judged["is_ood"].mean() < 0.2
     assert fitted.apply(states(50, seed=2, shift=2), raw)["is_ood"].mean() > 0.8

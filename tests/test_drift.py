@@ -1,5 +1,7 @@
 """The drift monitor: how often it is wrong, how soon it is right, and that it says the same however it is asked."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -190,6 +192,20 @@ class TestErrors:
             DriftMonitor.load(path)
         save_file({"center": np.zeros(2)}, path)
         with pytest.raises(LeamlInputError, match="holds no drift monitor"):
+            DriftMonitor.load(path)
+
+    @pytest.mark.parametrize("change", [{"width": None}, {"rows": "many"}, {"false_alarm": 7}, {"more": 1}, [], "{"])
+    def test_a_damaged_header_is_told(self, tmp_path, change):
+        from safetensors import safe_open
+        from safetensors.numpy import load_file, save_file
+
+        path = tmp_path / "drift.safetensors"
+        DriftMonitor().fit(stream(0, 50)).save(path)
+        with safe_open(path, framework="np") as file:
+            ((name, header),) = file.metadata().items()
+        changed = json.dumps(json.loads(header) | change if isinstance(change, dict) else change)
+        save_file(load_file(path), path, metadata={name: change if change == "{" else changed})
+        with pytest.raises(LeamlInputError):
             DriftMonitor.load(path)
 
 

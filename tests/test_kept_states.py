@@ -13,7 +13,7 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from leaml_hf import LeamlForVisualQA, LeamlInputError, LeamlTrainer, LeamlTrainingArguments
 from leaml_hf.prefix import encode_prefix
 from leaml_hf.processing_leaml import LeamlBackboneProcessor
-from leaml_hf.training.cache import PrefixCache
+from leaml_hf.training.cache import FrozenCache, PrefixCache
 from leaml_hf.training.rows import LeamlCollator, RowDataset
 from leaml_hf.training.store import FeatureStore, content_key
 
@@ -108,6 +108,20 @@ def test_later_runs_read_the_folder(llava, llava_processor, some_rows, ran, tmp_
     other = LeamlForVisualQA.from_backbone(make_llava(seed=9), **LAYERS, **SMALL_ADAPTER)
     PrefixCache(other, llava_processor, folder=tmp_path).inputs(batch[:1], [-1])
     assert len(list(tmp_path.rglob("*.safetensors"))) == 5  # another base keeps its own
+
+
+def test_encoded_pictures_of_a_composed_model_are_read_from_the_folder(composed, processor, tmp_path: Path) -> None:
+    data = RowDataset(rows(4))
+    batch, views = [data[i] for i in range(4)], [-1, 0, 1, -1]
+    composed.eval()
+    first = FrozenCache(composed, processor, folder=tmp_path).inputs(batch, views)
+    seen: list[int] = []
+    composed.vision_tower.register_forward_hook(lambda *_: seen.append(1))
+    again = FrozenCache(composed, processor, folder=tmp_path).inputs(batch, views)
+    assert seen == []
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    FrozenCache(composed, processor, seed=1, folder=tmp_path).inputs(batch, views)  # other strong views
+    assert seen
 
 
 def test_what_is_wrong_is_told(llava, llava_processor, some_rows) -> None:

@@ -422,3 +422,30 @@ class TestCalibrationObjectives:
     def test_another_name_is_refused(self, tmp_path) -> None:
         with pytest.raises(LeamlInputError, match="calibration_objective"):
             LeamlTrainingArguments(str(tmp_path), calibration_objective="ece", use_cpu=True)
+
+
+class TestForeignPictures:
+    def foreign_rows(self, n: int) -> datasets.Dataset:
+        """Noise instead of coloured squares."""
+        rng = np.random.default_rng(9)
+        pictures = [Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for _ in range(n)]
+        plain = rows(n, 9, answered=False)
+        return datasets.Dataset.from_dict(plain.to_dict() | {"image": pictures}, features=plain.features)
+
+    def test_they_are_left_out(self, make_trainer) -> None:
+        mixed = datasets.concatenate_datasets([rows(30, 1, answered=False), self.foreign_rows(30)])
+        trainer = make_trainer(unlabeled_dataset=mixed, refresh_rows=60, max_steps=1)
+        trainer.train()
+        (entry,) = [entry for entry in trainer.history if "foreign" in entry]
+        assert 0.4 <= entry["foreign"] <= 0.65
+        names = set(trainer.foreign["id"])
+        assert sum(name.startswith("9-") for name in names) >= 28
+        assert sum(name.startswith("1-") for name in names) <= 6
+        trainer.fit_reliability()
+        assert trainer.model.reliability.unlabeled_rows <= 36
+
+    def test_few_labelled_pictures_judge_nobody(self, make_trainer) -> None:
+        trainer = make_trainer(train_dataset=rows(8), eval_dataset=rows(4, 2), unlabeled_dataset=self.foreign_rows(12),
+                               max_steps=1)  # fmt: skip
+        trainer.train()
+        assert [entry["foreign"] for entry in trainer.history if "foreign" in entry] == [0.0]

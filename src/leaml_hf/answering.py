@@ -46,6 +46,8 @@ class Answer:
         is_ood (`bool`): whether the score lies above the threshold; `False` without a reliability module.
         abstained (`bool`): whether it is too unsure to be given; `False` without a reliability module.
         evidence (`np.ndarray`): `[h, w]` over image patches, from 0, sums to 1: where the answer's first token looked.
+        cause (`str`, *optional*): why it may fail, of [`~leaml_hf.reliability.CAUSES`]; `None` without a reliability
+            module.
     """
 
     text: str
@@ -54,6 +56,7 @@ class Answer:
     is_ood: bool
     abstained: bool
     evidence: np.ndarray
+    cause: str | None = None
 
 
 @dataclass
@@ -157,6 +160,7 @@ def judge(model: "LeamlForVisualQA", records: AnswerRecords) -> list[Answer]:
             is_ood=bool(judged["is_ood"][row]),
             abstained=bool(judged["abstained"][row]),
             evidence=records.evidence[row],
+            cause=str(judged["cause"][row]) if "cause" in judged else None,
         )
         for row in range(rows)
     ]

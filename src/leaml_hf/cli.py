@@ -95,7 +95,7 @@ def _answer(args: argparse.Namespace) -> dict[str, Any]:
     return {
         "answers": [
             {"question": question, "answer": a.text, "confidence": a.confidence, "is_ood": a.is_ood,
-             "ood_score": None if math.isnan(a.ood_score) else a.ood_score, "abstained": a.abstained,
+             "ood_score": None if math.isnan(a.ood_score) else a.ood_score, "abstained": a.abstained, "cause": a.cause,
              "evidence": a.evidence.round(5).tolist()}
             for question, a in zip(args.question, answers, strict=True)
         ]
@@ -111,6 +111,8 @@ def _print_answer(out: dict[str, Any]) -> None:
         print(f"  confidence  {a['confidence']:.2f}")
         print(f"  OOD score   {score}{unfamiliar}")
         print(f"  abstains    {'yes: too unsure to rely on' if a['abstained'] else 'no'}")
+        if a["cause"] not in (None, "familiar"):
+            print(f"  because of  {a['cause']}")
 
 
 def _evaluate(args: argparse.Namespace) -> dict[str, Any]:
@@ -168,6 +170,8 @@ def _print_evaluate(out: dict[str, Any]) -> None:
     ):
         if out.get(key) is not None:
             print(f"{key:20}{out[key]:>8.3f}")
+    for cause, part in out.get("causes", {}).items():
+        print(f"{cause:20}{part['share']:>8.1%}   of the questions, accuracy {part['accuracy']:.3f}")
     for program, figures in out["per_program"].items():
         print(f"  {program:18}{figures['accuracy']:>8.3f}   {figures['n']} questions")
     for key, title in (("accuracy", "accuracy"), ("ece", "ECE"), ("auroc", "AUROC of the OOD score")):
@@ -418,7 +422,7 @@ def _parser() -> argparse.ArgumentParser:
         "--ood", action="append", metavar="DATA", help="pictures from elsewhere to measure OOD detection on"
     )
     adapt.add_argument(
-        "--test-rows", type=_integer(1), default=1000, help="test questions judged at most (default 1000)"
+        "--test-rows", type=_integer(1), default=800, help="test questions judged at most (default 800)"
     )
     adapt.add_argument("--layers", type=_layers_or_rule, metavar="0,1,…|relevant",
                        help="decoder layers to adapt, or relevant: those that matter most for labelled rows (default: "

@@ -312,7 +312,7 @@ def budget_curves(path: str | Path, runs: Sequence[Mapping[str, Any]]) -> Path:
     columns = min(3, len(targets))
     figure, axes = _figure(3.4 * columns, 2.6 * -(-len(targets) // columns) + 0.5, len(targets), columns)
     for ax, target in zip(axes, targets, strict=False):
-        for method, colour in zip(methods, SERIES, strict=False):
+        for place, (method, colour) in enumerate(zip(methods, SERIES, strict=False)):
             by_budget: dict[float, list[float]] = {}
             for run in runs:
                 if (run["target"], run["method"]) == (target, method):
@@ -323,10 +323,12 @@ def budget_curves(path: str | Path, runs: Sequence[Mapping[str, Any]]) -> Path:
                 budgets = sorted(by_budget)
                 means = [np.mean(by_budget[budget]) for budget in budgets]
                 spread = [np.std(by_budget[budget]) for budget in budgets]
-                ax.errorbar(budgets, means, spread, color=colour, linewidth=1.8, marker="o", markersize=4, capsize=2,
+                beside = [budget * 1.03**place for budget in budgets]  # so that intervals do not hide each other
+                ax.errorbar(beside, means, spread, color=colour, linewidth=1.8, marker="o", markersize=4, capsize=2,
                             label=method)  # fmt: skip
         ax.set_xscale("log")
         ax.set_xticks([0.5, 1, 2, 5], ["0.5%", "1%", "2%", "5%"])
+        ax.set_xlim(0.4, 6.2)
         ax.minorticks_off()
         ax.set_title(_plain(target.removeprefix("visual-arrays:")), color=INK, fontsize=10)
         _label(ax, "Labels", "Accuracy")

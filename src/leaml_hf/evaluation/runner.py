@@ -12,6 +12,7 @@ import numpy as np
 from ..data.budget import picture_keys, rows_with
 from ..data.conversations import as_rows
 from ..errors import LeamlInputError
+from ..reliability import report_causes
 from . import metrics
 from .answers import answers_match
 
@@ -134,6 +135,29 @@ def open_pictures(
     return dict(zip(first, known.pictures(list(first), [WEAK] * len(first), loaders), strict=True))
 
 
+def picture_states(
+    model: "LeamlForVisualQA", processor: "LeamlProcessor", rows: "Dataset", cache: "FrozenCache | None" = None
+) -> dict[str, np.ndarray]:
+    """What a model sees in the pictures of n rows with questions, without an answer: `vision` `[n, Dv]` and `texture`
+    `[n, Dt]`, the latter of composed models alone; each picture is encoded once."""
+    keys = picture_keys(rows)
+    first = list({key: place for place, key in reversed(list(enumerate(keys)))}.items())
+    found: dict[str, list[np.ndarray]] = defaultdict(list)
+    for start in range(0, len(first), CHUNK):
+        names, places = zip(*first[start : start + CHUNK], strict=True)
+        part = rows.select(places)
+        pictures = open_pictures(model, processor, part["image"], names, cache)
+        if model.config.is_composed:
+            for name in names:
+                found["vision"].append(pictures[name].states.float().mean(0).numpy())
+                found["texture"].append(pictures[name].texture.float().numpy())
+        else:
+            opened = [pictures[name] for name in names]
+            found["vision"] += list(model.collect(opened, list(part["question"]), processor, max_new_tokens=1).vision)
+    spot = {key: place for place, (key, _) in enumerate(first)}
+    return {name: np.stack(values)[[spot[key] for key in keys]] for name, values in found.items()}
+
+
 def _nll(confidence: np.ndarray, correct: np.ndarray) -> float:
     return metrics.nll(confidence, correct) if len(correct) else float("nan")
 
@@ -212,8 +236,8 @@ def evaluate_model(
 
     Returns:
         [`Evaluation`]; its results have `n, accuracy, accuracy_ci, ece, brier, nll, aurc, coverage,
-        selective_accuracy, latency_ms, per_program`, and with OOD data `auroc, auprc, fpr95` over all of it and each
-        set's own under `ood`.
+        selective_accuracy, latency_ms, per_program`, with a fitted reliability `causes`, and with OOD data `auroc,
+        auprc, fpr95` over all of it and each set's own under `ood`.
 
     Raises:
         LeamlInputError: if no row has both a question and an answer.
@@ -225,6 +249,8 @@ def evaluate_model(
     judged = apply_reliability(model, seen)
     results = judge_predictions(seen, judged)
     results["per_program"] = _per_program(rows, seen.correct)
+    if model.reliability is not None and model.reliability.boundary is not None:
+        results["causes"] = report_causes(model.reliability.boundary.causes(seen.states, ~seen.correct), seen.correct)
     records = _records(rows, seen, judged, "test")
     outside = {}
     for name, other in (ood_datasets or {}).items():

@@ -11,17 +11,21 @@ import numpy as np
 
 from ..errors import LeamlInputError
 from ..files import damaged, parse_arrays, read_bytes, read_json
+from .boundary import CAUSES, Boundary, report_causes
 from .calibration import CALIBRATORS, Calibrator, Identity, fit_calibrator
 from .conformal import FALLBACK_THRESHOLD, AbstentionRule, AnswerSets, choose_abstention_threshold
 from .ood import OODCombiner, States
 
 __all__ = [
+    "CAUSES",
     "AbstentionRule",
     "AnswerSets",
+    "Boundary",
     "OODCombiner",
     "Reliability",
     "choose_abstention_threshold",
     "fit_calibrator",
+    "report_causes",
 ]
 
 FORMAT = 1
@@ -45,6 +49,7 @@ class Reliability:
         abstention ([`AbstentionRule`]): the lowest calibrated confidence at which an answer is given.
         unlabeled_rows (`int`): how many rows the out-of-distribution scores were fitted on.
         labeled_rows (`int`): how many rows the calibrator and the abstention rule were fitted on.
+        boundary ([`Boundary`], *optional*): fitted; tells why answers may fail.
     """
 
     ood: OODCombiner
@@ -52,6 +57,7 @@ class Reliability:
     abstention: AbstentionRule
     unlabeled_rows: int
     labeled_rows: int
+    boundary: Boundary | None = None
 
     @classmethod
     def fit(
@@ -96,16 +102,17 @@ class Reliability:
         """
         ood = (OODCombiner(seed=seed) if ood is None else ood).fit(id_states, groups)
         rows = len(id_states[ood.scores[0].reads[0]])
+        boundary = Boundary(seed=seed).fit(id_states, groups) if "vision" in id_states else None
         if len(raw_confidence) == 0 and len(correct) == 0:
             rule = AbstentionRule(FALLBACK_THRESHOLD, False, target_risk, confidence_level, 0.0)
-            return cls(ood, Identity(), rule, rows, 0)
+            return cls(ood, Identity(), rule, rows, 0, boundary)
         ood_score = None if labeled_states is None else ood.score(labeled_states)
         calibrator = fit_calibrator(raw_confidence, correct, ood_score, seed=seed, programs=programs)
         confidence = calibrator.transform(raw_confidence, ood_score, programs)
         # Rows that are out of distribution get no answer anyway: the last ones to be accepted.
         ranked = confidence if ood_score is None else np.where(ood_score > ood.threshold, 0.0, confidence)
         rule = choose_abstention_threshold(ranked, correct, target_risk, confidence_level)
-        return cls(ood, calibrator, rule, rows, len(confidence))
+        return cls(ood, calibrator, rule, rows, len(confidence), boundary)
 
     def apply(
         self, states: States, raw_confidence: Sequence[float] | np.ndarray, programs: Sequence[str] | None = None
@@ -120,8 +127,9 @@ class Reliability:
 
         Returns:
             `dict[str, np.ndarray]`, each `[n]`: `confidence` (calibrated, in [0, 1]), `ood_score` (0 on average in
-            distribution, higher = more unfamiliar), `is_ood` (bool) and `abstained` (bool: the confidence is below the
-            abstention threshold, or the row is out of distribution).
+            distribution, higher = more unfamiliar), `is_ood` (bool), `abstained` (bool: the confidence is below the
+            abstention threshold, or the row is out of distribution) and, with a boundary, `cause` (of `CAUSES`; a
+            confidence below that threshold counts as failing).
 
         Raises:
             [`LeamlInputError`]: if a state is missing or has another width than at the fit.
@@ -132,13 +140,14 @@ class Reliability:
                 f"Give one confidence for each row: {len(raw_confidence)} came for {len(ood_score)} rows of states."
             )
         confidence = self.calibrator.transform(raw_confidence, ood_score, programs)
-        is_ood = ood_score > self.ood.threshold
-        return {
+        is_ood, unsure = ood_score > self.ood.threshold, confidence < self.abstention.threshold
+        judged = {
             "confidence": confidence,
             "ood_score": ood_score,
             "is_ood": is_ood,
-            "abstained": is_ood | (confidence < self.abstention.threshold),
+            "abstained": is_ood | unsure,
         }
+        return judged if self.boundary is None else judged | {"cause": self.boundary.causes(states, unsure)}
 
     def save(self, folder: str | Path) -> None:
         """
@@ -154,6 +163,8 @@ class Reliability:
         folder.mkdir(parents=True, exist_ok=True)
         arrays = {f"ood.{name}": array for name, array in self.ood.state_dict().items()}
         arrays.update({f"calibrator.{name}": array for name, array in self.calibrator.state_dict().items()})
+        if self.boundary is not None:
+            arrays.update({f"boundary.{name}": array for name, array in self.boundary.state_dict().items()})
         tensors = save({name: np.ascontiguousarray(array) for name, array in arrays.items()})
         config = {
             "format": FORMAT,
@@ -162,6 +173,7 @@ class Reliability:
             "abstention": self.abstention.config(),
             "unlabeled_rows": self.unlabeled_rows,
             "labeled_rows": self.labeled_rows,
+            "boundary": None if self.boundary is None else self.boundary.config(),
         }
         config["sha256"] = _digest(config, tensors)
         (folder / TENSORS_NAME).write_bytes(tensors)
@@ -197,11 +209,16 @@ class Reliability:
             ood = OODCombiner.from_config(config["ood"])
             options = dict(config["calibrator"])
             calibrator = CALIBRATORS[options.pop("kind")](**options)
-            for prefix, part in (("ood.", ood), ("calibrator.", calibrator)):
+            parts = {"ood.": ood, "calibrator.": calibrator}
+            boundary = None
+            if config.get("boundary") is not None:
+                parts["boundary."] = boundary = Boundary.from_config(config["boundary"])
+            for prefix, part in parts.items():
                 part.load_state_dict({k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)})
             rule = AbstentionRule(**config["abstention"])
-            loaded = cls(ood, calibrator, rule, int(config["unlabeled_rows"]), int(config["labeled_rows"]))
+            loaded = cls(ood, calibrator, rule, int(config["unlabeled_rows"]), int(config["labeled_rows"]), boundary)
             judged = [*ood.example_score(), *calibrator.transform([0.5], [0.0], ["?"]), rule.threshold]
+            judged += [] if boundary is None else list(boundary.example_beyond())
             if not np.isfinite(judged).all():
                 raise damaged(folder / TENSORS_NAME)
         except LeamlInputError:

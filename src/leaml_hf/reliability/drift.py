@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LeamlInputError
+from ..files import damaged, read_bytes
 from .ood import Mahalanobis, state_array
 
 FORMAT = 1
@@ -267,18 +268,25 @@ class DriftMonitor:
             [`LeamlInputError`]: if the file is missing, damaged, no drift monitor, or of another format.
         """
         from safetensors import SafetensorError, safe_open
+        from safetensors.numpy import load
 
         if not Path(path).is_file():
             raise LeamlInputError(f"There is no drift monitor {path}: check the path.")
         try:
             with safe_open(path, framework="np") as file:
-                config = json.loads((file.metadata() or {}).get(HEADER, "{}"))
-                if config.pop("format", None) != FORMAT:
-                    raise LeamlInputError(f"{path} holds no drift monitor that this version reads: save it again.")
-                learnt = Mahalanobis.arrays if config["width"] > config["directions"] else ()
-                arrays = {name: file.get_tensor(name) for name in (*ARRAYS, *learnt)}
-        except SafetensorError as error:
-            raise LeamlInputError(f"Save the drift monitor {path} again: the file is damaged.") from error
+                header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+            if header.pop("format", None) != FORMAT:
+                raise LeamlInputError(f"{path} holds no drift monitor that this version reads: save it again.")
+            return cls._restored(header, load(read_bytes(Path(path))))
+        except LeamlInputError:
+            raise
+        except (SafetensorError, ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            raise damaged(Path(path)) from error
+
+    @classmethod
+    def _restored(cls, config: dict[str, Any], arrays: dict[str, np.ndarray]) -> "DriftMonitor":
+        """A monitor from the header and the arrays of a file; any error here means that they do not go together."""
+        learnt = Mahalanobis.arrays if config["width"] > config["directions"] else ()
         width, rows, alarm_row = (config.pop(name) for name in ("width", "rows", "alarm_row"))
         monitor = cls(**config)
         monitor.reference = arrays["reference"]

@@ -24,9 +24,11 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 OOD_SETS = ("visual-arrays:layout/base", "visual-arrays:chart/style")
 HELD_OUT = "held-out labels"  # what figures are on where there is no test or validation split
-RELIABILITY_ROWS = 600  # unlabelled rows that OOD scores are fitted on, at most
+RELIABILITY_ROWS = 400  # unlabelled rows that OOD scores are fitted on, at most
 MIN_RELIABILITY_ROWS = 8
 OOD_ROWS = 200  # of each set
+MANY_FOREIGN = 0.1  # of the unlabelled rows
+FOREIGN_SHOWN = 40
 LOOKS = 8  # at the held-out labels in a long training
 EXAMPLES = 12  # pictures in the report
 RELEVANCE_ROWS = 32  # labelled rows by which layers are measured
@@ -54,7 +56,7 @@ def adapt(
     labels: str = "1%",
     ood: tuple[str, ...] = OOD_SETS,
     seed: int = 0,
-    test_rows: int | None = 1000,
+    test_rows: int | None = 800,
     progress: bool = False,
     command: str = "",
     layers: list[int] | str | None = None,
@@ -72,7 +74,7 @@ def adapt(
             ones included.
         ood (`tuple[str, ...]`, *optional*): DATA of pictures from elsewhere, to measure OOD detection on.
         seed (`int`, *optional*, defaults to 0): of everything drawn at random.
-        test_rows (`int`, *optional*, defaults to 1000): test rows judged at most; None for all.
+        test_rows (`int`, *optional*, defaults to 800): test rows judged at most; None for all.
         progress (`bool`, *optional*, defaults to `False`): whether to show bars.
         command (`str`, *optional*): written beside the figures.
         layers (`list[int]` or `str`, *optional*): decoder layers to adapt, or `"relevant"` for those that matter most
@@ -126,10 +128,11 @@ def adapt(
         "per_program": {"before": before.results["per_program"], "after": after.results["per_program"]},
         "handed_over": "adapter" if trainer.better_than_base else "base",
         "history": trainer.history + trainer.state.log_history,
-        "arguments": {**shipped_options(base), **(adapter_options or {}), **training_options},
+        "arguments": {**options_for(base, layers, adapter_options), **training_options},
         "date": datetime.now(UTC).date().isoformat(),
         "seconds": round(time.perf_counter() - start, 1),
     }
+    results["foreign"] = _show_foreign(trainer, output)
     results["cost"] = cost_so_far()
     results["cost"]["cpu_seconds"] = round(results["cost"]["cpu_seconds"] - spent, 1)
     (output / "leaml_results.json").write_text(json.dumps(results, indent=1))
@@ -180,10 +183,8 @@ def make_trainer(
     from .trainer import LeamlTrainer
 
     set_seed(seed)
-    options = shipped_options(base) | (adapter_options or {})
+    options = options_for(base, layers, adapter_options)
     processor = load_processor(base)
-    if layers is not None:
-        options |= {"fusion_layers": layers, "lora_layers": layers}
     examples = None
     if layers == RELEVANT:
         rows = pool.labelled.select(range(min(RELEVANCE_ROWS, len(pool.labelled))))
@@ -206,11 +207,25 @@ def make_trainer(
     return trainer
 
 
-def shipped_options(base: str) -> dict[str, Any]:
-    """Options of an adapter that a base is known to take well."""
+def options_for(base: str, layers: list[int] | str | None, given: dict[str, Any] | None) -> dict[str, Any]:
+    """Options of an adapter: what a shipped base is known to take well, what is given, and the layers asked for."""
     from ..backbones import SHIPPED_BASES
 
-    return dict(SHIPPED_OPTIONS) if base in SHIPPED_BASES else {}
+    chosen = {} if layers is None else {"fusion_layers": layers, "lora_layers": layers}
+    return (SHIPPED_OPTIONS if base in SHIPPED_BASES else {}) | (given or {}) | chosen
+
+
+def _show_foreign(trainer: "LeamlTrainer", output: Path) -> float:
+    """Share of the unlabelled rows that looked as if from another domain; many are warned of, with a contact sheet."""
+    from ..data.contact_sheet import write_contact_sheet
+
+    share = max((entry["foreign"] for entry in trainer.history if "foreign" in entry), default=0.0)
+    if share > MANY_FOREIGN:
+        shown = trainer.foreign.select(range(min(len(trainer.foreign), FOREIGN_SHOWN)))
+        sheet = write_contact_sheet(output / "foreign.png", shown["image"], shown["question"])
+        logger.warning("%.0f%% of the unlabelled pictures look as if they were from another domain than the labelled "
+                       "ones and were left out; some of them are in %s.", 100 * share, sheet)  # fmt: skip
+    return share
 
 
 def outside_rows(name: str, count: int | None, seed: int) -> "Dataset":

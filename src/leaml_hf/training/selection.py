@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..data.budget import parse_budget, picture_keys
+from ..data.budget import parse_budget
 from ..data.conversations import as_rows
 from ..errors import LeamlInputError
 from .coverage import k_center, typical, uncertain
@@ -123,37 +123,12 @@ def row_features(
     Returns:
         `np.ndarray`: `[n, Dv + D]` float32, of length 1: half of a squared distance is due to each.
     """
+    from ..evaluation.runner import picture_states
+
     model.eval()
-    keys = picture_keys(rows)
-    places = {key: place for place, key in reversed(list(enumerate(keys)))}  # one row of each picture
-    states = _picture_states(rows.select(list(places.values())), list(places), model, processor, cache)
-    spot = {key: place for place, key in enumerate(places)}
-    pictures = states[[spot[key] for key in keys]]
+    pictures = picture_states(model, processor, rows, cache)["vision"].astype(np.float32)
     questions = QuestionMeaning(model, processor.tokenizer)(rows["question"])
     return np.concatenate([_directions(pictures), _directions(questions)], 1) / np.float32(np.sqrt(2))
-
-
-def _picture_states(
-    rows: "Dataset",
-    keys: list[str],
-    model: "LeamlForVisualQA",
-    processor: "LeamlProcessor",
-    cache: "FrozenCache | None",
-) -> np.ndarray:
-    """Mean vision states `[n, Dv]` of rows with different pictures."""
-    from ..evaluation.runner import open_pictures
-
-    states = []
-    for start in range(0, len(rows), ENCODED):
-        part = rows.select(range(start, min(start + ENCODED, len(rows))))
-        images, names = part["image"], keys[start : start + ENCODED]
-        opened = open_pictures(model, processor, images, names, cache)
-        if model.config.is_composed:
-            states.append(np.stack([opened[name].states.float().mean(0).numpy() for name in names]))
-        else:
-            pictures = [opened[name] for name in names]
-            states.append(model.collect(pictures, part["question"], processor, max_new_tokens=1).vision)
-    return np.concatenate(states).astype(np.float32)
 
 
 def _directions(states: np.ndarray) -> np.ndarray:

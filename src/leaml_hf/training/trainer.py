@@ -21,7 +21,7 @@ from ..adapters import round_adapter
 from ..data.budget import picture_keys, rows_with
 from ..data.conversations import as_rows
 from ..errors import LeamlError, LeamlInputError
-from ..evaluation.runner import CHUNK, Predictions, open_pictures, predict
+from ..evaluation.runner import CHUNK, Predictions, open_pictures, picture_states, predict
 from ..modeling_leaml import LeamlForVisualQA, answer_span
 from ..phrasebook import Phrasebook
 from ..processing_leaml import LeamlProcessor
@@ -29,6 +29,7 @@ from ..reliability import Reliability
 from .arguments import LeamlTrainingArguments
 from .cache import FrozenCache, PrefixCache
 from .meaning import QuestionMeaning
+from .mismatch import PoolCheck
 from .objectives import (
     AdapterSnapshot,
     AveragedAdapter,
@@ -143,6 +144,7 @@ class LeamlTrainer(Trainer):
             self.replay = self._cycle(replay_dataset.select(np.sort(kept)), args.replay_share)
         self.unlabeled_batches: Iterator[Any] | None = None  # each as it is, and as the student sees it
         self.teacher: AdapterSnapshot | None = None
+        self.foreign: Dataset | None = None  # unlabelled rows of the last draw that look as if from another domain
         self.trusted = self.unlabeled  # unlabelled rows of whose like enough are answered rightly
         self.average = AveragedAdapter(model, args.teacher_decay)
         self.best: dict[str, Any] | None = None
@@ -321,11 +323,23 @@ class LeamlTrainer(Trainer):
             self.teacher = AdapterSnapshot(self.model)
             predictions = predict(self.model, self.processing_class, rows, cache=self.cache)
         self.model.train()
-        taught = RowDataset(rows, predictions.texts, phrasebook=self.model.phrasebook)
+        foreign = self.pool_check.foreign(predictions.states)
+        self.history.append({"step": self.state.global_step, "foreign": float(foreign.mean())})
+        self.foreign, rows = rows.select(np.flatnonzero(foreign)), rows.select(np.flatnonzero(~foreign))
+        texts = [text for text, is_foreign in zip(predictions.texts, foreign, strict=True) if not is_foreign]
+        taught = RowDataset(rows, texts, phrasebook=self.model.phrasebook)
         views = LeamlCollator(self.processing_class, self.cache, self.args.strong_views, self.args.seed)
         self.unlabeled_batches = self._cycle(
             taught, self.args.unlabeled_share, lambda batch: (self.rows_collator(batch), views(batch))
         )
+
+    @cached_property
+    def pool_check(self) -> PoolCheck:
+        """Tells unlabelled rows of the labelled rows' domain from others."""
+        parts = [self.labelled] if self.held_out is None else [self.labelled, self.held_out]
+        rows = concatenate_datasets([part.select_columns(["image", "question"]) for part in parts])
+        states = picture_states(self.model, self.processing_class, rows, self.cache)
+        return PoolCheck(states, picture_keys(rows), self.args.seed)
 
     def judge(self) -> None:
         """Judges the averaged adapter on the held-out labels and keeps it if it is the best so far."""
@@ -377,7 +391,8 @@ class LeamlTrainer(Trainer):
 
     def fit_reliability(self, id_dataset: "Dataset | None" = None) -> Reliability:
         """
-        Fits OOD scores on unlabelled in-distribution rows and the calibrator on the held-out labels.
+        Fits OOD scores on unlabelled in-distribution rows, those that look foreign left out, and the calibrator on
+        the held-out labels.
 
         Args:
             id_dataset (`Dataset`, *optional*): rows with pictures and questions; defaults to the unlabelled rows.
@@ -392,12 +407,16 @@ class LeamlTrainer(Trainer):
         if rows is None or len(rows) < 8:
             raise LeamlInputError("fit_reliability needs 8 or more unlabelled rows with questions; give id_dataset.")
         seen = predict(self.model, self.processing_class, rows, cache=self.cache)
+        states, groups = seen.states, np.array(picture_keys(rows))
+        known = ~self.pool_check.foreign(states)
+        if known.sum() >= 8:
+            states, groups = {name: state[known] for name, state in states.items()}, groups[known]
         held = self._predict_held_out() if self.folds else None
         self.model.reliability = Reliability.fit(
-            seen.states,
+            states,
             [] if held is None else held.raw_confidence,
             [] if held is None else held.correct,
-            groups=picture_keys(rows),
+            groups=groups,
             labeled_states=None if held is None else held.states,
             seed=self.args.seed,
         )
