@@ -323,7 +323,7 @@ class LeamlTrainer(Trainer):
             self.teacher = AdapterSnapshot(self.model)
             predictions = predict(self.model, self.processing_class, rows, cache=self.cache)
         self.model.train()
-        foreign = self.pool_check.foreign(predictions.states)
+        foreign = self._foreign(predictions.states)
         self.history.append({"step": self.state.global_step, "foreign": float(foreign.mean())})
         self.foreign, rows = rows.select(np.flatnonzero(foreign)), rows.select(np.flatnonzero(~foreign))
         texts = [text for text, is_foreign in zip(predictions.texts, foreign, strict=True) if not is_foreign]
@@ -333,9 +333,14 @@ class LeamlTrainer(Trainer):
             taught, self.args.unlabeled_share, lambda batch: (self.rows_collator(batch), views(batch))
         )
 
+    def _foreign(self, states: dict[str, np.ndarray]) -> np.ndarray:
+        """`[n]` bool, whether unlabelled rows look as if they were not from the labelled rows' domain."""
+        if self.model.config.adapt_vision:  # what is seen has changed since
+            self.__dict__.pop("_pool_check", None)
+        return self._pool_check.foreign(states)
+
     @cached_property
-    def pool_check(self) -> PoolCheck:
-        """Tells unlabelled rows of the labelled rows' domain from others."""
+    def _pool_check(self) -> PoolCheck:
         parts = [self.labelled] if self.held_out is None else [self.labelled, self.held_out]
         rows = concatenate_datasets([part.select_columns(["image", "question"]) for part in parts])
         states = picture_states(self.model, self.processing_class, rows, self.cache)
@@ -408,7 +413,7 @@ class LeamlTrainer(Trainer):
             raise LeamlInputError("fit_reliability needs 8 or more unlabelled rows with questions; give id_dataset.")
         seen = predict(self.model, self.processing_class, rows, cache=self.cache)
         states, groups = seen.states, np.array(picture_keys(rows))
-        known = ~self.pool_check.foreign(states)
+        known = ~self._foreign(states)
         if known.sum() >= 8:
             states, groups = {name: state[known] for name, state in states.items()}, groups[known]
         held = self._predict_held_out() if self.folds else None
