@@ -25,7 +25,8 @@ def _adapt(args: argparse.Namespace) -> dict[str, Any]:
     from .training.adapt import OOD_SETS, adapt
 
     _load_silently()
-    named = ("layers", "max_steps", "learning_rate", "consistency_weight", "replay_share")
+    named = ("layers", "max_steps", "learning_rate", "consistency_weight", "replay_share", "calibration_objective",
+             "feature_cache_dir")  # fmt: skip
     options = {name: getattr(args, name) for name in named}
     return adapt(
         args.data,
@@ -431,6 +432,8 @@ def _parser() -> argparse.ArgumentParser:
     adapt.add_argument("--learning-rate", type=float, help="peak learning rate")
     adapt.add_argument("--consistency-weight", type=float, help="weight of the unlabelled pictures; 0 leaves them out")
     adapt.add_argument("--replay-share", type=float, help="source rows per labelled row; 0 for none")
+    adapt.add_argument("--calibration-objective", choices=("focal", "mmce"), help="what the loss adds for calibration")
+    adapt.add_argument("--feature-cache-dir", metavar="DIR", help="keep what the frozen parts compute for later runs")
 
     answer = command("answer", _answer, _print_answer, "Answer questions about a picture.",
                      'leaml answer out/my-charts chart.png "Which bar is the tallest?"')  # fmt: skip
