@@ -477,6 +477,22 @@ class TestAnswers:
             np.testing.assert_allclose(getattr(together, name), getattr(apart, name), rtol=1e-4, atol=1e-5)
         assert set(together.states()) == {"vision", "texture", "question", "hidden", "logits", "gates", "attention"}
 
+    def test_lora_that_adds_nothing_is_not_run(self, composed, processor, pictures):
+        ran = []
+        lora = [module for name, module in composed.named_modules() if name.endswith("lora_A.default")]
+        for part in lora:
+            part.register_forward_hook(lambda *_: ran.append(1))
+        answered = {"pictures": pictures, "questions": ["how many"] * 3, "processor": processor}
+        before = composed.collect(*answered.values())
+        assert lora and not ran
+        plain = composed(**processor(images=pictures, questions=["how many"] * 3)).logits
+        assert ran  # everywhere else it does
+        open_adapter(composed)
+        ran.clear()
+        after = composed.collect(*answered.values())
+        assert ran and not np.array_equal(before.logits, after.logits)
+        assert not torch.equal(composed(**processor(images=pictures, questions=["how many"] * 3)).logits, plain)
+
     def test_texture_is_the_mean_of_the_first_layer(self, composed, processor, pictures):
         records = composed.collect(pictures, ["how many"] * 3, processor, batch_size=2)
         pixels = processor(images=pictures)["pixel_values"]

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .adapters import skipping_closed_lora
 from .errors import LeamlInputError
 from .fusion import VisionCall
 
@@ -242,7 +243,8 @@ def iterate(
             asked, rules = posed, [None] * len(chosen)
             if model.phrasebook is not None:
                 asked, rules = zip(*model.phrasebook.find(posed), strict=True)
-            records = _answer_batch(model, pictures, list(asked), processor, max_new_tokens)
+            with skipping_closed_lora(model):
+                records = _answer_batch(model, pictures, list(asked), processor, max_new_tokens)
             records.texts = [text if rule is None else rule.said(text, question)
                              for text, rule, question in zip(records.texts, rules, posed, strict=True)]  # fmt: skip
             yield records
