@@ -76,9 +76,9 @@ def test_answer_and_evaluate_commands(adapted: tuple[Path, dict], charts: Path, 
     assert cli.main(["answer", str(folder), str(picture), QUESTION, "--quiet"]) == 0
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("answer", "confidence", "OOD score", "abstains"))
-    assert cli.main(["evaluate", str(folder), str(charts), "--rows", "20", "--json", "--quiet"]) == 0
+    assert cli.main(["evaluate", str(folder), str(charts), "--rows", "12", "--json", "--quiet"]) == 0
     out = json.loads(capsys.readouterr().out)
-    assert out["n"] == 20 and 0 <= out["accuracy"] <= 1
+    assert out["n"] == 12 and 0 <= out["accuracy"] <= 1
 
 
 def test_an_untrained_adapter_equals_the_shipped_base(loaded: LeamlForVisualQA) -> None:
