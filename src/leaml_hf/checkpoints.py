@@ -77,10 +77,12 @@ def save_model(model: "LeamlForVisualQA", folder: str, state_dict: dict[str, tor
     """
     config = model.config
     _check_named(config)
-    tensors = model.state_dict() if state_dict is None else state_dict
     if config.has_adapter:
+        # not of state_dict(): bitsandbytes repacks its weights for that, and answers a little differently then
+        tensors = dict(model.named_parameters()) if state_dict is None else state_dict
         name, tensors = ADAPTER_FILE, adapter_state_dict(tensors, model.adapter_name)
     else:
+        tensors = model.state_dict() if state_dict is None else state_dict
         name, tensors = BASE_FILE, {key: _half(t) for key, t in tensors.items() if _belongs_to_base_file(key)}
         if config.is_composed:
             config.text_fingerprint = base_fingerprint(model.backbone)
