@@ -24,7 +24,7 @@ from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPi
 from leaml_hf import LeamlError, LeamlForVisualQA, LeamlInputError, LeamlProcessor
 from leaml_hf.hub.cards import write_card
 from leaml_hf.hub.peft_files import write_peft_files
-from leaml_hf.hub.publish import stage
+from leaml_hf.hub.publish import NAMES, stage
 from leaml_hf.phrasebook import Phrasebook, Rule
 from leaml_hf.processing_leaml import load_processor
 
@@ -237,6 +237,9 @@ def test_a_snapshot_of_the_hub_cache_is_published(sound, tmp_path):
     snapshot = repo / "snapshots" / "0123abc"
     snapshot.mkdir(parents=True)
     shutil.copytree(sound.folder, repo / "blobs")
+    config = json.loads((repo / "blobs" / "config.json").read_text())
+    named = {key: f"org/{key}" for key in NAMES if config.get(key) is not None}
+    (repo / "blobs" / "config.json").write_text(json.dumps(config | named))
     for file in (repo / "blobs").iterdir():
         (snapshot / file.name).symlink_to(Path("..", "..", "blobs", file.name))
     (tmp_path / "staging").mkdir()
