@@ -1,6 +1,5 @@
 """Seconds and memory of few-label training: LEAML, TRL's SFTTrainer and the stock Trainer, both with PEFT's LoRA.
 
-    .venv/bin/pip install -c constraints.txt "trl>=1.16"
     .venv/bin/python benchmarks/training.py                # both backbones, a quarter of an hour on two cores
     .venv/bin/python benchmarks/training.py --json
 

@@ -28,10 +28,12 @@ from transformers import (
     LlamaForCausalLM,
     LlavaConfig,
     LlavaForConditionalGeneration,
+    LlavaProcessor,
     PreTrainedTokenizerFast,
     ViTConfig,
     ViTModel,
 )
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from leaml_hf import LeamlForVisualQA, LeamlProcessor
@@ -156,6 +158,15 @@ def tokenizer() -> PreTrainedTokenizerFast:
 def processor(tokenizer: PreTrainedTokenizerFast) -> LeamlProcessor:
     image_processor = ViTImageProcessorPil(size={"height": 32, "width": 32})
     return LeamlProcessor(image_processor=image_processor, tokenizer=tokenizer)
+
+
+@pytest.fixture()
+def llava_processor(tokenizer: PreTrainedTokenizerFast) -> LlavaProcessor:
+    """Of `make_llava`."""
+    image_processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
+    options = {"patch_size": 8, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
+    return LlavaProcessor(image_processor=image_processor, tokenizer=tokenizer, **options)
 
 
 @pytest.fixture()

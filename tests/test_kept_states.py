@@ -7,8 +7,6 @@ import pytest
 import torch
 from conftest import SMALL_ADAPTER, make_llava, open_adapter
 from test_training import rows
-from transformers import LlavaProcessor
-from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 
 from leaml_hf import LeamlForVisualQA, LeamlInputError, LeamlTrainer, LeamlTrainingArguments
 from leaml_hf.prefix import encode_prefix
@@ -26,11 +24,8 @@ def llava() -> LeamlForVisualQA:
 
 
 @pytest.fixture()
-def llava_processor(tokenizer) -> LeamlBackboneProcessor:
-    image_processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-    tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
-    options = {"patch_size": 8, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
-    return LeamlBackboneProcessor(LlavaProcessor(image_processor=image_processor, tokenizer=tokenizer, **options))
+def backbone_processor(llava_processor) -> LeamlBackboneProcessor:
+    return LeamlBackboneProcessor(llava_processor)
 
 
 @pytest.fixture()
@@ -57,10 +52,10 @@ def without_weights(inputs: dict) -> dict:
 
 
 @torch.no_grad()
-def test_kept_states_give_the_same_logits(llava, llava_processor, some_rows) -> None:
+def test_kept_states_give_the_same_logits(llava, backbone_processor, some_rows) -> None:
     batch = [some_rows[i] for i in range(6)]
-    plain = LeamlCollator(llava_processor, None)(batch)
-    kept = LeamlCollator(llava_processor, PrefixCache(llava, llava_processor))(batch)
+    plain = LeamlCollator(backbone_processor, None)(batch)
+    kept = LeamlCollator(backbone_processor, PrefixCache(llava, backbone_processor))(batch)
     assert "pixel_values" not in kept
     whole, parts = llava(**without_weights(plain)), llava(**without_weights(kept))
     torch.testing.assert_close(parts.logits, whole.logits, rtol=1e-4, atol=1e-4)
@@ -68,8 +63,8 @@ def test_kept_states_give_the_same_logits(llava, llava_processor, some_rows) -> 
 
 
 @torch.no_grad()
-def test_rows_can_be_put_together_anew(llava, llava_processor, some_rows, ran) -> None:
-    collator = LeamlCollator(llava_processor, PrefixCache(llava, llava_processor))
+def test_rows_can_be_put_together_anew(llava, backbone_processor, some_rows, ran) -> None:
+    collator = LeamlCollator(backbone_processor, PrefixCache(llava, backbone_processor))
     collator([some_rows[i] for i in range(6)])
     ran.clear()
     for places in ([1], [4, 0], [2, 5, 1, 0]):  # other lengths, other padding
@@ -78,35 +73,35 @@ def test_rows_can_be_put_together_anew(llava, llava_processor, some_rows, ran) -
         parts = llava(**without_weights(kept))
         assert set(ran) == {"layer 3"}
         ran.clear()
-        whole = llava(**without_weights(LeamlCollator(llava_processor, None)([some_rows[i] for i in places])))
+        whole = llava(**without_weights(LeamlCollator(backbone_processor, None)([some_rows[i] for i in places])))
         torch.testing.assert_close(parts.loss, whole.loss, rtol=1e-4, atol=1e-4)
         ran.clear()
 
 
-def test_the_layers_below_are_there_again(llava, llava_processor, some_rows) -> None:
-    plain = without_weights(LeamlCollator(llava_processor, None)([some_rows[0]]))
+def test_the_layers_below_are_there_again(llava, backbone_processor, some_rows) -> None:
+    plain = without_weights(LeamlCollator(backbone_processor, None)([some_rows[0]]))
     before = llava(**plain).logits
-    kept = LeamlCollator(llava_processor, PrefixCache(llava, llava_processor))([some_rows[0]])
+    kept = LeamlCollator(backbone_processor, PrefixCache(llava, backbone_processor))([some_rows[0]])
     llava(**without_weights(kept)).loss.backward()
     assert torch.equal(llava(**plain).logits, before)
 
 
-def test_later_runs_read_the_folder(llava, llava_processor, some_rows, ran, tmp_path: Path) -> None:
+def test_later_runs_read_the_folder(llava, backbone_processor, some_rows, ran, tmp_path: Path) -> None:
     batch = [some_rows[i] for i in range(4)]
-    first = PrefixCache(llava, llava_processor, folder=tmp_path).inputs(batch, [-1] * 4)
+    first = PrefixCache(llava, backbone_processor, folder=tmp_path).inputs(batch, [-1] * 4)
     ran.clear()
-    again = PrefixCache(llava, llava_processor, folder=tmp_path).inputs(batch, [-1] * 4)
+    again = PrefixCache(llava, backbone_processor, folder=tmp_path).inputs(batch, [-1] * 4)
     assert ran == []
     assert all(torch.equal(first[name], again[name]) for name in first)
     files = sorted(tmp_path.rglob("*.safetensors"))
     assert len(files) == 4
     files[0].write_bytes(files[0].read_bytes()[:40])  # a damaged one is made anew
-    mended = PrefixCache(llava, llava_processor, folder=tmp_path).inputs(batch, [-1] * 4)
+    mended = PrefixCache(llava, backbone_processor, folder=tmp_path).inputs(batch, [-1] * 4)
     assert ran.count("vision") >= 1
     for name in first:
         torch.testing.assert_close(mended[name], first[name], rtol=1e-4, atol=1e-4)
     other = LeamlForVisualQA.from_backbone(make_llava(seed=9), **LAYERS, **SMALL_ADAPTER)
-    PrefixCache(other, llava_processor, folder=tmp_path).inputs(batch[:1], [-1])
+    PrefixCache(other, backbone_processor, folder=tmp_path).inputs(batch[:1], [-1])
     assert len(list(tmp_path.rglob("*.safetensors"))) == 5  # another base keeps its own
 
 
@@ -124,8 +119,8 @@ def test_encoded_pictures_of_a_composed_model_are_read_from_the_folder(composed,
     assert seen
 
 
-def test_what_is_wrong_is_told(llava, llava_processor, some_rows) -> None:
-    inputs = without_weights(LeamlCollator(llava_processor, None)([some_rows[0]]))
+def test_what_is_wrong_is_told(llava, backbone_processor, some_rows) -> None:
+    inputs = without_weights(LeamlCollator(backbone_processor, None)([some_rows[0]]))
     prefix = encode_prefix(llava, {name: value for name, value in inputs.items() if name != "labels"})
     with pytest.raises(LeamlInputError, match="no pixel_values"):
         llava(**inputs, lower_states=prefix.lower_states, vision_states=prefix.vision_states)
@@ -146,15 +141,15 @@ def train(processor: LeamlBackboneProcessor, folder: Path, keep: bool, layers: d
     return trainer
 
 
-def test_training_comes_to_the_same_adapter(llava_processor, tmp_path: Path) -> None:
-    kept, whole = (train(llava_processor, tmp_path, keep, LAYERS) for keep in (True, False))
+def test_training_comes_to_the_same_adapter(backbone_processor, tmp_path: Path) -> None:
+    kept, whole = (train(backbone_processor, tmp_path, keep, LAYERS) for keep in (True, False))
     assert isinstance(kept.cache, PrefixCache)
     for (name, one), (_, other) in zip(kept.average.values.items(), whole.average.values.items(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-2, atol=1e-3, msg=name)
 
 
-def test_a_model_whose_states_cannot_be_kept_is_trained_all_the_same(llava_processor, tmp_path: Path) -> None:
-    trainer = train(llava_processor, tmp_path, True, {"fusion_layers": [1], "lora_layers": [0]})
+def test_a_model_whose_states_cannot_be_kept_is_trained_all_the_same(backbone_processor, tmp_path: Path) -> None:
+    trainer = train(backbone_processor, tmp_path, True, {"fusion_layers": [1], "lora_layers": [0]})
     assert trainer.cache is None
     assert trainer.state.global_step == 4
 

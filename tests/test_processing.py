@@ -9,7 +9,7 @@ from conftest import make_llava
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from transformers import AutoProcessor, CLIPImageProcessorPil, LlavaProcessor
+from transformers import AutoProcessor
 
 from leaml_hf import LeamlForVisualQA, LeamlInputError, LeamlProcessor, load_image
 from leaml_hf.processing_leaml import LeamlBackboneProcessor, load_processor
@@ -161,13 +161,6 @@ class TestFiles:
 
 
 class TestExistingModels:
-    @pytest.fixture()
-    def llava_processor(self, tokenizer):
-        image_processor = CLIPImageProcessorPil(size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32})
-        tokenizer.add_special_tokens({"additional_special_tokens": ["<image>"]})
-        options = {"patch_size": 8, "vision_feature_select_strategy": "default", "num_additional_image_tokens": 1}
-        return LlavaProcessor(image_processor=image_processor, tokenizer=tokenizer, **options)
-
     def test_rows_and_answers(self, llava_processor, pictures):
         model = LeamlForVisualQA.from_backbone(make_llava())
         processor = LeamlBackboneProcessor(llava_processor)

@@ -102,7 +102,8 @@ class Reliability:
         """
         ood = (OODCombiner(seed=seed) if ood is None else ood).fit(id_states, groups)
         rows = len(id_states[ood.scores[0].reads[0]])
-        boundary = Boundary(seed=seed).fit(id_states, groups) if "vision" in id_states else None
+        boundary = Boundary(seed=seed).fit(id_states, groups)
+        boundary = boundary if boundary.scores else None  # no state that it reads is there, or differs
         if len(raw_confidence) == 0 and len(correct) == 0:
             rule = AbstentionRule(FALLBACK_THRESHOLD, False, target_risk, confidence_level, 0.0)
             return cls(ood, Identity(), rule, rows, 0, boundary)

@@ -54,14 +54,15 @@ class Boundary:
 
     def fit(self, states: States, groups: Sequence[Any] | np.ndarray | None = None) -> "Boundary":
         """
-        Learns what is familiar; no labels and nothing from elsewhere are needed.
+        Learns what is familiar; no labels and nothing from elsewhere are needed. Without a state that differs between
+        rows there are no `scores` afterwards.
 
         Args:
             states (`Mapping`): of n familiar rows, as in [`OODCombiner.fit`].
             groups (`Sequence`, *optional*): `[n]`, equal for rows of one picture.
 
         Raises:
-            [`LeamlInputError`]: as [`OODCombiner.fit`], or if no state differs between rows.
+            [`LeamlInputError`]: as [`OODCombiner.fit`].
         """
         self.scores = {cause: scores.fit(states, groups)
                        for cause, scores in _parts(states, self.seed, self.tpr).items()}  # fmt: skip

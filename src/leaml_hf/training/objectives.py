@@ -5,6 +5,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def _mean_over_rows(token_loss: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean over B rows of the mean over each row's tokens: losses `[n]` of tokens, the row `[n]` of each, and
+    weights `[B]`."""
+    scale = weights.to(token_loss)[rows] / torch.bincount(rows, minlength=len(weights)).to(token_loss)[rows]
+    return (token_loss * scale).sum() / weights.sum().clamp_min(1e-6).to(token_loss)
+
+
 def answer_loss(logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float) -> Tensor:
     """
     Weighted mean over rows of the mean cross-entropy of each row's answer tokens.
@@ -22,9 +29,7 @@ def answer_loss(logits: Tensor, labels: Tensor, weights: Tensor, smoothing: floa
     chosen = labels != -100
     token_loss = F.cross_entropy(logits[:, :-1][chosen].float(), labels[chosen], label_smoothing=smoothing,
                                  reduction="none")  # fmt: skip
-    row = torch.arange(len(labels), device=labels.device)[:, None].expand_as(labels)[chosen]
-    scale = weights.to(token_loss)[row] / chosen.sum(1).to(token_loss)[row]
-    return (token_loss * scale).sum() / weights.sum().clamp_min(1e-6).to(token_loss)
+    return _mean_over_rows(token_loss, chosen.nonzero()[:, 0], weights)
 
 
 def focal_loss(logits: Tensor, labels: Tensor, weights: Tensor, gamma: float = 3.0) -> Tensor:
@@ -47,9 +52,7 @@ def focal_loss(logits: Tensor, labels: Tensor, weights: Tensor, gamma: float = 3
     chosen = labels != -100
     log_right = -F.cross_entropy(logits[:, :-1][chosen].float(), labels[chosen], reduction="none")
     token_loss = -((1 - log_right.exp()) ** gamma) * log_right
-    row = torch.arange(len(labels), device=labels.device)[:, None].expand_as(labels)[chosen]
-    scale = weights.to(token_loss)[row] / chosen.sum(1).to(token_loss)[row]
-    return (token_loss * scale).sum() / weights.sum().clamp_min(1e-6).to(token_loss)
+    return _mean_over_rows(token_loss, chosen.nonzero()[:, 0], weights)
 
 
 MMCE_WIDTH = 0.4  # of the kernel over confidences, as in the paper
@@ -103,8 +106,7 @@ def spelling_loss(spelled: Tensor, labels: Tensor, weights: Tensor, word_embeddi
     told = spelled[rows, place[rows, columns]].to(word_embeddings.dtype)  # [answer tokens, De]
     logits = SPELLING_SCALE * (told @ word_embeddings.T).float()
     token_loss = F.cross_entropy(logits, labels[rows, columns], reduction="none")
-    scale = weights.to(token_loss)[rows] / torch.bincount(rows, minlength=len(labels)).to(token_loss)[rows]
-    return (token_loss * scale).sum() / weights.sum().clamp_min(1e-6).to(token_loss)
+    return _mean_over_rows(token_loss, rows, weights)
 
 
 def consistency_loss(logits: Tensor, told: Tensor, labels: Tensor) -> Tensor:

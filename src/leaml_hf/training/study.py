@@ -139,25 +139,26 @@ def _makes_sense(method: str, budget: str) -> bool:
 
 def _run(target: Target, method: str, budget: str, base: str) -> dict[str, Any]:
     """Figures of one run."""
+    from ..processing_leaml import load_processor
     from .peers import train_all, train_lora
 
     start = time.perf_counter()
     pool = draw_labels(target.train, budget, target.seed)
     with tempfile.TemporaryDirectory() as folder:
         if method == "base":
-            model, processor = _base(base)
+            model = _load_base(base)
         elif method == "lora":
-            model, processor = train_lora(base, _all_labels(pool), folder, target.seed), _base(base)[1]
+            model = train_lora(base, _all_labels(pool), folder, target.seed)
         elif method == "full":
-            model, processor = train_all(base, _all_labels(pool), folder, target.seed), _base(base)[1]
+            model = train_all(base, _all_labels(pool), folder, target.seed)
         else:
             trainer = make_trainer(pool, base, folder, target.seed, cache=target.cache, **LEAML[method])
             target.cache = trainer.cache
             trainer.train()
             trainer.fit_reliability(familiar_rows(target.name, pool, target.train, target.seed))
-            model, processor = trainer.model, trainer.processing_class
+            model = trainer.model
     trained = time.perf_counter()
-    cache = None if method == "full" else target.cache
+    processor, cache = load_processor(base), None if method == "full" else target.cache
     judged = evaluate_model(model, processor, target.test, target.outside, cache=cache)
     source = predict(model, processor, target.source, cache=cache)
     return {
@@ -170,15 +171,14 @@ def _run(target: Target, method: str, budget: str, base: str) -> dict[str, Any]:
     }
 
 
-def _base(base: str) -> tuple[Any, Any]:
+def _load_base(base: str) -> Any:
     from accelerate import Accelerator
 
     from ..backbones import fastest_dtype, resolve_base_path
     from ..modeling_leaml import LeamlForVisualQA
-    from ..processing_leaml import load_processor
 
     model = LeamlForVisualQA.from_pretrained(resolve_base_path(base), dtype=fastest_dtype())
-    return model.to(Accelerator().device).eval(), load_processor(base)
+    return model.to(Accelerator().device).eval()
 
 
 def _all_labels(pool: LabelledPool) -> "Dataset":
