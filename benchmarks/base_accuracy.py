@@ -16,6 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from leaml_hf import LeamlForVisualQA
+from leaml_hf.backbones import fastest_dtype
 from leaml_hf.data.visual_arrays import load_visual_arrays
 from leaml_hf.data.visual_arrays.builder import DOMAINS
 from leaml_hf.data.visual_arrays.conventions import VARIANTS
@@ -94,7 +95,8 @@ def main() -> None:
     parser.add_argument("--file", type=Path, default=Path("out/base-accuracy.json"), help="of the figures so far")
     parser.add_argument("--json", action="store_true", help="one line for machines")
     arguments = parser.parse_args()
-    model, processor = LeamlForVisualQA.from_pretrained(arguments.base), load_processor(arguments.base)
+    model = LeamlForVisualQA.from_pretrained(arguments.base, dtype=fastest_dtype())
+    processor = load_processor(arguments.base)
     cells = json.loads(arguments.file.read_text()) if arguments.file.exists() else {}
     names = [(task, variant, domain) for domain in DOMAINS for variant in VARIANTS for task in TASKS]
     for name in names:

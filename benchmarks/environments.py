@@ -16,6 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from leaml_hf import LeamlForVisualQA, Reliability
+from leaml_hf.backbones import fastest_dtype
 from leaml_hf.data.visual_arrays import load_visual_arrays
 from leaml_hf.data.visual_arrays.builder import QUESTIONS_PER_SCENE
 from leaml_hf.evaluation.environments import ENVIRONMENTS, environment_rows
@@ -202,7 +203,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("out/environments"), help="of the answers so far")
     parser.add_argument("--json", action="store_true", help="one line for machines")
     arguments = parser.parse_args()
-    model, processor = LeamlForVisualQA.from_pretrained(arguments.model), load_processor(arguments.model)
+    model = LeamlForVisualQA.from_pretrained(arguments.model, dtype=fastest_dtype())
+    processor = load_processor(arguments.model)
     answers = answer_all(model, processor, arguments.rows, arguments.folder / Path(arguments.model).name)
     fitted, reference = answers.pop(FITTED_ROWS), answers.pop(REFERENCE_ROWS)
     if model.reliability is None:

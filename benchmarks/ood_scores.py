@@ -17,6 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from leaml_hf import LeamlForVisualQA
+from leaml_hf.backbones import fastest_dtype
 from leaml_hf.data.budget import picture_keys
 from leaml_hf.data.sources import REAL_CHARTS, VISUAL_ARRAYS, load_data, parse_cell
 from leaml_hf.data.visual_arrays.builder import iter_rows, row_features
@@ -77,15 +78,15 @@ def combiners() -> dict[str, OODCombiner]:
     }
 
 
-def draw_rows(name: str, split: str, count: int):
+def draw_rows(name: str, split: str, count: int, seed: int = 0):
     """`count` rows of a set; of Visual Arrays, two questions a picture."""
     from datasets import Dataset
 
     if name == REAL_CHARTS:
-        return sample_rows(load_data(name, (split,))[split], count, 0)
+        return sample_rows(load_data(name, (split,))[split], count, seed)
     task, variant, domain = parse_cell(name)
     starts = range(0, count // A_PICTURE * QUESTIONS_PER_SCENE, QUESTIONS_PER_SCENE)
-    rows = [row for at in starts for row in iter_rows(task, variant, split, at, at + A_PICTURE, 0, domain)]
+    rows = [row for at in starts for row in iter_rows(task, variant, split, at, at + A_PICTURE, seed, domain)]
     return Dataset.from_list(rows, features=row_features())
 
 
@@ -215,7 +216,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("out/ood-states"), help="of the states so far")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    model, processor = LeamlForVisualQA.from_pretrained(arguments.base), load_processor(arguments.base)
+    model = LeamlForVisualQA.from_pretrained(arguments.base, dtype=fastest_dtype())
+    processor = load_processor(arguments.base)
     answer = partial(predict, model, processor)
     results = {name: judge(name, answer, arguments.folder) for name in SETS}
     causes = {name: judge_causes(name, answer, arguments.folder) for name in SETS}
