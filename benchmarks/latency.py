@@ -48,8 +48,7 @@ def plain(model: LeamlForVisualQA, pictures: list[Any], questions: list[str], pr
         if call.spelled is None:
             told = _generate(model, call, given, inputs, processor.tokenizer, NEW_TOKENS)
         else:
-            told = _check_spelled(model, call, given["input_ids"], inputs["attention_mask"],
-                                  processor.tokenizer.eos_token_id, NEW_TOKENS)  # fmt: skip
+            told = _check_spelled(model, call, given, inputs["attention_mask"], processor.tokenizer, NEW_TOKENS)
     return processor.decode_answers(told.tokens)
 
 

@@ -316,8 +316,7 @@ def answer_batch(
         if call.spelled is None:
             told = _generate(model, call, given, inputs, processor.tokenizer, max_new_tokens)
         else:
-            told = _check_spelled(model, call, given["input_ids"], inputs["attention_mask"],
-                                  processor.tokenizer.eos_token_id, max_new_tokens)  # fmt: skip
+            told = _check_spelled(model, call, given, inputs["attention_mask"], processor.tokenizer, max_new_tokens)
     rows = len(told.tokens)
     return AnswerRecords(
         texts=processor.decode_answers(told.tokens),
@@ -375,39 +374,38 @@ def _generate(
 
 
 def _check_spelled(
-    model: "LeamlForVisualQA", call: VisionCall, input_ids: torch.Tensor, attention_mask: torch.Tensor, end: int,
+    model: "LeamlForVisualQA", call: VisionCall, given: dict[str, Any], attention_mask: torch.Tensor, tokenizer: Any,
     max_new_tokens: int,
 ) -> _Told:  # fmt: skip
     """
     Greedy decoding without a step for each token: one pass tells what follows after each token of a draft, so as far
     as the draft says the same the answer is known (speculative decoding, Leviathan et al. 2023, arXiv 2211.17192). The
-    first draft is what the resampler spelled, the next what that pass said (Jacobi decoding, Santilli et al. 2023,
-    arXiv 2305.10427). Layers below the first adapted one run once for rows of the same text.
+    draft is what the resampler spelled; rows for which it is wrong are decoded token by token. In that pass, layers
+    below the first adapted one run once for rows of the same text.
     """
+    end, input_ids = tokenizer.eos_token_id, given["input_ids"]
     words = F.normalize(model.get_input_embeddings().weight.float(), dim=-1)  # [V, De]
     drafts = _spelled_tokens(call.spelled, words, end)[:, :max_new_tokens]
-    drafts = drafts[:, : int((drafts != end).sum(1).max()) + 1]
-    rows, part = torch.arange(len(drafts), device=drafts.device), call
-    told: _Told | None = None
-    while len(rows):
-        width = drafts.shape[1]
-        ids = torch.cat([input_ids[rows], drafts[:, :-1]], 1)
-        mask = F.pad(attention_mask[rows], (0, width - 1), value=1)
-        lower = _lower_states(model, ids, mask)
-        logits = model._run(part, ids, mask, lower_states=lower, logits_to_keep=width).logits.float()  # [b, width, V]
-        said = logits.argmax(-1)
-        if told is None:
-            told = _Told(said.new_full((len(rows), max_new_tokens), end), logits.new_zeros(len(rows)), logits[:, 0],
-                         place=-width)  # fmt: skip
-        agreed = (said == drafts).long().cumprod(1)
-        known = F.pad(agreed[:, :-1], (1, 0), value=1).bool()  # what follows after tokens that were said
-        ended = ((said == end) & known).any(1) | (known[:, -1] if width == max_new_tokens else False)
-        told.tokens[rows[ended], :width] = torch.where(known, said, end)[ended]
-        told.probability[rows[ended]] = _sequence_probability(said[ended], logits[ended], end)
-        drafts, rows = said[~ended], rows[~ended]
-        if width < max_new_tokens and not (drafts == end).any(1).all():
-            drafts = F.pad(drafts, (0, 1), value=end)
-        part = call.select(rows)
+    width = min(int((drafts != end).sum(1).max()) + 1, drafts.shape[1])
+    drafts = drafts[:, :width]
+    ids = torch.cat([input_ids, drafts[:, :-1]], 1)
+    mask = F.pad(attention_mask, (0, width - 1), value=1)
+    logits = model._run(
+        call, ids, mask, lower_states=_lower_states(model, ids, mask), logits_to_keep=width
+    ).logits.float()  # [B, width, V]
+    said = logits.argmax(-1)
+    agreed = (said == drafts).long().cumprod(1)
+    known = F.pad(agreed[:, :-1], (1, 0), value=1).bool()  # what follows after tokens that were said
+    ended = ((said == end) & known).any(1) | (known[:, -1] if width >= max_new_tokens else False)
+    tokens = F.pad(torch.where(known, said, end), (0, max_new_tokens - width), value=end)
+    told = _Told(tokens, _sequence_probability(said, logits, end), logits[:, 0], place=-width)
+    wrong = torch.nonzero(~ended).squeeze(1)
+    if len(wrong):
+        asked = {"input_ids": input_ids[wrong], "pixel_values": None}
+        inputs = {"attention_mask": attention_mask[wrong]}
+        rest = _generate(model, call.select(wrong), asked, inputs, tokenizer, max_new_tokens)
+        told.tokens[wrong] = F.pad(rest.tokens, (0, max_new_tokens - rest.tokens.shape[1]), value=end)
+        told.probability[wrong] = rest.probability
     return told
 
 
