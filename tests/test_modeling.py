@@ -493,12 +493,14 @@ class TestAnswers:
         assert ran and not np.array_equal(before.logits, after.logits)
         assert not torch.equal(composed(**processor(images=pictures, questions=["how many"] * 3)).logits, plain)
 
-    def test_texture_is_the_mean_of_the_first_layer(self, composed, processor, pictures):
+    def test_texture_is_of_the_first_layers(self, composed, processor, pictures):
         records = composed.collect(pictures, ["how many"] * 3, processor, batch_size=2)
         pixels = processor(images=pictures)["pixel_values"]
         with torch.no_grad():
-            first = composed.vision_tower(pixels, output_hidden_states=True).hidden_states[1]
-        np.testing.assert_allclose(records.texture, first.mean(1).numpy(), rtol=1e-4, atol=1e-5)
+            zeroth, first = composed.vision_tower(pixels, output_hidden_states=True).hidden_states[:2]
+        steps = np.stack([zeroth[:, k] - zeroth[:, k - 1] for k in range(zeroth.shape[1])], axis=1)
+        expected = [zeroth.mean(1), first.mean(1), np.log(np.abs(steps) + 0.01).mean(1)]
+        np.testing.assert_allclose(records.texture, np.concatenate(expected, axis=1), rtol=1e-4, atol=1e-5)
         states, textures = composed.encode_pictures(pixels)
         encoded = [EncodedPicture(*both) for both in zip(states, textures, strict=True)]
         again = composed.collect(encoded, ["how many"] * 3, processor)

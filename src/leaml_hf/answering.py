@@ -70,7 +70,8 @@ class AnswerRecords:
         confidence (`np.ndarray`): `[n]` probability of the answer's tokens (end token included), in [0, 1], not
             calibrated.
         vision (`np.ndarray`): `[n, Dv]` mean vision state.
-        texture (`np.ndarray`): `[n, Dt]` mean of the vision encoder's first stage; Dt = 0 for existing models.
+        texture (`np.ndarray`): `[n, Dt]` how pictures are drawn or taken, by the vision encoder's first stages;
+            Dt = 0 for existing models.
         question (`np.ndarray`): `[n, De]` mean word embedding of the prompt, image tokens left out.
         hidden (`np.ndarray`): `[n, D]` last hidden state where the first answer token is predicted.
         logits (`np.ndarray`): `[n, 64]` float32: the 63 highest logits of the first answer token, falling, and the

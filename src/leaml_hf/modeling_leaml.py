@@ -42,8 +42,8 @@ from .vision_features import (
     encoder_states,
     find_image_features,
     image_feature_size,
-    mean_of_tokens,
     pad_image_features,
+    picture_texture,
     square_grid,
     vision_encoder,
     vision_hidden_size,
@@ -306,9 +306,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
 
         Returns:
             `tuple[torch.Tensor, torch.Tensor]`: states `[P, N, Dv]`, class and register tokens left out, and textures
-                `[P, Dt]`: the mean over a picture of what the vision encoder's first stage or layer says. They tell
-                how it is drawn or taken, not what it shows, as statistics of early features do (Gatys et al. 2016;
-                for out-of-distribution detection: Sastry & Oore 2020, arXiv 1912.12510).
+                `[P, Dt]` of what the vision encoder's first stages or layers say, see `picture_texture`.
 
         Raises:
             [`LeamlInputError`]: for an existing image-text-to-text model, which keeps its vision states to itself.
@@ -319,8 +317,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             )
         pixels = pixel_values.to(self.vision_tower.dtype).contiguous(memory_format=torch.channels_last)
         output = self.vision_tower(pixel_values=pixels, output_hidden_states=True)
-        stages = output.get("hidden_states") or ()
-        texture = mean_of_tokens(stages[1] if len(stages) > 1 else output.last_hidden_state)
+        texture = picture_texture(output.get("hidden_states") or [output.last_hidden_state])
         states, self._grid = encoder_states(output, self.config.vision_config, pixel_values.shape[-2:])
         if self.connector is not None:
             cells = states.transpose(1, 2).unflatten(2, self._grid)  # [P, Dv, h, w]

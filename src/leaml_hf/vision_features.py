@@ -1,6 +1,6 @@
 """Where a vision encoder, or an image-text-to-text model, has its vision states."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -18,6 +18,7 @@ ENCODERS = ("vision_model", "encoder")
 at any depth, and encoders that stand beside the decoder."""
 OF_OWN_GENERATE = {"blip-2": "language_projection"}
 """Where `generate` of a model goes past its `get_image_features`: the part that it goes through, by model type."""
+FLAT = 1e-2  # a step of early features, which are near 1, that is as good as none
 
 
 def vision_hidden_size(config: PreTrainedConfig) -> int:
@@ -77,17 +78,24 @@ def encoder_states(
     return states, square_grid(tokens)
 
 
-def mean_of_tokens(features: torch.Tensor) -> torch.Tensor:
+def picture_texture(stages: Sequence[torch.Tensor]) -> torch.Tensor:
     """
-    The mean of an encoder's features over the picture.
+    How pictures are drawn or taken, not what they show, as the statistics of early features tell it (Gatys et al.
+    2016; for out-of-distribution detection: Sastry & Oore 2020, arXiv 1912.12510): the means of an encoder's first two
+    stages over the picture, and how much the first differs from place to place, the mean logarithm of the step to the
+    next one: a plain page has none, a photograph has some everywhere.
 
     Args:
-        features (`torch.Tensor`): `[P, C, h, w]` or `[P, N, C]`.
+        stages (`Sequence[torch.Tensor]`): `[P, C, h, w]` or `[P, N, C]` each; the first two are read, or one if there
+            is only one.
 
     Returns:
-        `torch.Tensor`: `[P, C]` float32.
+        `torch.Tensor`: `[P, Dt]` float32, Dt = 2 C of the first stage + C of the second.
     """
-    return (features.flatten(2).mean(2) if features.dim() == 4 else features.mean(1)).float()
+    tokens = [stage.flatten(2).transpose(1, 2) if stage.dim() == 4 else stage for stage in stages[:2]]  # [P, N, C]
+    first = tokens[0].float()
+    steps = (first - first.roll(1, dims=1)).abs()  # a step over the picture's edge, once a row, does not matter
+    return torch.cat([*(stage.float().mean(1) for stage in tokens), (steps + FLAT).log().mean(1)], dim=1)
 
 
 def square_grid(tokens: int) -> tuple[int, int]:
