@@ -150,8 +150,8 @@ def write_page(found: list[dict], base: str) -> None:
         f"{LABELS} labels; judged on {BASE_ROWS} test rows of `base` and {OTHER_ROWS} of each other cell ({A_PICTURE}",
         "questions a picture). Nothing is fitted on a shift or another domain. Mean over tasks and cells, ± standard",
         "deviation over seeds; ECE over 15 bins of equal width, debiased ECE over 15 of equal mass. \"Sequence",
-        "probability\": that of the answer's tokens, as confidence and, negated, as OOD score. The best published score",
-        "is picked by its mean AUROC on these sets, so it flatters.",
+        "probability\": that of the answer's tokens, as confidence and, negated, as OOD score. The best published",
+        "score is picked by its mean AUROC on these sets, so it flatters.",
         "",
         "![AUROC and ECE by task and cell](reliability.png)",
     ]  # fmt: skip
