@@ -185,7 +185,7 @@ class TestTrainer:
 
     def test_of_an_existing_model(self, make_trainer, llava_processor) -> None:
         llava = LeamlForVisualQA.from_backbone(sure(make_llava()), **LAYERS, **SMALL_ADAPTER)
-        options = {"pseudo_qa_steps": 30, "refresh_rows": 8, "eval_dataset": None}
+        options = {"pseudo_qa_steps": 50, "refresh_rows": 8, "eval_dataset": None}
         trainer = make_trainer(llava, LeamlBackboneProcessor(llava_processor), **options)
         trainer.train()
         (entry,) = [entry for entry in trainer.history if "pairs_kept" in entry]

@@ -1,8 +1,8 @@
 """Pseudo question–answer pairs: a second adapter of the same model writes them for pictures without labels.
 
 The LEAML paper (arXiv 2510.03232) tunes a question–answer generator on the few labels, regularises it by caption
-distillation, and trains on all that it writes. Here the captions are the frozen backbone's own, where the paper takes
-those of a larger model, and a pair is kept only where the answering model agrees with it and is sure of it.
+distillation, and trains on what it writes. That captions are the frozen backbone's own, and that a pair is kept only
+where the answering model agrees with it and is sure of it, is this project's doing.
 """
 
 import re

@@ -132,7 +132,7 @@ class LeamlTrainer(Trainer):
         self.unlabeled: Dataset | None = None  # with a question
         if unlabeled_dataset is not None and args.consistency_weight and "question" in unlabeled_dataset.column_names:
             self.unlabeled = rows_with(unlabeled_dataset, "question") or None
-        self.pictures = unlabeled_dataset if args.pseudo_qa_weight else None  # that pairs are written for
+        self.pictures = (unlabeled_dataset or None) if args.pseudo_qa_weight else None  # that pairs are written for
         self.pairs: Dataset | None = None  # that were written
         self.judged_pairs: list[tuple[Dataset, Dataset, Phrasebook | None]] = []  # with labels of the same pictures
         self.pair_batches: Iterator[Any] | None = None  # of those that the averaged adapter agrees with
