@@ -442,11 +442,27 @@ def compact_logits(logits: torch.Tensor, keep: int = KEPT_LOGITS) -> torch.Tenso
 def _answer_batch(
     model: "LeamlForVisualQA", pictures: list[Any], questions: list[str], processor: Any, max_new_tokens: int
 ) -> AnswerRecords:
+    return answer_batch(model, prepare_inputs(model, pictures, questions, processor), processor, max_new_tokens)
+
+
+def prepare_inputs(
+    model: "LeamlForVisualQA", pictures: list[Any], questions: list[str], processor: Any
+) -> dict[str, torch.Tensor]:
+    """
+    Inputs of a model for B questions.
+
+    Args:
+        model ([`LeamlForVisualQA`]): that they are for.
+        pictures (`list`): B pictures; of a composed model also [`EncodedPicture`]s, where rows may share one.
+        questions (`list[str]`): B questions.
+        processor ([`LeamlProcessor`]): the model's.
+
+    Returns:
+        `dict[str, torch.Tensor]`: for [`answer_batch`].
+    """
     if model.config.is_composed:
-        inputs = _composed_inputs(pictures, questions, processor)
-    else:
-        inputs = dict(processor(images=pictures, questions=questions))
-    return answer_batch(model, inputs, processor, max_new_tokens)
+        return _composed_inputs(pictures, questions, processor)
+    return dict(processor(images=pictures, questions=questions))
 
 
 def _composed_inputs(pictures: list[Any], questions: list[str], processor: Any) -> dict[str, torch.Tensor]:

@@ -65,6 +65,7 @@ def predict(
     tolerance: float | None = None,
     progress: bool = False,
     cache: "FrozenCache | None" = None,
+    max_new_tokens: int = 8,
 ) -> Predictions:
     """Answers every row.
 
@@ -76,6 +77,7 @@ def predict(
         tolerance (`float`, *optional*): relative error that numbers may have; `None` for none.
         progress (`bool`, *optional*, defaults to `False`): whether to show a bar on standard error.
         cache ([`FrozenCache`], *optional*): of the model; pictures are looked up there.
+        max_new_tokens (`int`, *optional*, defaults to 8): longest answer in tokens.
 
     Returns:
         [`Predictions`].
@@ -99,7 +101,8 @@ def predict(
         questions = list(rows["question"])
         by_text = sorted(range(len(spots)), key=lambda k: questions[k])  # rows of one text share its lower states
         images = [pictures[keys[spots[k]]] for k in by_text]
-        parts.append(model.collect(images, [questions[k] for k in by_text], processor, batch_size=batch_size))
+        asked = [questions[k] for k in by_text]
+        parts.append(model.collect(images, asked, processor, batch_size, max_new_tokens))
         answered += [spots[k] for k in by_text]
     back = np.argsort(answered)
     texts = [text for part in parts for text in part.texts]

@@ -197,11 +197,10 @@ def make_trainer(
         disable_tqdm=not progress,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-    unlabelled = rows_with(pool.unlabelled, "question")
     source = replay_rows(base, list(pool.labelled["question"]), seed) if arguments.replay_share else None
     trainer = LeamlTrainer(
-        model, arguments, processor, pool.labelled, unlabelled if len(unlabelled) else None, pool.held_out, source,
-        cache=cache,
+        model, arguments, processor, pool.labelled, pool.unlabelled if len(pool.unlabelled) else None, pool.held_out,
+        source, cache=cache,
     )  # fmt: skip
     trainer.remove_callback(PrinterCallback)  # the history has what it prints
     return trainer

@@ -53,6 +53,16 @@ class LeamlTrainingArguments(TrainingArguments):
             of the batch on top of it (Kumar et al. 2018); defaults to nothing.
         calibration_weight (`float`, *optional*, defaults to 4.0):
             Weight of `"mmce"`.
+        pseudo_qa_weight (`float`, *optional*, defaults to 0.0):
+            Weight of the loss on question-answer pairs that a [`~training.pseudo_qa.PairGenerator`] writes for
+            unlabelled pictures, with or without a question of their own; 0 for none.
+        pseudo_qa_steps (`int`, *optional*, defaults to 60):
+            Steps in which the generator is tuned on the labelled rows, at `learning_rate`.
+        caption_weight (`float`, *optional*, defaults to 1.0):
+            Weight of caption distillation in these; 0 for none.
+        neuron_share (`float`, *optional*, defaults to 1.0):
+            Share of the output neurons of the layers with LoRA that are tuned, by trainer and generator, in (0, 1]:
+            those that matter most for the labelled rows, see [`~training.neurons.qa_neurons`].
         feature_cache_dir (`str`, *optional*):
             Folder where what the frozen parts compute is kept for later runs and other processes; defaults to memory.
 
@@ -87,20 +97,27 @@ class LeamlTrainingArguments(TrainingArguments):
 
     calibration_objective: str | None = field(default=None, metadata={"help": "focal or mmce."})
     calibration_weight: float = field(default=4.0, metadata={"help": "Weight of mmce."})
+    pseudo_qa_weight: float = field(default=0.0, metadata={"help": "Weight of written question-answer pairs."})
+    pseudo_qa_steps: int = field(default=60, metadata={"help": "Steps of the generator of such pairs."})
+    caption_weight: float = field(default=1.0, metadata={"help": "Weight of caption distillation in these steps."})
+    neuron_share: float = field(default=1.0, metadata={"help": "Share of LoRA's output neurons that are tuned."})
     feature_cache_dir: str | None = field(default=None, metadata={"help": "Folder for states of the frozen parts."})
 
     def __post_init__(self) -> None:
         for name in ("consistency_start", "min_trust", "teacher_decay"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise LeamlInputError(f"{name} must be in [0, 1], but got {getattr(self, name)}.")
+        if not 0.0 < self.neuron_share <= 1.0:
+            raise LeamlInputError(f"neuron_share must be in (0, 1], but got {self.neuron_share}.")
         if self.calibration_objective not in (None, "focal", "mmce"):
             raise LeamlInputError(
                 f"calibration_objective must be focal or mmce, but got {self.calibration_objective}."
             )
-        for name in ("consistency_weight", "replay_share", "spelling_weight", "unlabeled_share", "calibration_weight"):
+        for name in ("consistency_weight", "replay_share", "spelling_weight", "unlabeled_share", "calibration_weight",
+                     "pseudo_qa_weight", "caption_weight"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise LeamlInputError(f"{name} must be 0 or more, but got {getattr(self, name)}.")
-        for name in ("refresh_steps", "refresh_rows", "evaluate_every", "patience"):
+        for name in ("refresh_steps", "refresh_rows", "evaluate_every", "patience", "pseudo_qa_steps"):
             if getattr(self, name) < 1:
                 raise LeamlInputError(f"{name} must be 1 or more, but got {getattr(self, name)}.")
         super().__post_init__()

@@ -34,13 +34,16 @@ TARGETS = (
     "visual-arrays:chart/style/natural",
 )
 BUDGETS = ("0.5%", "1%", "2%", "5%", "100%")
-# LEAML and what is left of it without one of its parts: options of `LeamlTrainingArguments`
+# LEAML, what is left of it without one of its parts, and LEAML with one that is off by default: options of
+# `LeamlTrainingArguments`
 LEAML = {
     "leaml": {},
     "leaml-consistency": {"consistency_weight": 0.0},
     "leaml-replay": {"replay_share": 0.0},
     "leaml-words": {"use_patterns": False},
     "leaml-spelling": {"spelling_weight": 0.0},
+    "leaml+pairs": {"pseudo_qa_weight": 1.0},
+    "leaml+neurons": {"neuron_share": 0.1},
 }
 METHODS = (*LEAML, "lora", "base", "full")  # LEAML first: others find the pictures that it has encoded
 ROWS = 20_000  # of the training split of a drawn target

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from datasets import concatenate_datasets
 from torch import Tensor
-from torch.utils.data import ConcatDataset
+from torch.utils.data import ConcatDataset, DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from transformers import Trainer, TrainerCallback
 
@@ -30,6 +31,7 @@ from .arguments import LeamlTrainingArguments
 from .cache import FrozenCache, PrefixCache
 from .meaning import QuestionMeaning
 from .mismatch import PoolCheck
+from .neurons import qa_neurons, tuning_only
 from .objectives import (
     AdapterSnapshot,
     AveragedAdapter,
@@ -41,6 +43,7 @@ from .objectives import (
     spelling_loss,
 )
 from .patterns import Ask, PatternTeacher
+from .pseudo_qa import INSTRUCTION, PairGenerator, agreed, one_row_a_picture, pair_precision, rows_of
 from .rows import LeamlCollator, RowDataset
 from .views import WEAK
 
@@ -62,7 +65,9 @@ class LeamlTrainer(Trainer):
     First a [`~training.patterns.PatternTeacher`] finds out from all labels in which words the base is to be asked
     (held-out rows are judged with what was found without their labels). Each step then adds up three losses: on
     labelled rows; on unlabelled rows with questions whose like is answered rightly, where a teacher, the adapter's
-    exponential average of some steps ago, is to be agreed with; and on source rows that are replayed. Every
+    exponential average of some steps ago, is to be agreed with; and on source rows that are replayed. With
+    `pseudo_qa_weight` there is a fourth, on pairs that a [`~training.pseudo_qa.PairGenerator`] wrote for unlabelled
+    pictures and that the averaged adapter agrees with. Every
     `evaluate_every` steps the averaged adapter is judged on `eval_dataset`: of those that answer no fewer rows rightly
     than the start, the one with the lowest loss of the right answers, at the temperature that suits it best, is kept
     (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what remains: the base,
@@ -74,8 +79,9 @@ class LeamlTrainer(Trainer):
         processing_class ([`LeamlProcessor`]): of the model.
         train_dataset (`Dataset`): labelled rows. This and the other data sets may also hold conversations, see
             [`~data.conversations.as_rows`].
-        unlabeled_dataset (`Dataset`, *optional*): rows with a question, whose answers are never read; defaults to the
-            rows of `train_dataset` that have no answer.
+        unlabeled_dataset (`Dataset`, *optional*): rows with a question, whose answers are never read, and pictures
+            without one, which only the pair generator uses; defaults to the rows of `train_dataset` that have no
+            answer.
         eval_dataset (`Dataset`, *optional*): labelled rows kept out of the losses: early stop, guard, calibration.
         replay_dataset (`Dataset`, *optional*): labelled rows of the source data; with a `program` their questions
             are also what the base is asked about unlabelled pictures.
@@ -123,11 +129,13 @@ class LeamlTrainer(Trainer):
         self.folds: list[tuple[Dataset, Phrasebook | None]] = (
             [] if eval_dataset is None else [(eval_dataset, model.phrasebook)]
         )
-        self.unlabeled = (
-            None
-            if unlabeled_dataset is None or args.consistency_weight == 0
-            else rows_with(unlabeled_dataset, "question")
-        )
+        self.unlabeled: Dataset | None = None  # with a question
+        if unlabeled_dataset is not None and args.consistency_weight and "question" in unlabeled_dataset.column_names:
+            self.unlabeled = rows_with(unlabeled_dataset, "question") or None
+        self.pictures = (unlabeled_dataset or None) if args.pseudo_qa_weight else None  # that pairs are written for
+        self.pairs: Dataset | None = None  # that were written
+        self.judged_pairs: list[tuple[Dataset, Dataset, Phrasebook | None]] = []  # with labels of the same pictures
+        self.pair_batches: Iterator[Any] | None = None  # of those that the averaged adapter agrees with
         super().__init__(
             model=model,
             args=args,
@@ -177,6 +185,9 @@ class LeamlTrainer(Trainer):
                 loss = loss + weight * spelling_consistency(spelled, told_spelled)
         if self.replay is not None:
             loss = loss + self.args.replay_share * self._rows_loss(model, self._prepare_inputs(next(self.replay)))
+        if self.pair_batches is not None:
+            pairs = self._prepare_inputs(next(self.pair_batches))
+            loss = loss + self.args.pseudo_qa_weight * self._rows_loss(model, pairs)
         if not torch.isfinite(loss):
             raise LeamlError(
                 f"The loss became {loss.item()} at step {self.state.global_step}; lower learning_rate. The best "
@@ -333,6 +344,48 @@ class LeamlTrainer(Trainer):
             taught, self.args.unlabeled_share, lambda batch: (self.rows_collator(batch), views(batch))
         )
 
+    def write_pairs(self) -> None:
+        """Tunes a generator on the labelled rows, and lets it write pairs for a draw of unlabelled pictures (those
+        that look foreign left out) and for the held-out ones, whose labels tell later how many are right."""
+        args = self.args
+        drawn = np.random.default_rng([args.seed, 9]).permutation(len(self.pictures))[: args.refresh_rows]
+        pictures = one_row_a_picture(self.pictures.select(np.sort(drawn)))
+        asked = rows_of(pictures, [INSTRUCTION] * len(pictures), [""] * len(pictures))
+        states = picture_states(self.model, self.processing_class, asked, self.cache)
+        pictures = pictures.select(np.flatnonzero(~self._foreign(states)))
+        generator = PairGenerator(
+            self.model, self.processing_class, self._answers, self.cache, args.pseudo_qa_steps, args.learning_rate,
+            args.per_device_train_batch_size, args.caption_weight, args.neuron_share, args.seed,
+        ).fit(self.labelled, pictures)  # fmt: skip
+        self.pairs = generator.write(pictures)
+        self.judged_pairs = [(generator.write(one_row_a_picture(fold)), fold, book) for fold, book in self.folds]
+
+    def _answers(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        return self._forward(self.model, self._prepare_inputs(batch))[:3]
+
+    def choose_pairs(self) -> None:
+        """Those pairs are trained on that the averaged adapter, as it is now, agrees with."""
+        # rows of an existing model are asked once, so their lower states are not worth keeping
+        cache = self.cache if self.model.config.is_composed else None
+        plain, strong = (LeamlCollator(self.processing_class, cache, view, self.args.seed) for view in (False, True))
+        self.model.eval()
+        with self.average:
+            kept = agreed(self.pairs, self.model.phrasebook, self._answers, (plain, strong))
+            judged = [(pairs.select(np.flatnonzero(agreed(pairs, book, self._answers, (plain, strong)))), fold)
+                      for pairs, fold, book in self.judged_pairs]  # fmt: skip
+        self.model.train()
+        right, compared = np.sum([pair_precision(pairs, fold) for pairs, fold in judged] or [(0, 0)], axis=0).tolist()
+        self.history.append({
+            "step": self.state.global_step,
+            "pairs_written": len(kept),
+            "pairs_kept": float(kept.mean()) if len(kept) else None,
+            "pair_precision": right / compared if compared else None,
+            "pair_precision_n": compared,
+        })  # fmt: skip
+        chosen = RowDataset(self.pairs.select(np.flatnonzero(kept)), phrasebook=self.model.phrasebook)
+        seen = LeamlCollator(self.processing_class, self.cache, self.args.strong_views, self.args.seed)
+        self.pair_batches = self._cycle(chosen, self.args.unlabeled_share, seen)
+
     def _foreign(self, states: dict[str, np.ndarray]) -> np.ndarray:
         """`[n]` bool, whether unlabelled rows look as if they were not from the labelled rows' domain."""
         if self.model.config.adapt_vision:  # what is seen has changed since
@@ -380,12 +433,30 @@ class LeamlTrainer(Trainer):
         """Trains, then leaves the best adapter (by held-out labels; without them the average) in the model."""
         if self.args.use_patterns and self.source is not None and "program" in self.source.column_names:
             self.find_words()
+        if self.pictures is not None:
+            self.write_pairs()
+        neurons = nullcontext()
+        if self.args.neuron_share < 1:
+            neurons = tuning_only(self.model, self._qa_neurons())
         try:
-            return super().train(*args, **kwargs)
+            with neurons:
+                return super().train(*args, **kwargs)
         finally:
             self.average.load(self.average.values if self.best is None else self.best["values"])
             round_adapter(self.model)
             self.model.eval()
+
+    def _qa_neurons(self) -> dict[str, Tensor]:
+        """The neurons that matter for the labelled rows."""
+        self.model.eval()
+        rows = DataLoader(self.train_dataset, self.args.per_device_train_batch_size, collate_fn=self.rows_collator)
+        return qa_neurons(self.model, rows, lambda batch: self._rows_loss(self.model, self._prepare_inputs(batch)),
+                          self.args.neuron_share)  # fmt: skip
+
+    def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
+        """Parameters with weight decay; LoRA's B has none where only some neurons are tuned, the others must stay."""
+        names = super().get_decay_parameter_names(model)
+        return names if self.args.neuron_share == 1 else [name for name in names if ".lora_B." not in name]
 
     @property
     def better_than_base(self) -> bool:
@@ -513,7 +584,7 @@ def _cache_for(
 
 
 class _Guards(TrainerCallback):
-    """Moves the average, refreshes the teacher, judges, and stops early."""
+    """Moves the average, refreshes the teacher and the choice of pairs, judges, and stops early."""
 
     def __init__(self, trainer: LeamlTrainer) -> None:
         self.trainer = trainer
@@ -525,13 +596,12 @@ class _Guards(TrainerCallback):
     def on_step_begin(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         start = math.ceil(args.consistency_start * state.max_steps)
         since = state.global_step - start
-        if (
-            self.trainer.trusted is not None
-            and len(self.trainer.trusted)
-            and since >= 0
-            and since % args.refresh_steps == 0
-        ):
+        if since < 0 or since % args.refresh_steps:
+            return
+        if self.trainer.trusted is not None and len(self.trainer.trusted):
             self.trainer.refresh_teacher()
+        if self.trainer.pairs is not None:
+            self.trainer.choose_pairs()
 
     def on_step_end(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> Any:
         trainer = self.trainer

@@ -1,0 +1,315 @@
+"""Pseudo question–answer pairs: a second adapter of the same model writes them for pictures without labels.
+
+The LEAML paper (arXiv 2510.03232) tunes a question–answer generator on the few labels, regularises it by caption
+distillation, and trains on what it writes. That captions are the frozen backbone's own, and that a pair is kept only
+where the answering model agrees with it and is sure of it, is this project's doing.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import DataLoader, RandomSampler
+from transformers import get_cosine_schedule_with_warmup
+
+from ..answering import prepare_inputs
+from ..data.budget import picture_keys
+from ..errors import LeamlError
+from ..evaluation.answers import answers_match, normalize_answer
+from ..evaluation.runner import open_pictures, predict
+from .neurons import qa_neurons, tuning_only
+from .objectives import AdapterSnapshot, answer_loss, consistency_loss
+from .rows import LeamlCollator, RowDataset
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+    from ..modeling_leaml import LeamlForVisualQA
+    from ..phrasebook import Phrasebook
+    from ..processing_leaml import LeamlProcessor
+    from .cache import FrozenCache, PrefixCache
+
+Forward = Callable[[dict[str, Any]], tuple[Tensor, Tensor, Tensor]]  # a batch's logits, labels and weights of rows
+
+INSTRUCTION = "Write a question about this picture and its answer."
+CAPTION = "Describe this picture."
+CAPTIONED = 64  # unlabelled pictures whose captions are held on to
+CAPTION_TOKENS = 24
+PAIRS_A_PICTURE = 4
+TOP_P = 0.9  # of nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751)
+AT_ONCE = 64  # rows
+MIN_PROBABILITY = 0.5  # of a kept answer: from there on it is also what the answering model says itself
+PAIR = re.compile(r"(?P<question>.*\S)\s*\bAnswer\s*:\s*(?P<answer>\S.*)")
+
+
+def pair_text(question: str, answer: str) -> str:
+    """What the generator is to write: question and answer on one line."""
+    return f"{' '.join(question.split())} Answer: {' '.join(answer.split())}"
+
+
+def parse_pair(text: str) -> tuple[str, str] | None:
+    """Question and answer that were written; `None` where one is missing."""
+    found = PAIR.fullmatch(text.strip())
+    return None if found is None else (found["question"], found["answer"])
+
+
+def rows_of(pictures: "Dataset", questions: Sequence[str], answers: Sequence[str]) -> "Dataset":
+    """n rows with the pictures of n rows, and other questions and answers."""
+    from datasets import Value
+
+    text, rows = Value("string"), pictures.select_columns("image")
+    return rows.add_column("question", questions, feature=text).add_column("answer", answers, feature=text)
+
+
+def one_row_a_picture(rows: "Dataset") -> "Dataset":
+    """The first row of each picture."""
+    first = {key: place for place, key in reversed(list(enumerate(picture_keys(rows))))}
+    return rows.select(sorted(first.values()))
+
+
+class PairGenerator:
+    """
+    Writes questions about pictures, and their answers: a second set of values of a model's own adapter.
+
+    Args:
+        model ([`LeamlForVisualQA`]): with an adapter, whose values are the same after each method.
+        processor ([`LeamlProcessor`]): of the model.
+        forward (`Callable`): gives logits `[B, T, V]` and labels `[B, T]` of a batch's answers, and weights `[B]`.
+        cache ([`FrozenCache`] or [`PrefixCache`], *optional*): of the model's frozen parts.
+        steps (`int`, *optional*, defaults to 60): of AdamW.
+        learning_rate (`float`, *optional*, defaults to 2e-4): its peak, after a warm-up and before a cosine to 0.
+        batch_size (`int`, *optional*, defaults to 16): labelled rows, and as many pictures with captions, a step.
+        caption_weight (`float`, *optional*, defaults to 1.0): of caption distillation; 0 for none.
+        neuron_share (`float`, *optional*, defaults to 1.0): of the neurons that are tuned, see
+            [`~training.neurons.qa_neurons`].
+        seed (`int`, *optional*, defaults to 0): of order and sampling.
+    """
+
+    def __init__(
+        self,
+        model: "LeamlForVisualQA",
+        processor: "LeamlProcessor",
+        forward: Forward,
+        cache: "FrozenCache | PrefixCache | None" = None,
+        steps: int = 60,
+        learning_rate: float = 2e-4,
+        batch_size: int = 16,
+        caption_weight: float = 1.0,
+        neuron_share: float = 1.0,
+        seed: int = 0,
+    ) -> None:
+        self.model, self.processor, self.forward, self.cache = model, processor, forward, cache
+        self.steps, self.learning_rate, self.batch_size = steps, learning_rate, batch_size
+        self.caption_weight, self.neuron_share, self.seed = caption_weight, neuron_share, seed
+        self.collator = LeamlCollator(processor, cache)
+
+    def fit(self, labelled: "Dataset", pictures: "Dataset") -> "PairGenerator":
+        """
+        Tunes it to write the labelled pairs, while captions stay as likely as they were.
+
+        Args:
+            labelled (`Dataset`): rows with `image`, `question`, `answer`.
+            pictures (`Dataset`): rows with `image`, without labels; the first `CAPTIONED` are captioned by the model
+                as it is, which with a new adapter is the frozen backbone.
+
+        Returns:
+            [`PairGenerator`]: itself.
+
+        Raises:
+            [`LeamlError`]: if the loss becomes infinite or NaN.
+        """
+        texts = [pair_text(q, a) for q, a in zip(labelled["question"], labelled["answer"], strict=True)]
+        self.longest = max(map(len, self.processor.answer_ids(texts)))  # tokens
+        written = RowDataset(rows_of(labelled, [INSTRUCTION] * len(texts), texts))
+        start, was_training = AdapterSnapshot(self.model), self.model.training
+        captions = self._captions(pictures) if self.caption_weight else None
+        neurons = nullcontext()
+        if self.neuron_share < 1:
+            self.model.eval()
+            batches = DataLoader(written, self.batch_size, collate_fn=self.collator)
+            neurons = tuning_only(self.model, qa_neurons(self.model, batches, self._written_loss, self.neuron_share))
+        optimizer = torch.optim.AdamW(start.parameters.values(), self.learning_rate, weight_decay=0.0)
+        schedule = get_cosine_schedule_with_warmup(optimizer, self.steps // 10, self.steps)
+        self.model.train()
+        try:
+            with neurons:
+                for batch, captioned in zip(self._batches(written), self._batches(captions), strict=True):
+                    optimizer.zero_grad()
+                    loss = self._loss(batch, captioned, start)
+                    if not torch.isfinite(loss):
+                        raise LeamlError(
+                            f"The loss of the pair generator became {loss.item()}; lower learning_rate, or set "
+                            "pseudo_qa_weight to 0."
+                        )
+                    loss.backward()
+                    torch.nn.utils.clip_grad_norm_(start.parameters.values(), 1.0)
+                    optimizer.step()
+                    schedule.step()
+            self.adapter = AdapterSnapshot(self.model)
+        finally:
+            optimizer.zero_grad()
+            start.load(start.values)
+            self.model.train(was_training)
+        return self
+
+    def _loss(self, batch: dict[str, Any], captioned: dict[str, Any] | None, start: AdapterSnapshot) -> Tensor:
+        if captioned is None:
+            return self._written_loss(batch)
+        with torch.no_grad(), start:  # before there is a graph: the parameters change for a moment
+            told, *_ = self.forward(captioned)
+        loss = self._written_loss(batch)
+        logits, labels, _ = self.forward(captioned)
+        return loss + self.caption_weight * consistency_loss(logits, told, labels)
+
+    def _written_loss(self, batch: dict[str, Any]) -> Tensor:
+        return answer_loss(*self.forward(batch), smoothing=0.0)
+
+    def _captions(self, pictures: "Dataset") -> RowDataset | None:
+        """The first pictures with what the model, as it is, says of them."""
+        pictures = pictures.select(range(min(CAPTIONED, len(pictures))))
+        if len(pictures) == 0:
+            return None
+        asked = rows_of(pictures, [CAPTION] * len(pictures), [""] * len(pictures))
+        with _without_phrasebook(self.model):
+            said = predict(self.model, self.processor, asked, cache=self.cache, max_new_tokens=CAPTION_TOKENS)
+        return RowDataset(asked, said.texts)
+
+    def _batches(self, rows: RowDataset | None) -> Iterator[dict[str, Any] | None]:
+        """A batch of rows for each step."""
+        if rows is None:
+            return iter([None] * self.steps)
+        generator = torch.Generator().manual_seed(self.seed)
+        drawn = RandomSampler(rows, replacement=True, num_samples=self.steps * self.batch_size, generator=generator)
+        return iter(DataLoader(rows, self.batch_size, sampler=drawn, collate_fn=self.collator))
+
+    @torch.no_grad()
+    def write(self, pictures: "Dataset") -> "Dataset":
+        """
+        Samples `PAIRS_A_PICTURE` pairs for each picture; those that are cut off or lack a part, and repeated
+        questions, are left out.
+
+        Args:
+            pictures (`Dataset`): n rows with `image`, each picture once.
+
+        Returns:
+            `Dataset`: at most `PAIRS_A_PICTURE * n` rows with `image`, `question`, `answer`.
+        """
+        found: dict[tuple[int, str], tuple[int, str, str]] = {}
+        was_training = self.model.training
+        self.model.eval()
+        with self.adapter, _without_phrasebook(self.model), torch.random.fork_rng():
+            torch.manual_seed(self.seed)
+            for place, text in self._sampled(pictures):
+                if (pair := parse_pair(text)) is not None:
+                    found.setdefault((place, normalize_answer(pair[0])), (place, *pair))
+        self.model.train(was_training)
+        places, questions, answers = (
+            (list(column) for column in zip(*found.values(), strict=True)) if found else ([],) * 3
+        )
+        return rows_of(pictures.select(places), questions, answers)
+
+    def _sampled(self, pictures: "Dataset") -> Iterator[tuple[int, str]]:
+        """Places in `pictures`, and what was written to its end about each."""
+        keys, tokenizer = picture_keys(pictures), self.processor.tokenizer
+        for start in range(0, len(keys), AT_ONCE // PAIRS_A_PICTURE):
+            part = range(start, min(start + AT_ONCE // PAIRS_A_PICTURE, len(keys)))
+            images = pictures.select(part)["image"]
+            opened = open_pictures(self.model, self.processor, images, [keys[i] for i in part], self.cache)
+            places = [place for place in part for _ in range(PAIRS_A_PICTURE)]
+            inputs = prepare_inputs(self.model, [opened[keys[i]] for i in places], [INSTRUCTION] * len(places),
+                                    self.processor)  # fmt: skip
+            inputs = {name: value.to(self.model.device) for name, value in inputs.items() if name != "texture"}
+            tokens = self.model.generate(
+                **inputs,
+                max_new_tokens=self.longest,
+                do_sample=True,
+                num_beams=1,
+                temperature=1.0,
+                top_p=TOP_P,
+                top_k=0,
+                pad_token_id=tokenizer.pad_token_id,
+                eos_token_id=tokenizer.eos_token_id,
+            )
+            first = 1 if self.model.backbone.config.is_encoder_decoder else inputs["input_ids"].shape[1]
+            tokens = tokens[:, first:]  # [B, new tokens]
+            ended = (tokens == tokenizer.eos_token_id).any(1).tolist()
+            for place, text, whole in zip(places, self.processor.decode_answers(tokens), ended, strict=True):
+                if whole:
+                    yield place, text
+
+
+@torch.no_grad()
+def agreed(
+    pairs: "Dataset", phrasebook: "Phrasebook | None", forward: Forward, collators: Sequence[LeamlCollator]
+) -> np.ndarray:
+    """
+    Which pairs the answering model agrees with, and is sure of, however it sees the picture.
+
+    A pair's answer, end token included, must have a probability of `MIN_PROBABILITY` in each view; from 0.5 on no
+    other answer can be likelier, so it is then what the model says itself.
+
+    Args:
+        pairs (`Dataset`): n rows with `image`, `question`, `answer`.
+        phrasebook ([`Phrasebook`], *optional*): that questions are asked by.
+        forward (`Callable`): of the answering model, as in [`PairGenerator`].
+        collators (`Sequence[LeamlCollator]`): one for each view.
+
+    Returns:
+        `np.ndarray`: `[n]` bool.
+    """
+    rows = RowDataset(pairs, phrasebook=phrasebook)
+    kept = [torch.stack([answer_probability(*forward(view(part))[:2]) for view in collators]).min(0).values.cpu()
+            for part in DataLoader(rows, AT_ONCE, collate_fn=list)]  # fmt: skip
+    return torch.cat(kept).numpy() >= MIN_PROBABILITY if kept else np.zeros(0, dtype=bool)
+
+
+def answer_probability(logits: Tensor, labels: Tensor) -> Tensor:
+    """
+    Probability of each row's answer tokens.
+
+    Args:
+        logits (`Tensor`): `[B, T, V]`.
+        labels (`Tensor`): `[B, T]`, -100 outside the answer.
+
+    Returns:
+        `Tensor`: `[B]` in [0, 1].
+    """
+    log_likelihood = -F.cross_entropy(logits[:, :-1].float().transpose(1, 2), labels[:, 1:], reduction="none")
+    return log_likelihood.sum(1).exp()  # 0 where there is no label
+
+
+def pair_precision(pairs: "Dataset", labelled: "Dataset") -> tuple[int, int]:
+    """
+    How many pairs are right, of those whose question somebody has answered for the same picture.
+
+    Args:
+        pairs (`Dataset`): n rows with `image`, `question`, `answer`.
+        labelled (`Dataset`): rows with labels of the same pictures; questions are compared as answers are, after
+            [`~evaluation.answers.normalize_answer`].
+
+    Returns:
+        `tuple[int, int]`: pairs that are right, and pairs that could be compared.
+    """
+    known = defaultdict(list)
+    for key, question, answer in zip(picture_keys(labelled), labelled["question"], labelled["answer"], strict=True):
+        known[key, normalize_answer(question)].append(answer)
+    asked = zip(picture_keys(pairs), map(normalize_answer, pairs["question"]), pairs["answer"], strict=True)
+    right = [any(answers_match(answer, label) for label in known[key, question])
+             for key, question, answer in asked if (key, question) in known]  # fmt: skip
+    return sum(right), len(right)
+
+
+@contextmanager
+def _without_phrasebook(model: "LeamlForVisualQA") -> Iterator[None]:
+    """Inside the `with` block a model is asked as it stands: its instructions are no questions of the domain."""
+    book, model.phrasebook = model.phrasebook, None
+    try:
+        yield
+    finally:
+        model.phrasebook = book
