@@ -26,7 +26,7 @@ def _adapt(args: argparse.Namespace) -> dict[str, Any]:
 
     _load_silently()
     named = ("layers", "max_steps", "learning_rate", "consistency_weight", "replay_share", "calibration_objective",
-             "feature_cache_dir")  # fmt: skip
+             "feature_cache_dir", "search")  # fmt: skip
     options = {name: getattr(args, name) for name in named}
     return adapt(
         args.data,
@@ -434,6 +434,8 @@ def _parser() -> argparse.ArgumentParser:
     adapt.add_argument("--replay-share", type=float, help="source rows per labelled row; 0 for none")
     adapt.add_argument("--calibration-objective", choices=("focal", "mmce"), help="what the loss adds for calibration")
     adapt.add_argument("--feature-cache-dir", metavar="DIR", help="keep what the frozen parts compute for later runs")
+    adapt.add_argument("--search", type=_above_zero, metavar="SECONDS",
+                       help="search so long for training options, by the held-out labels")  # fmt: skip
 
     answer = command("answer", _answer, _print_answer, "Answer questions about a picture.",
                      'leaml answer out/my-charts chart.png "Which bar is the tallest?"')  # fmt: skip

@@ -5,7 +5,7 @@ import math
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ from datasets import concatenate_datasets
 from torch import Tensor
 from torch.utils.data import ConcatDataset
 from torch.utils.data import Dataset as TorchDataset
-from transformers import EvalPrediction, Trainer, TrainerCallback
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from transformers import EvalPrediction, Trainer, TrainerCallback, set_seed
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, BestRun, SaveStrategy, rotate_checkpoints
 
 from ..adapters import round_adapter
 from ..data.budget import picture_keys, rows_with
@@ -47,6 +47,7 @@ from .objectives import (
 from .patterns import Ask, PatternTeacher
 from .progress import last_checkpoint, load_adapter, load_progress, save_progress
 from .rows import LeamlCollator, RowDataset
+from .search import held_out_loss, open_study, search_space, suggest
 from .views import WEAK
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class LeamlTrainer(Trainer):
     holds the adapter but not the base; a folder is called `checkpoint-N` only when it is whole.
 
     Args:
-        model ([`LeamlForVisualQA`]): with an adapter.
+        model ([`LeamlForVisualQA`]): with an adapter; `None` if `model_init` makes it.
         args ([`LeamlTrainingArguments`]): options.
         processing_class ([`LeamlProcessor`]): of the model.
         train_dataset (`Dataset`): labelled rows. This and the other data sets may also hold conversations, see
@@ -91,15 +92,18 @@ class LeamlTrainer(Trainer):
             are also what the base is asked about unlabelled pictures.
         cache ([`FrozenCache`] or [`PrefixCache`], *optional*): of an earlier trainer with the same base and seed, to
             compute nothing again; defaults to a new one.
+        model_init (`Callable`, *optional*): makes the model anew for each training, with a new adapter on the same
+            base.
         kwargs: for [`~transformers.Trainer`].
 
     Raises:
-        [`LeamlInputError`]: if the model has no adapter, there is nothing to train on, or there are several processes.
+        [`LeamlInputError`]: if there is no model or it has no adapter, there is nothing to train on, or there are
+            several processes.
     """
 
     def __init__(
         self,
-        model: LeamlForVisualQA,
+        model: LeamlForVisualQA | None,
         args: LeamlTrainingArguments,
         processing_class: LeamlProcessor,
         train_dataset: "Dataset",
@@ -107,8 +111,15 @@ class LeamlTrainer(Trainer):
         eval_dataset: "Dataset | None" = None,
         replay_dataset: "Dataset | None" = None,
         cache: FrozenCache | PrefixCache | None = None,
+        model_init: Callable[..., LeamlForVisualQA] | None = None,
         **kwargs: Any,
     ) -> None:
+        if (model is None) == (model_init is None):
+            raise LeamlInputError("Give LeamlTrainer a model, or None and a model_init that makes it.")
+        self.model_init = model_init
+        if model is None:
+            set_seed(args.seed)
+            model = self.call_model_init()
         if args.world_size > 1:
             raise LeamlInputError(
                 f"LEAML trains in one process, but there are {args.world_size}: start it with --num_processes 1."
@@ -151,18 +162,22 @@ class LeamlTrainer(Trainer):
             processing_class=processing_class,
             **kwargs,
         )
+        self.model_init = model_init
         self.label_names = ["labels"]
         self.source = self._replayed = replay_dataset
         if replay_dataset is not None:
             kept = np.random.default_rng([args.seed, 8]).permutation(len(replay_dataset))[:REPLAYED]
             self._replayed = replay_dataset.select(np.sort(kept))
         self._inside = ""  # of the output folder, where a checkpoint is written
+        self._found: tuple[Any, ...] | None = None  # by `find_words` in the first trial of a search
         self.add_callback(_Guards(self))
         self._start_run()
 
     def _start_run(self) -> None:
         """All that a training changes, as it is before the first step."""
         args = self.args
+        if self.cache is not None:
+            self.cache.model = self.model
         self.replay = self._cycle(self._replayed, args.replay_share) if args.replay_share else None
         self.unlabeled_batches: EndlessBatches | None = None  # each as it is, and as the student sees it
         self.teacher: AdapterSnapshot | None = None
@@ -454,7 +469,16 @@ class LeamlTrainer(Trainer):
         if resume_from_checkpoint is not None:
             load_progress(self, resume_from_checkpoint)
         elif self.args.use_patterns and self.source is not None and "program" in self.source.column_names:
-            self.find_words()
+            if trial is None or self._found is None:
+                self.find_words()
+                self._found = (
+                    self.model.phrasebook,
+                    self.trusted_rows,
+                    self.history[-1],
+                    self._rng.bit_generator.state,
+                )
+            self.model.phrasebook, self.trusted_rows, entry, self._rng.bit_generator.state = self._found
+            self.history = [entry]
         return super()._inner_training_loop(batch_size, args, resume_from_checkpoint, trial, ignore_keys_for_eval)
 
     def _run_epoch(self, **kwargs: Any) -> None:
@@ -538,6 +562,71 @@ class LeamlTrainer(Trainer):
         self.log(metrics)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
+
+    def hyperparameter_search(
+        self,
+        hp_space: Callable[[Any], dict[str, float]] | None = None,
+        compute_objective: Callable[[dict[str, float]], float] | None = None,
+        n_trials: int | None = 20,
+        direction: str | list[str] = "minimize",
+        backend: str | None = "optuna",
+        hp_name: Callable[[Any], str] | None = None,
+        **kwargs: Any,
+    ) -> BestRun | list[BestRun]:
+        """
+        Searches for options with Optuna. Each trial trains a new adapter on the same base, with what the frozen parts
+        have computed already, and is judged by the held-out labels; the first one has the options as they are. The
+        arguments and the adapter are left as they were.
+
+        Held-out rows that chose among many options flatter the choice: report figures on other rows.
+
+        Args:
+            hp_space (`Callable`, *optional*): makes options of a trial; defaults to
+                [`~training.search.search_space`].
+            compute_objective (`Callable`, *optional*): of what `evaluate` returns; defaults to `eval_loss`.
+            n_trials (`int`, *optional*, defaults to 20): trials at most; `None` for as many as `timeout` allows.
+            direction (`str`, *optional*, defaults to `"minimize"`): or `"maximize"`.
+            backend (`str`, *optional*, defaults to `"optuna"`): the only one.
+            hp_name (`Callable`, *optional*): makes a trial's name.
+            kwargs: `timeout` in seconds; `storage` (such as `"sqlite:///search.db"`), `study_name` and
+                `load_if_exists=True` to go on with a search that was killed; others of [`~optuna.create_study`].
+
+        Returns:
+            `BestRun`: `objective`, and `hyperparameters` by name.
+
+        Raises:
+            [`LeamlInputError`]: if there are no held-out rows, or Optuna is not installed.
+            [`LeamlError`]: if no trial ended.
+        """
+        if backend not in (None, "optuna"):
+            raise LeamlInputError(
+                f"Search with backend='optuna', which can go on after a kill; {backend} is not used."
+            )
+        if self.held_out is None:
+            raise LeamlInputError("The search is judged by held-out labels: give the trainer an eval_dataset.")
+        study = open_study(self, direction, kwargs)
+        if hp_space is None:
+            space = search_space(self)
+            hp_space = partial(suggest, space=space)
+            if not study.trials:
+                study.enqueue_trial({name: getattr(self.args, name) for name in space})
+        model, given_init, before = self.model, self.model_init, dict(vars(self.args))
+        if given_init is None:
+            start = AdapterSnapshot(model)
+            self.model_init = lambda: start.load(start.values) or model
+        self.args.save_strategy = SaveStrategy.NO
+        self._found = None
+        objective = compute_objective or held_out_loss
+        try:
+            return super().hyperparameter_search(hp_space, objective, n_trials, direction, "optuna", hp_name, **kwargs)
+        except ValueError as error:  # Optuna's, where there is no best trial
+            raise LeamlError("No trial of the search ended with a number: lower learning_rate.") from error
+        finally:
+            vars(self.args).update(before)
+            self.model = self.model_wrapped = self.call_model_init()  # transformers drops each trial's
+            self.model_init, self.hp_search_backend = given_init, None
+            self.optimizer = self.lr_scheduler = None
+            self._start_run()
 
     @property
     def better_than_base(self) -> bool:
