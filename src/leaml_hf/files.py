@@ -63,7 +63,7 @@ def written_whole(folder: Path) -> Iterator[Path]:
             yield partial
             for file in [path for path in partial.rglob("*") if path.is_file()]:
                 place = folder / file.relative_to(partial)
-                place.parent.mkdir(exist_ok=True)
+                place.parent.mkdir(parents=True, exist_ok=True)
                 file.replace(place)
         finally:
             shutil.rmtree(partial, ignore_errors=True)

@@ -117,11 +117,11 @@ def adapt(
     unlabelled = len(rows_with(pool.unlabelled, "question"))
     logger.info("%d labels (%d of them held out), %d unlabelled rows, %d test rows.", pool.labels_used,
                 len(pool.held_out), unlabelled, len(test))  # fmt: skip
+    training, options = output / TRAINING, CHECKPOINTS | training_options
+    trainer = make_trainer(pool, base, training, seed, progress, layers, adapter_options, **options)
     asked = {"data": data, "base": base, "labels": pool.labels_used, "unlabelled": unlabelled, "seed": seed,
              "layers": layers, "adapter": adapter_options, "search": search, "training": training_options}  # fmt: skip
-    training = _take_up(output / TRAINING, asked)
-    options = CHECKPOINTS | training_options
-    trainer = make_trainer(pool, base, training, seed, progress, layers, adapter_options, **options)
+    _take_up(training, asked)
     model, processor = trainer.model, trainer.processing_class
     before = evaluate_model(model, processor, test, outside, progress=progress, cache=trainer.cache)
     searched = None
@@ -166,14 +166,14 @@ def adapt(
     return results
 
 
-def _take_up(folder: Path, asked: dict[str, Any]) -> Path:
-    """The folder of a training, with what a killed one left there if that was asked for the same."""
+def _take_up(folder: Path, asked: dict[str, Any]) -> None:
+    """Leaves in the folder of a training what a killed one left there if that was asked for the same, and nothing
+    else."""
     file, content = folder / ASKED_FILE, json.dumps(asked, default=str)
     if not file.exists() or file.read_text() != content:
         shutil.rmtree(folder, ignore_errors=True)
         with written_whole(folder) as partial:
             (partial / ASKED_FILE).write_text(content)
-    return folder
 
 
 def _steps(labels: int) -> dict[str, int]:

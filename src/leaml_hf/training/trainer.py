@@ -114,16 +114,16 @@ class LeamlTrainer(Trainer):
         model_init: Callable[..., LeamlForVisualQA] | None = None,
         **kwargs: Any,
     ) -> None:
+        if args.world_size > 1:
+            raise LeamlInputError(
+                f"LEAML trains in one process, but there are {args.world_size}: start it with --num_processes 1."
+            )
         if (model is None) == (model_init is None):
             raise LeamlInputError("Give LeamlTrainer a model, or None and a model_init that makes it.")
         self.model_init = model_init
         if model is None:
             set_seed(args.seed)
             model = self.call_model_init()
-        if args.world_size > 1:
-            raise LeamlInputError(
-                f"LEAML trains in one process, but there are {args.world_size}: start it with --num_processes 1."
-            )
         if not model.config.has_adapter:
             raise LeamlInputError(
                 "The model has no adapter to train: make one with LeamlForVisualQA.from_backbone(...)."
@@ -471,12 +471,8 @@ class LeamlTrainer(Trainer):
         elif self.args.use_patterns and self.source is not None and "program" in self.source.column_names:
             if trial is None or self._found is None:
                 self.find_words()
-                self._found = (
-                    self.model.phrasebook,
-                    self.trusted_rows,
-                    self.history[-1],
-                    self._rng.bit_generator.state,
-                )
+                rng = self._rng.bit_generator.state
+                self._found = self.model.phrasebook, self.trusted_rows, self.history[-1], rng
             self.model.phrasebook, self.trusted_rows, entry, self._rng.bit_generator.state = self._found
             self.history = [entry]
         return super()._inner_training_loop(batch_size, args, resume_from_checkpoint, trial, ignore_keys_for_eval)
@@ -766,8 +762,8 @@ class _Guards(TrainerCallback):
 
     def on_step_begin(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         start = math.ceil(args.consistency_start * state.max_steps)
-        since, rows = state.global_step - start, self.trainer.trusted
-        if rows is not None and len(rows) and since >= 0 and since % args.refresh_steps == 0:
+        since = state.global_step - start
+        if since >= 0 and since % args.refresh_steps == 0 and self.trainer.trusted:
             self.trainer.refresh_teacher()
 
     def on_step_end(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> Any:
