@@ -3,6 +3,7 @@
 import argparse
 import json
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,15 +12,18 @@ import pytest
 import torch
 from conftest import SMALL_ADAPTER, WORDS, make_connector_config, make_llava, make_text, make_vision, open_adapter
 from PIL import Image
+from safetensors.torch import load_file
+from test_resume import dies_at_call, run
 from transformers import PreTrainedTokenizerFast
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from leaml_hf import LeamlForVisualQA, LeamlProcessor, cli
+from leaml_hf import LeamlForVisualQA, LeamlProcessor, LeamlTrainer, cli
 from leaml_hf.cli import main
 from leaml_hf.data import sources
 from leaml_hf.evaluation import blind
 from leaml_hf.evaluation.environments import ENVIRONMENTS
 from leaml_hf.hub import data_card
+from leaml_hf.training import progress, trainer
 
 COMMANDS = ("adapt", "answer", "evaluate", "select", "generate", "pretrain", "inspect", "publish", "card", "doctor")
 LAYOUT = "visual-arrays:layout/base"
@@ -366,6 +370,33 @@ class TestAdapt:
         assert {"leaml_adapter.safetensors", "leaml_results.json", "report.html"} <= set(contents(output))
         assert contents(charts) == before
         assert leaml("answer", output, charts / "test" / "0.png", "what is the colour ?", "--json").code == 0
+
+    def test_a_killed_training_goes_on_if_the_same_is_asked_for(self, leaml, base, charts, tmp_path, monkeypatch):
+        def adapt(output: str, steps: int = 4) -> Result:
+            return leaml("adapt", charts, "--base", base, "--output", tmp_path / output, "--labels", "8", "--ood",
+                         LAYOUT, "--max-steps", steps, "--quiet", "--json")  # fmt: skip
+
+        def killed() -> None:
+            monkeypatch.setattr(LeamlTrainer, "compute_loss", dies_at_call(LeamlTrainer.compute_loss, 4))
+            adapt("killed")
+
+        seen, load = [], progress.load_progress
+        monkeypatch.setattr(trainer, "load_progress", lambda *given: seen.append(Path(given[1]).name) or load(*given))
+        assert run(killed) == -signal.SIGKILL
+        shutil.copytree(tmp_path / "killed", tmp_path / "otherwise")
+        assert (adapt("unbroken").code, adapt("killed").code, seen) == (0, 0, ["checkpoint-3"])
+        ends = [load_file(tmp_path / output / "leaml_adapter.safetensors") for output in ("unbroken", "killed")]
+        assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
+        assert not list((tmp_path / "killed").glob("_*"))
+        assert adapt("otherwise", steps=2).code == 0 and len(seen) == 1  # something else is asked for
+
+    def test_the_best_options_of_a_search_are_used(self, leaml, base, charts, tmp_path):
+        pytest.importorskip("optuna")
+        result = leaml("adapt", charts, "--base", base, "--output", tmp_path / "out", "--labels", "8", "--ood", LAYOUT,
+                       "--max-steps", 2, "--search", 0.1, "--quiet", "--json")  # fmt: skip
+        assert (result.code, result.err) == (0, "")
+        out = strict_json(result.out)
+        assert len(out["search"]["trials"]) == 1 and out["search"]["options"].items() <= out["arguments"].items()
 
     @pytest.mark.parametrize(("count", "answered", "labels", "reason"), [
         (6, 0, "all", "no answers at all"), (6, 1, "all", "Only 1 label may be used"),

@@ -21,7 +21,7 @@ from .backbones import (
 )
 from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
-from .files import read_tensors
+from .files import read_tensors, written_whole
 from .vision_features import vision_encoder
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def save_model(model: "LeamlForVisualQA", folder: str, state_dict: dict[str, tor
 
     Raises:
         [`LeamlInputError`]: if the base has no name to find it by again, or a tensor holds NaN or infinity.
+        [`LeamlError`]: if the disk is full; what is in the folder stays as it was.
     """
     config = model.config
     _check_named(config)
@@ -91,20 +92,20 @@ def save_model(model: "LeamlForVisualQA", folder: str, state_dict: dict[str, tor
             raise LeamlInputError(
                 f"{key} holds NaN or infinity: nothing was saved; train again with a lower learning rate."
             )
-    Path(folder).mkdir(parents=True, exist_ok=True)
     config.versions = library_versions()
     config.architectures = [type(model).__name__]
     config.auto_map = dict(AUTO_MAP)
-    _without_paths(config).save_pretrained(folder)
     tensors = {key: _compact(tensor.detach().to("cpu", copy=True).contiguous()) for key, tensor in tensors.items()}
-    save_file(tensors, Path(folder) / name, metadata={"format": "pt"} | config.versions)
-    (Path(folder) / name).chmod(0o644)  # safetensors keeps it to the owner
-    if model.reliability is not None:
-        model.reliability.save(folder)
+    with written_whole(Path(folder)) as partial:
+        _without_paths(config).save_pretrained(partial)
+        save_file(tensors, partial / name, metadata={"format": "pt"} | config.versions)
+        (partial / name).chmod(0o644)  # safetensors keeps it to the owner
+        if model.reliability is not None:
+            model.reliability.save(partial)
+        if model.phrasebook is not None:
+            model.phrasebook.save(partial)
     if model.phrasebook is None:
         (Path(folder) / PHRASEBOOK_FILE).unlink(missing_ok=True)  # of an earlier model there
-    else:
-        model.phrasebook.save(folder)
 
 
 def load_model(

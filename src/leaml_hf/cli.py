@@ -26,7 +26,7 @@ def _adapt(args: argparse.Namespace) -> dict[str, Any]:
 
     _load_silently()
     named = ("layers", "max_steps", "learning_rate", "consistency_weight", "replay_share", "calibration_objective",
-             "feature_cache_dir", "pseudo_qa_weight", "neuron_share")  # fmt: skip
+             "feature_cache_dir", "pseudo_qa_weight", "neuron_share", "search")  # fmt: skip
     options = {name: getattr(args, name) for name in named}
     return adapt(
         args.data,
@@ -438,6 +438,8 @@ def _parser() -> argparse.ArgumentParser:
     adapt.add_argument("--neuron-share", type=float, help="share of LoRA's output neurons that are tuned, those that "
                        "matter most (default 1)")  # fmt: skip
     adapt.add_argument("--feature-cache-dir", metavar="DIR", help="keep what the frozen parts compute for later runs")
+    adapt.add_argument("--search", type=_above_zero, metavar="SECONDS",
+                       help="search so long for training options, by the held-out labels")  # fmt: skip
 
     answer = command("answer", _answer, _print_answer, "Answer questions about a picture.",
                      'leaml answer out/my-charts chart.png "Which bar is the tallest?"')  # fmt: skip

@@ -1,16 +1,72 @@
-"""Reads the files of a saved model: JSON and safetensors, neither of which can hold code, and nothing else."""
+"""Reads the files of a saved model: JSON and safetensors, neither of which can hold code, and nothing else; and writes
+files so that they are whole or not there."""
 
+import errno
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError
 
-from .errors import LeamlInputError
+from .errors import LeamlError, LeamlInputError
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
+
+PARTIAL = "_partial"  # folder of files that are not whole yet; uploads leave out what begins with "_"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def telling_if_full(folder: Path) -> Iterator[None]:
+    """
+    Inside the `with` block a full disk is one sentence.
+
+    Args:
+        folder (`Path`): where files are written.
+
+    Raises:
+        [`LeamlError`]: if there is no space left there.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        told = str(error)  # safetensors' errors have no number, PyTorch's writer tells no reason
+        is_full = getattr(error, "errno", None) in FULL or any(f"os error {number})" in told for number in FULL)
+        if is_full or "PytorchStreamWriter" in told:
+            raise LeamlError(
+                f"The disk of {folder} is full: what was saved there before is as it was; free some space and go on."
+            ) from error
+        raise
+
+
+@contextmanager
+def written_whole(folder: Path) -> Iterator[Path]:
+    """
+    Gives a folder for new files, which are moved to their places in `folder` when all of them are written.
+
+    Args:
+        folder (`Path`): made if it is not there; what it holds stays as it is if writing fails.
+
+    Raises:
+        [`LeamlError`]: if the disk is full.
+    """
+    partial = folder / PARTIAL
+    with telling_if_full(folder):
+        shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+        try:
+            partial.mkdir(parents=True)
+            yield partial
+            for file in [path for path in partial.rglob("*") if path.is_file()]:
+                place = folder / file.relative_to(partial)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                file.replace(place)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 def read_bytes(file: Path) -> bytes:

@@ -365,8 +365,11 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
     def _check_lower_states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> None:
         decoder = self.decoder
         lower = lower_hidden_states(decoder, self.first_adapted_layer, input_ids, attention_mask)
+        was_training = self.training
+        self.eval()  # dropout would differ
         whole = self(input_ids, attention_mask).last_hidden_state
         parts = self(input_ids, attention_mask, lower_states=lower).last_hidden_state
+        self.train(was_training)
         if not torch.allclose(whole, parts, rtol=1e-2, atol=1e-2 * float(whole.abs().max())):
             raise LeamlInputError(
                 f"A {self.config.text_config.model_type} decoder does more to its embeddings than hand them to its "

@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import shutil
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from ..data.budget import LabelledPool, draw_labels, rows_with
 from ..data.sources import complete_rows, evaluation_split, load_data
 from ..errors import LeamlInputError
+from ..files import written_whole
 from ..inspection import cost_so_far
 
 if TYPE_CHECKING:
@@ -32,6 +34,10 @@ FOREIGN_SHOWN = 40
 LOOKS = 8  # at the held-out labels in a long training
 EXAMPLES = 12  # pictures in the report
 RELEVANCE_ROWS = 32  # labelled rows by which layers are measured
+TRAINING = "_training"  # folder in the output, of a training that is not over
+ASKED_FILE = "asked.json"  # there: what it was asked for
+STUDY_FILE = "search.sqlite3"
+CHECKPOINTS = {"save_strategy": "steps", "save_steps": 0.25, "save_total_limit": 1}  # a share of the steps
 # Of adapters on shipped bases, whose questions read the picture themselves: little is left for new attention to do.
 SHIPPED_OPTIONS = {
     "adapt_bridge": True,
@@ -61,9 +67,10 @@ def adapt(
     command: str = "",
     layers: list[int] | str | None = None,
     adapter_options: dict[str, Any] | None = None,
+    search: float | None = None,
     **training_options: Any,
 ) -> dict[str, Any]:
-    """Adapts a base to DATA.
+    """Adapts a base to DATA. A training that was killed goes on if the same is asked for again.
 
     Args:
         data (`str`): see `load_data`.
@@ -81,6 +88,7 @@ def adapt(
             for some of the labelled rows; defaults to the upper third.
         adapter_options (`dict`, *optional*): of `LeamlForVisualQA.from_backbone`; `dtype` defaults to the machine's
             fastest, and shipped bases are adapted with `SHIPPED_OPTIONS`.
+        search (`float`, *optional*): seconds to search for training options by the held-out labels first.
         training_options: of `LeamlTrainingArguments`; without `max_steps` many labels get more steps than its default.
 
     Returns:
@@ -92,6 +100,8 @@ def adapt(
     """
     from ..evaluation.report import write_report
     from ..evaluation.runner import evaluate_model
+    from .progress import last_checkpoint
+    from .search import find_options
 
     start, spent = time.perf_counter(), cost_so_far()["cpu_seconds"]
     output = check_output(output)
@@ -107,10 +117,18 @@ def adapt(
     unlabelled = len(rows_with(pool.unlabelled, "question"))
     logger.info("%d labels (%d of them held out), %d unlabelled rows, %d test rows.", pool.labels_used,
                 len(pool.held_out), unlabelled, len(test))  # fmt: skip
-    trainer = make_trainer(pool, base, output, seed, progress, layers, adapter_options, **training_options)
+    training, options = output / TRAINING, CHECKPOINTS | training_options
+    trainer = make_trainer(pool, base, training, seed, progress, layers, adapter_options, **options)
+    asked = {"data": data, "base": base, "labels": pool.labels_used, "unlabelled": unlabelled, "seed": seed,
+             "layers": layers, "adapter": adapter_options, "search": search, "training": training_options}  # fmt: skip
+    _take_up(training, asked)
     model, processor = trainer.model, trainer.processing_class
     before = evaluate_model(model, processor, test, outside, progress=progress, cache=trainer.cache)
-    trainer.train()
+    searched = None
+    if search is not None:
+        searched = find_options(trainer, search, training / STUDY_FILE)
+        vars(trainer.args).update(searched["options"])
+    trainer.train(resume_from_checkpoint=last_checkpoint(training))
     trainer.fit_reliability(familiar)
     trainer.save_model(str(output))
     after = evaluate_model(model, processor, test, outside, progress=progress, cache=trainer.cache)
@@ -128,16 +146,34 @@ def adapt(
         "per_program": {"before": before.results["per_program"], "after": after.results["per_program"]},
         "handed_over": "adapter" if trainer.better_than_base else "base",
         "history": trainer.history + trainer.state.log_history,
-        "arguments": {**options_for(base, layers, adapter_options), **training_options},
+        "arguments": {
+            **options_for(base, layers, adapter_options),
+            **training_options,
+            **(searched["options"] if searched else {}),
+        },
         "date": datetime.now(UTC).date().isoformat(),
         "seconds": round(time.perf_counter() - start, 1),
     }
     results["foreign"] = _show_foreign(trainer, output)
+    if searched:
+        results["search"] = searched
     results["cost"] = cost_so_far()
     results["cost"]["cpu_seconds"] = round(results["cost"]["cpu_seconds"] - spent, 1)
-    (output / "leaml_results.json").write_text(json.dumps(results, indent=1))
-    write_report(output, results, after.predictions, _examples(model, processor, test, outside, seed))
+    with written_whole(output) as partial:
+        (partial / "leaml_results.json").write_text(json.dumps(results, indent=1))
+        write_report(partial, results, after.predictions, _examples(model, processor, test, outside, seed))
+    shutil.rmtree(training)
     return results
+
+
+def _take_up(folder: Path, asked: dict[str, Any]) -> None:
+    """Leaves in the folder of a training what a killed one left there if that was asked for the same, and nothing
+    else."""
+    file, content = folder / ASKED_FILE, json.dumps(asked, default=str)
+    if not file.exists() or file.read_text() != content:
+        shutil.rmtree(folder, ignore_errors=True)
+        with written_whole(folder) as partial:
+            (partial / ASKED_FILE).write_text(content)
 
 
 def _steps(labels: int) -> dict[str, int]:
@@ -237,7 +273,8 @@ def check_output(output: str | Path) -> Path:
     output = Path(output)
     if output.is_file():
         raise LeamlInputError(f"{output} is a file; give a folder for the output.")
-    if output.is_dir() and any(output.iterdir()) and not (output / "config.json").exists():
+    begun = any((output / name).exists() for name in ("config.json", TRAINING))
+    if output.is_dir() and any(output.iterdir()) and not begun:
         raise LeamlInputError(f"{output} holds files that are not an adapter; give a new folder for the output.")
     return output
 

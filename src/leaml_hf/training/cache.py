@@ -43,6 +43,10 @@ class FrozenCache:
         processor (`LeamlProcessor`): turns pictures and texts into tensors.
         seed (`int`, *optional*, defaults to 0): of the strong views; a view of a picture is always the same.
         folder (`str` or `Path`, *optional*): where vision states are kept for later runs; defaults to memory.
+
+    Attributes:
+        text_states (`dict[str, Tensor]`): lower states `[T, D]` by text. By rounding they depend on what else was in
+            their batch, so that a checkpoint keeps them.
     """
 
     def __init__(
@@ -51,7 +55,7 @@ class FrozenCache:
         self.model, self.processor, self.seed = model, processor, seed
         self.vision_is_frozen = not model.config.adapt_vision
         self._vision = FeatureStore(_folder_for(folder, model, processor, seed))
-        self._lower: dict[str, Tensor] = {}
+        self.text_states: dict[str, Tensor] = {}
 
     @torch.no_grad()
     def pictures(
@@ -79,15 +83,15 @@ class FrozenCache:
     @torch.no_grad()
     def lower(self, texts: Sequence[str], input_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """States `[B, T, D]` that enter the first adapted layer, for left-padded `input_ids` of `texts`."""
-        missing = [i for i, text in enumerate(texts) if text not in self._lower]
+        missing = [i for i, text in enumerate(texts) if text not in self.text_states]
         if missing:
             device = self.model.device
             states = self.model.encode_lower(input_ids[missing].to(device), attention_mask[missing].to(device)).cpu()
             for i, row, mask in zip(missing, states, attention_mask[missing], strict=True):
-                self._lower[texts[i]] = row[mask.bool()].to("cpu", torch.bfloat16)
-        batch = torch.zeros(*input_ids.shape, next(iter(self._lower.values())).shape[-1])
+                self.text_states[texts[i]] = row[mask.bool()].to("cpu", torch.bfloat16)
+        batch = torch.zeros(*input_ids.shape, next(iter(self.text_states.values())).shape[-1])
         for row, text in zip(batch, texts, strict=True):
-            states = self._lower[text]
+            states = self.text_states[text]
             row[len(row) - len(states) :] = states
         return batch
 
@@ -125,6 +129,7 @@ class PrefixCache:
     ) -> None:
         self.model, self.processor, self.seed = model, processor, seed
         self._rows = FeatureStore(_folder_for(folder, model, processor, seed))
+        self.text_states: dict[str, Tensor] = {}  # none without a picture
         self._checked = False
 
     def inputs(self, rows: Sequence[dict[str, Any]], views: Sequence[int]) -> dict[str, Tensor]:

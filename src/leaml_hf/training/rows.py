@@ -69,15 +69,18 @@ class LeamlCollator:
         cache ([`FrozenCache`] or [`PrefixCache`], *optional*): without it the whole model runs.
         strong_views (`bool`, *optional*, defaults to `False`): whether rows are seen under a strong view.
         seed (`int`, *optional*, defaults to 0): of the views drawn.
+        drawn (`int`, *optional*, defaults to 0): views that were drawn before.
     """
 
     processor: LeamlProcessor
     cache: FrozenCache | PrefixCache | None
     strong_views: bool = False
     seed: int = 0
+    drawn: int = 0
 
     def __post_init__(self) -> None:
         self._rng = np.random.default_rng([self.seed, 77])
+        self._rng.integers(STRONG_VIEWS, size=self.drawn)
 
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         views = [int(self._rng.integers(STRONG_VIEWS)) if self.strong_views else WEAK for _ in rows]

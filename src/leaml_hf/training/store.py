@@ -10,6 +10,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from ..files import telling_if_full
+
 MAX_BYTES = 2 * 2**30  # in memory; what comes later is computed whenever it is asked for
 
 
@@ -42,10 +44,11 @@ class FeatureStore:
         """Keeps tensors of the CPU under a name, where there is room."""
         if self.folder is not None:
             path = self._path(name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
-            save_file({part: tensor.contiguous() for part, tensor in tensors.items()}, partial)
-            partial.replace(path)
+            with telling_if_full(self.folder):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}.part")
+                save_file({part: tensor.contiguous() for part, tensor in tensors.items()}, partial)
+                partial.replace(path)
             return
         size = sum(tensor.nbytes for tensor in tensors.values())
         if size <= self._room:

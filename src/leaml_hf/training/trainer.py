@@ -2,10 +2,11 @@
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +17,21 @@ from datasets import concatenate_datasets
 from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader
 from torch.utils.data import Dataset as TorchDataset
-from transformers import Trainer, TrainerCallback
+from transformers import EvalPrediction, Trainer, TrainerCallback, set_seed
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, BestRun, SaveStrategy, rotate_checkpoints
 
 from ..adapters import round_adapter
 from ..data.budget import picture_keys, rows_with
 from ..data.conversations import as_rows
 from ..errors import LeamlError, LeamlInputError
 from ..evaluation.runner import CHUNK, Predictions, open_pictures, picture_states, predict
+from ..files import PARTIAL, telling_if_full, written_whole
 from ..modeling_leaml import LeamlForVisualQA, answer_span
 from ..phrasebook import Phrasebook
 from ..processing_leaml import LeamlProcessor
 from ..reliability import Reliability
 from .arguments import LeamlTrainingArguments
+from .batches import EndlessBatches
 from .cache import FrozenCache, PrefixCache
 from .meaning import QuestionMeaning
 from .mismatch import PoolCheck
@@ -43,8 +47,10 @@ from .objectives import (
     spelling_loss,
 )
 from .patterns import Ask, PatternTeacher
+from .progress import last_checkpoint, load_adapter, load_progress, save_progress
 from .pseudo_qa import INSTRUCTION, PairGenerator, agreed, one_row_a_picture, pair_precision, rows_of
 from .rows import LeamlCollator, RowDataset
+from .search import held_out_loss, open_study, search_space, suggest
 from .views import WEAK
 
 if TYPE_CHECKING:
@@ -73,8 +79,13 @@ class LeamlTrainer(Trainer):
     (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what remains: the base,
     asked in the words that were found.
 
+    With `save_strategy="steps"` a training that was killed goes on with `train(resume_from_checkpoint=True)` and ends
+    in the adapter that it would have ended in: bit for bit on one thread of a CPU, as far as a picture is encoded
+    alike in any batch (for an existing model with `feature_cache_dir`), and up to rounding elsewhere. A checkpoint
+    holds the adapter but not the base; a folder is called `checkpoint-N` only when it is whole.
+
     Args:
-        model ([`LeamlForVisualQA`]): with an adapter.
+        model ([`LeamlForVisualQA`]): with an adapter; `None` if `model_init` makes it.
         args ([`LeamlTrainingArguments`]): options.
         processing_class ([`LeamlProcessor`]): of the model.
         train_dataset (`Dataset`): labelled rows. This and the other data sets may also hold conversations, see
@@ -87,15 +98,18 @@ class LeamlTrainer(Trainer):
             are also what the base is asked about unlabelled pictures.
         cache ([`FrozenCache`] or [`PrefixCache`], *optional*): of an earlier trainer with the same base and seed, to
             compute nothing again; defaults to a new one.
+        model_init (`Callable`, *optional*): makes the model anew for each training, with a new adapter on the same
+            base.
         kwargs: for [`~transformers.Trainer`].
 
     Raises:
-        [`LeamlInputError`]: if the model has no adapter or there is nothing to train on.
+        [`LeamlInputError`]: if there is no model or it has no adapter, there is nothing to train on, or there are
+            several processes.
     """
 
     def __init__(
         self,
-        model: LeamlForVisualQA,
+        model: LeamlForVisualQA | None,
         args: LeamlTrainingArguments,
         processing_class: LeamlProcessor,
         train_dataset: "Dataset",
@@ -103,8 +117,19 @@ class LeamlTrainer(Trainer):
         eval_dataset: "Dataset | None" = None,
         replay_dataset: "Dataset | None" = None,
         cache: FrozenCache | PrefixCache | None = None,
+        model_init: Callable[..., LeamlForVisualQA] | None = None,
         **kwargs: Any,
     ) -> None:
+        if args.world_size > 1:
+            raise LeamlInputError(
+                f"LEAML trains in one process, but there are {args.world_size}: start it with --num_processes 1."
+            )
+        if (model is None) == (model_init is None):
+            raise LeamlInputError("Give LeamlTrainer a model, or None and a model_init that makes it.")
+        self.model_init = model_init
+        if model is None:
+            set_seed(args.seed)
+            model = self.call_model_init()
         if not model.config.has_adapter:
             raise LeamlInputError(
                 "The model has no adapter to train: make one with LeamlForVisualQA.from_backbone(...)."
@@ -133,33 +158,52 @@ class LeamlTrainer(Trainer):
         if unlabeled_dataset is not None and args.consistency_weight and "question" in unlabeled_dataset.column_names:
             self.unlabeled = rows_with(unlabeled_dataset, "question") or None
         self.pictures = (unlabeled_dataset or None) if args.pseudo_qa_weight else None  # that pairs are written for
-        self.pairs: Dataset | None = None  # that were written
-        self.judged_pairs: list[tuple[Dataset, Dataset, Phrasebook | None]] = []  # with labels of the same pictures
-        self.pair_batches: Iterator[Any] | None = None  # of those that the averaged adapter agrees with
         super().__init__(
             model=model,
             args=args,
             data_collator=self.rows_collator,
             train_dataset=RowDataset(train_dataset, phrasebook=model.phrasebook),
+            eval_dataset=eval_dataset,
             processing_class=processing_class,
             **kwargs,
         )
+        self.model_init = model_init
         self.label_names = ["labels"]
-        self.source = replay_dataset
-        self.replay = None
-        if args.replay_share and replay_dataset is not None:
+        self.source = self._replayed = replay_dataset
+        if replay_dataset is not None:
             kept = np.random.default_rng([args.seed, 8]).permutation(len(replay_dataset))[:REPLAYED]
-            self.replay = self._cycle(replay_dataset.select(np.sort(kept)), args.replay_share)
-        self.unlabeled_batches: Iterator[Any] | None = None  # each as it is, and as the student sees it
+            self._replayed = replay_dataset.select(np.sort(kept))
+        self._inside = ""  # of the output folder, where a checkpoint is written
+        self._found: tuple[Any, ...] | None = None  # by `find_words` in the first trial of a search
+        self.add_callback(_Guards(self))
+        self._start_run()
+
+    def _start_run(self) -> None:
+        """All that a training changes, as it is before the first step."""
+        args = self.args
+        if self.cache is not None:
+            self.cache.model = self.model
+        self.replay = self._cycle(self._replayed, args.replay_share) if args.replay_share else None
+        self.unlabeled_batches: EndlessBatches | None = None  # each as it is, and as the student sees it
         self.teacher: AdapterSnapshot | None = None
+        self.draw: dict[str, list] | None = None  # what the teacher was asked last
         self.foreign: Dataset | None = None  # unlabelled rows of the last draw that look as if from another domain
-        self.trusted = self.unlabeled  # unlabelled rows of whose like enough are answered rightly
-        self.average = AveragedAdapter(model, args.teacher_decay)
+        self.trusted_rows: np.ndarray | None = None  # places of unlabelled rows; `None` for all
+        self.pairs: Dataset | None = None  # that were written
+        self.judged_pairs: list[tuple[Dataset, Dataset, Phrasebook | None]] = []  # with labels of the same pictures
+        self.kept_pairs: list[bool] | None = None  # which of them the averaged adapter agrees with
+        self.pairs_taken = 0  # batches of these before a checkpoint that is gone on from
+        self.pair_batches: EndlessBatches | None = None
+        self.average = AveragedAdapter(self.model, args.teacher_decay)
         self.best: dict[str, Any] | None = None
         self.start_accuracy: float | None = None  # on the held-out labels, before the first step
         self.history: list[dict[str, float]] = []
         self._rng = np.random.default_rng([args.seed, 5])
-        self.add_callback(_Guards(self))
+
+    @property
+    def trusted(self) -> "Dataset | None":
+        """Unlabelled rows of whose like enough are answered rightly."""
+        return self.unlabeled if self.trusted_rows is None else self.unlabeled.select(self.trusted_rows)
 
     # Losses
 
@@ -218,22 +262,21 @@ class LeamlTrainer(Trainer):
         return loss
 
     def _cycle(
-        self, rows: "Dataset | TorchDataset | None", share: float = 1.0, collate: Callable[[list], Any] | None = None
-    ) -> Iterator[Any] | None:
+        self,
+        rows: "Dataset | TorchDataset | None",
+        share: float,
+        collate: Callable[[list], Any] | None = None,
+        taken: int = 0,
+    ) -> EndlessBatches | None:
         """Endless batches of rows, `share` of the labelled batch each."""
         if rows is None or len(rows) == 0:
             return None
         dataset = rows if isinstance(rows, TorchDataset) else RowDataset(rows)
-        size = min(len(dataset), max(1, round(share * self.args.per_device_train_batch_size)))
+        size = self._batch_size(dataset, share)
+        return EndlessBatches(dataset, size, collate or self.rows_collator, self.args.seed, taken)
 
-        def batches() -> Iterator[Any]:
-            rng = np.random.default_rng([self.args.seed, 6])
-            while True:
-                order = rng.permutation(len(dataset))
-                for start in range(0, len(order) - size + 1, size):
-                    yield (collate or self.rows_collator)([dataset[int(i)] for i in order[start : start + size]])
-
-        return batches()
+    def _batch_size(self, dataset: TorchDataset, share: float) -> int:
+        return min(len(dataset), max(1, round(share * self.args.per_device_train_batch_size)))
 
     # The teachers
 
@@ -271,8 +314,8 @@ class LeamlTrainer(Trainer):
         labels = [self.labelled] if self.held_out is None else [self.labelled, self.held_out]
         labelled = concatenate_datasets([part.select_columns(["image", "question", "answer"]) for part in labels])
         if rows is not None:
-            drawn = self._rng.permutation(len(rows))[: DRAWS * self.args.refresh_rows]
-            rows = rows.select(np.sort(drawn))
+            drawn = np.sort(self._rng.permutation(len(rows))[: DRAWS * self.args.refresh_rows])
+            rows = rows.select(drawn)
         questions = [] if rows is None else rows["question"]
         self.model.eval()
         self.model.phrasebook = None  # an earlier one is found anew
@@ -293,8 +336,8 @@ class LeamlTrainer(Trainer):
         if rows is not None:
             trust = teacher.trust if kept else teacher.plain_trust
             asked = [0.0 if place is None else trust[place] for place in teacher.nearest(questions)]
-            self.trusted = rows.select(np.flatnonzero(np.array(asked) >= self.args.min_trust))
-            entry["trusted"] = len(self.trusted) / len(rows)
+            self.trusted_rows = drawn[np.array(asked) >= self.args.min_trust]
+            entry["trusted"] = len(self.trusted_rows) / len(rows)
         self.history.append(entry)
 
     def _parts(self) -> list[np.ndarray]:
@@ -306,20 +349,20 @@ class LeamlTrainer(Trainer):
         """Whether it has rules, and no fewer held-out rows are answered rightly with what was found without them."""
         if self.held_out is None or not book.rules:
             return bool(book.rules)
-        base_accuracy = self._predict_held_out().correct.mean()
+        base_accuracy = self._predict(self.folds).correct.mean()
         alone, first = self.folds, len(self.labelled)  # held-out rows come after the others in what was taught
         self.folds = [(self.held_out.select(part), teacher.without(first + part).phrasebook([]))
                       for part in self._parts()]  # fmt: skip
-        if self._predict_held_out().correct.mean() >= base_accuracy:
+        if self._predict(self.folds).correct.mean() >= base_accuracy:
             return True
         self.folds = alone
         return False
 
-    def _predict_held_out(self) -> Predictions:
-        """Answers to the held-out rows, fold by fold."""
+    def _predict(self, folds: "list[tuple[Dataset, Phrasebook | None]]") -> Predictions:
+        """Answers to labelled rows, fold by fold."""
         book, answered = self.model.phrasebook, []
         try:
-            for rows, without in self.folds:
+            for rows, without in folds:
                 self.model.phrasebook = without
                 answered.append(predict(self.model, self.processing_class, rows, cache=self.cache))
         finally:
@@ -328,20 +371,34 @@ class LeamlTrainer(Trainer):
 
     def refresh_teacher(self) -> None:
         """The averaged adapter, as it is now, becomes the teacher, and answers a draw of unlabelled rows."""
-        count = min(self.args.refresh_rows, len(self.trusted))
-        rows = self.trusted.select(np.sort(self._rng.permutation(len(self.trusted))[:count]))
+        rows = self.trusted
+        drawn = np.sort(self._rng.permutation(len(rows))[: self.args.refresh_rows])
         with self.average:
             self.teacher = AdapterSnapshot(self.model)
-            predictions = predict(self.model, self.processing_class, rows, cache=self.cache)
+            predictions = predict(self.model, self.processing_class, rows.select(drawn), cache=self.cache)
         self.model.train()
         foreign = self._foreign(predictions.states)
         self.history.append({"step": self.state.global_step, "foreign": float(foreign.mean())})
+        self.teach({"rows": drawn.tolist(), "texts": predictions.texts, "foreign": foreign.tolist()})
+
+    def teach(self, draw: dict[str, list], taken: int = 0) -> None:
+        """
+        From now on the student learns from a draw.
+
+        Args:
+            draw (`dict[str, list]`): `rows`, places of n trusted rows; `texts`, the teacher's answers; and `foreign`,
+                whether they are left out.
+            taken (`int`, *optional*, defaults to 0): batches of them that were taken before.
+        """
+        self.draw = draw
+        rows, foreign = self.trusted.select(draw["rows"]), np.array(draw["foreign"], bool)
         self.foreign, rows = rows.select(np.flatnonzero(foreign)), rows.select(np.flatnonzero(~foreign))
-        texts = [text for text, is_foreign in zip(predictions.texts, foreign, strict=True) if not is_foreign]
-        taught = RowDataset(rows, texts, phrasebook=self.model.phrasebook)
-        views = LeamlCollator(self.processing_class, self.cache, self.args.strong_views, self.args.seed)
+        texts = [text for text, is_foreign in zip(draw["texts"], foreign, strict=True) if not is_foreign]
+        taught, share = RowDataset(rows, texts, phrasebook=self.model.phrasebook), self.args.unlabeled_share
+        drawn = taken * self._batch_size(taught, share)
+        views = LeamlCollator(self.processing_class, self.cache, self.args.strong_views, self.args.seed, drawn)
         self.unlabeled_batches = self._cycle(
-            taught, self.args.unlabeled_share, lambda batch: (self.rows_collator(batch), views(batch))
+            taught, share, lambda batch: (self.rows_collator(batch), views(batch)), taken
         )
 
     def write_pairs(self) -> None:
@@ -382,9 +439,21 @@ class LeamlTrainer(Trainer):
             "pair_precision": right / compared if compared else None,
             "pair_precision_n": compared,
         })  # fmt: skip
+        self.learn_pairs(kept.tolist())
+
+    def learn_pairs(self, kept: list[bool], taken: int = 0) -> None:
+        """
+        From now on the student learns from some of the pairs.
+
+        Args:
+            kept (`list[bool]`): which of them.
+            taken (`int`, *optional*, defaults to 0): batches of them that were taken before.
+        """
+        self.kept_pairs, share = kept, self.args.unlabeled_share
         chosen = RowDataset(self.pairs.select(np.flatnonzero(kept)), phrasebook=self.model.phrasebook)
-        seen = LeamlCollator(self.processing_class, self.cache, self.args.strong_views, self.args.seed)
-        self.pair_batches = self._cycle(chosen, self.args.unlabeled_share, seen)
+        drawn = taken * self._batch_size(chosen, share)
+        seen = LeamlCollator(self.processing_class, self.cache, self.args.strong_views, self.args.seed, drawn)
+        self.pair_batches = self._cycle(chosen, share, seen, taken)
 
     def _foreign(self, states: dict[str, np.ndarray]) -> np.ndarray:
         """`[n]` bool, whether unlabelled rows look as if they were not from the labelled rows' domain."""
@@ -402,8 +471,8 @@ class LeamlTrainer(Trainer):
     def judge(self) -> None:
         """Judges the averaged adapter on the held-out labels and keeps it if it is the best so far."""
         with self.average:
-            predictions = self._predict_held_out()
-            loss = self._heldout_loss()
+            predictions = self._predict(self.folds)
+            loss = self._loss(self.folds)
         self.model.train()
         accuracy = float(predictions.correct.mean())
         self.history.append({"step": self.state.global_step, "heldout_accuracy": accuracy,
@@ -417,11 +486,11 @@ class LeamlTrainer(Trainer):
             self.best = {"loss": loss, "step": self.state.global_step, "values": values}
 
     @torch.no_grad()
-    def _heldout_loss(self) -> float:
-        """Mean loss of the right answers of the held-out rows at the temperature that suits them best: what is left of
+    def _loss(self, folds: "list[tuple[Dataset, Phrasebook | None]]") -> float:
+        """Mean loss of the right answers of labelled rows at the temperature that suits them best: what is left of
         over-confidence is the calibrator's to mend, and no reason to keep a step."""
         self.model.eval()
-        rows = ConcatDataset([RowDataset(fold, phrasebook=book) for fold, book in self.folds])
+        rows = ConcatDataset([RowDataset(fold, phrasebook=book) for fold, book in folds])
         size, total = self.args.per_device_train_batch_size, np.zeros(len(TEMPERATURES))
         for start in range(0, len(rows), size):
             batch = self.rows_collator([rows[i] for i in range(start, min(start + size, len(rows)))])
@@ -429,34 +498,218 @@ class LeamlTrainer(Trainer):
             total += [len(labels) * answer_loss(logits / t, labels, weights, 0.0).item() for t in TEMPERATURES]
         return float(total.min()) / len(rows)
 
-    def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Trains, then leaves the best adapter (by held-out labels; without them the average) in the model."""
-        if self.args.use_patterns and self.source is not None and "program" in self.source.column_names:
-            self.find_words()
-        if self.pictures is not None:
-            self.write_pairs()
-        neurons = nullcontext()
-        if self.args.neuron_share < 1:
-            neurons = tuning_only(self.model, self._qa_neurons())
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """
+        Trains, then leaves the best adapter (by held-out labels; without them the average) in the model.
+
+        Args:
+            resume_from_checkpoint (`str` or `bool`, *optional*): a checkpoint to go on from, or `True` for the last
+                one in the output folder.
+            args, kwargs: see [`~transformers.Trainer.train`].
+
+        Raises:
+            [`LeamlInputError`]: if there is no such checkpoint, or it is damaged or of another training.
+            [`LeamlError`]: if the loss or the adapter is no number any more, or the disk is full.
+        """
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = last_checkpoint(self.args.output_dir)
+            if resume_from_checkpoint is None:
+                raise LeamlInputError(
+                    f"{self.args.output_dir} holds no checkpoint: train without resume_from_checkpoint."
+                )
         try:
-            with neurons:
-                return super().train(*args, **kwargs)
+            return super().train(resume_from_checkpoint, *args, **kwargs)
         finally:
             self.average.load(self.average.values if self.best is None else self.best["values"])
             round_adapter(self.model)
             self.model.eval()
 
-    def _qa_neurons(self) -> dict[str, Tensor]:
-        """The neurons that matter for the labelled rows."""
+    def _neurons(self) -> AbstractContextManager[None]:
+        """Inside the `with` block only the neurons that matter for the labelled rows are tuned."""
+        if self.args.neuron_share == 1:
+            return nullcontext()
         self.model.eval()
         rows = DataLoader(self.train_dataset, self.args.per_device_train_batch_size, collate_fn=self.rows_collator)
-        return qa_neurons(self.model, rows, lambda batch: self._rows_loss(self.model, self._prepare_inputs(batch)),
-                          self.args.neuron_share)  # fmt: skip
+        chosen = qa_neurons(self.model, rows, lambda batch: self._rows_loss(self.model, self._prepare_inputs(batch)),
+                            self.args.neuron_share)  # fmt: skip
+        return tuning_only(self.model, chosen)
 
     def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
         """Parameters with weight decay; LoRA's B has none where only some neurons are tuned, the others must stay."""
         names = super().get_decay_parameter_names(model)
         return names if self.args.neuron_share == 1 else [name for name in names if ".lora_B." not in name]
+
+    def _inner_training_loop(
+        self,
+        batch_size: int | None = None,
+        args: LeamlTrainingArguments | None = None,
+        resume_from_checkpoint: str | None = None,
+        trial: Any = None,
+        ignore_keys_for_eval: list[str] | None = None,
+    ) -> Any:
+        self._start_run()
+        if resume_from_checkpoint is not None:
+            load_progress(self, resume_from_checkpoint)
+        elif self.args.use_patterns and self.source is not None and "program" in self.source.column_names:
+            if trial is None or self._found is None:
+                self.find_words()
+                rng = self._rng.bit_generator.state
+                self._found = self.model.phrasebook, self.trusted_rows, self.history[-1], rng
+            self.model.phrasebook, self.trusted_rows, entry, self._rng.bit_generator.state = self._found
+            self.history = [entry]
+        if self.pictures is not None:  # by the adapter as it is at the start, so a training that goes on has the same
+            self.write_pairs()
+            if self.kept_pairs is not None:
+                self.learn_pairs(self.kept_pairs, self.pairs_taken)
+        with self._neurons():
+            return super()._inner_training_loop(batch_size, args, resume_from_checkpoint, trial, ignore_keys_for_eval)
+
+    def _run_epoch(self, **kwargs: Any) -> None:
+        if self.is_over:  # already when the checkpoint was written
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(**kwargs)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all steps are done, or too many looks at the held-out labels were in vain."""
+        if self.best is not None:
+            in_vain = self.state.global_step - self.best["step"]
+            if in_vain >= self.args.patience * self.args.evaluate_every:
+                return True
+        return self.state.global_step >= self.state.max_steps
+
+    # Checkpoints
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(Path(super()._get_output_dir(trial)) / self._inside)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """Writes a checkpoint elsewhere and moves it to its place when it is whole."""
+        output, name = Path(self._get_output_dir(trial)), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        partial = output / PARTIAL
+        with telling_if_full(output):
+            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+            self._inside = PARTIAL
+            try:
+                super()._save_checkpoint(model, trial)
+                save_progress(self, partial / name)
+                shutil.rmtree(output / name, ignore_errors=True)  # of an earlier training
+                (partial / name).rename(output / name)
+            finally:
+                self._inside = ""
+                shutil.rmtree(partial, ignore_errors=True)
+        rotate_checkpoints(str(output), self.args.save_total_limit, use_mtime=True)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        load_adapter(self.model, resume_from_checkpoint)
+
+    # Evaluation
+
+    def evaluate(
+        self,
+        eval_dataset: "Dataset | None" = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> dict[str, float]:
+        """
+        Answers labelled rows with the adapter as it is.
+
+        Args:
+            eval_dataset (`Dataset`, *optional*): rows with question and answer; defaults to the held-out ones, each
+                asked in words that its own label had no part in.
+            ignore_keys (`list[str]`, *optional*): ignored.
+            metric_key_prefix (`str`, *optional*, defaults to `"eval"`): before the names.
+
+        Returns:
+            `dict[str, float]`: `eval_loss`, of the right answers at the temperature that suits them best, in nats;
+                `eval_accuracy` in [0, 1]; and what `compute_metrics` makes of an [`~transformers.EvalPrediction`] of
+                the answers as texts (`predictions`) and the right ones (`label_ids`).
+
+        Raises:
+            [`LeamlInputError`]: if there are no such rows.
+        """
+        folds = self.folds
+        if eval_dataset is not None:
+            folds = [(rows_with(as_rows(eval_dataset), "question", "answer"), self.model.phrasebook)]
+        if not any(len(rows) for rows, _ in folds):
+            raise LeamlInputError(
+                "evaluate() needs rows with question and answer: give an eval_dataset that has some."
+            )
+        predictions = self._predict(folds)
+        metrics = {"loss": self._loss(folds), "accuracy": float(predictions.correct.mean())}
+        if self.compute_metrics is not None:
+            answers = [answer for rows, _ in folds for answer in rows["answer"]]
+            metrics |= self.compute_metrics(EvalPrediction(np.array(predictions.texts), np.array(answers)))
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
+        self.log(metrics)
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def hyperparameter_search(
+        self,
+        hp_space: Callable[[Any], dict[str, float]] | None = None,
+        compute_objective: Callable[[dict[str, float]], float] | None = None,
+        n_trials: int | None = 20,
+        direction: str | list[str] = "minimize",
+        backend: str | None = "optuna",
+        hp_name: Callable[[Any], str] | None = None,
+        **kwargs: Any,
+    ) -> BestRun | list[BestRun]:
+        """
+        Searches for options with Optuna. Each trial trains a new adapter on the same base, with what the frozen parts
+        have computed already, and is judged by the held-out labels; the first one has the options as they are. The
+        arguments and the adapter are left as they were.
+
+        Held-out rows that chose among many options flatter the choice: report figures on other rows.
+
+        Args:
+            hp_space (`Callable`, *optional*): makes options of a trial; defaults to
+                [`~training.search.search_space`].
+            compute_objective (`Callable`, *optional*): of what `evaluate` returns; defaults to `eval_loss`.
+            n_trials (`int`, *optional*, defaults to 20): trials at most; `None` for as many as `timeout` allows.
+            direction (`str`, *optional*, defaults to `"minimize"`): or `"maximize"`.
+            backend (`str`, *optional*, defaults to `"optuna"`): the only one.
+            hp_name (`Callable`, *optional*): makes a trial's name.
+            kwargs: `timeout` in seconds; `storage` (such as `"sqlite:///search.db"`), `study_name` and
+                `load_if_exists=True` to go on with a search that was killed; others of [`~optuna.create_study`].
+
+        Returns:
+            `BestRun`: `objective`, and `hyperparameters` by name.
+
+        Raises:
+            [`LeamlInputError`]: if there are no held-out rows, or Optuna is not installed.
+            [`LeamlError`]: if no trial ended.
+        """
+        if backend not in (None, "optuna"):
+            raise LeamlInputError(
+                f"Search with backend='optuna', which can go on after a kill; {backend} is not used."
+            )
+        if self.held_out is None:
+            raise LeamlInputError("The search is judged by held-out labels: give the trainer an eval_dataset.")
+        study = open_study(self, direction, kwargs)
+        if hp_space is None:
+            space = search_space(self)
+            hp_space = partial(suggest, space=space)
+            if not study.trials:
+                study.enqueue_trial({name: getattr(self.args, name) for name in space})
+        model, given_init, before = self.model, self.model_init, dict(vars(self.args))
+        if given_init is None:
+            start = AdapterSnapshot(model)
+            self.model_init = lambda: start.load(start.values) or model
+        self.args.save_strategy = SaveStrategy.NO
+        self._found = None
+        objective = compute_objective or held_out_loss
+        try:
+            return super().hyperparameter_search(hp_space, objective, n_trials, direction, "optuna", hp_name, **kwargs)
+        except ValueError as error:  # Optuna's, where there is no best trial
+            raise LeamlError("No trial of the search ended with a number: lower learning_rate.") from error
+        finally:
+            vars(self.args).update(before)
+            self.model = self.model_wrapped = self.call_model_init()  # transformers drops each trial's
+            self.model_init, self.hp_search_backend = given_init, None
+            self.optimizer = self.lr_scheduler = None
+            self._start_run()
 
     @property
     def better_than_base(self) -> bool:
@@ -487,7 +740,7 @@ class LeamlTrainer(Trainer):
         known = ~self._foreign(states)
         if known.sum() >= 8:
             states, groups = {name: state[known] for name, state in states.items()}, groups[known]
-        held = self._predict_held_out() if self.folds else None
+        held = self._predict(self.folds) if self.folds else None
         self.model.reliability = Reliability.fit(
             states,
             [] if held is None else held.raw_confidence,
@@ -501,8 +754,9 @@ class LeamlTrainer(Trainer):
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Saves adapter, reliability and processor."""
         folder = output_dir or self.args.output_dir
+        with written_whole(Path(folder)) as partial:
+            self.processing_class.save_pretrained(partial)
         self.model.save_pretrained(folder)
-        self.processing_class.save_pretrained(folder)
 
     def create_model_card(self, license: str | None = None, model_name: str | None = None, **kwargs: Any) -> None:
         """
@@ -590,7 +844,7 @@ class _Guards(TrainerCallback):
         self.trainer = trainer
 
     def on_train_begin(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
-        if self.trainer.held_out is not None:
+        if self.trainer.held_out is not None and self.trainer.best is None:  # else taken up from a checkpoint
             self.trainer.judge()
 
     def on_step_begin(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
@@ -598,17 +852,21 @@ class _Guards(TrainerCallback):
         since = state.global_step - start
         if since < 0 or since % args.refresh_steps:
             return
-        if self.trainer.trusted is not None and len(self.trainer.trusted):
+        if self.trainer.trusted:
             self.trainer.refresh_teacher()
         if self.trainer.pairs is not None:
             self.trainer.choose_pairs()
 
     def on_step_end(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> Any:
         trainer = self.trainer
+        if not torch.stack([p.isfinite().all() for p in trainer.average.parameters.values()]).all():
+            raise LeamlError(
+                f"The adapter holds NaN or infinity after step {state.global_step}; lower learning_rate. The best "
+                "adapter so far is kept."
+            )
         trainer.average.update()
         if trainer.held_out is not None and (state.global_step % args.evaluate_every == 0 or
                                              state.global_step == state.max_steps):  # fmt: skip
             trainer.judge()
-            if state.global_step - trainer.best["step"] >= args.patience * args.evaluate_every:
-                control.should_training_stop = True
+            control.should_training_stop |= trainer.is_over
         return control
