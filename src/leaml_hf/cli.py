@@ -26,7 +26,7 @@ def _adapt(args: argparse.Namespace) -> dict[str, Any]:
 
     _load_silently()
     named = ("layers", "max_steps", "learning_rate", "consistency_weight", "replay_share", "calibration_objective",
-             "feature_cache_dir")  # fmt: skip
+             "retrieved_examples", "feature_cache_dir")  # fmt: skip
     options = {name: getattr(args, name) for name in named}
     return adapt(
         args.data,
@@ -433,6 +433,8 @@ def _parser() -> argparse.ArgumentParser:
     adapt.add_argument("--consistency-weight", type=float, help="weight of the unlabelled pictures; 0 leaves them out")
     adapt.add_argument("--replay-share", type=float, help="source rows per labelled row; 0 for none")
     adapt.add_argument("--calibration-objective", choices=("focal", "mmce"), help="what the loss adds for calibration")
+    adapt.add_argument("--retrieved-examples", type=_integer(0), metavar="K",
+                       help="labelled examples that are put before each question (default 0)")  # fmt: skip
     adapt.add_argument("--feature-cache-dir", metavar="DIR", help="keep what the frozen parts compute for later runs")
 
     answer = command("answer", _answer, _print_answer, "Answer questions about a picture.",

@@ -53,6 +53,9 @@ class LeamlTrainingArguments(TrainingArguments):
             of the batch on top of it (Kumar et al. 2018); defaults to nothing.
         calibration_weight (`float`, *optional*, defaults to 4.0):
             Weight of `"mmce"`.
+        retrieved_examples (`int`, *optional*, defaults to 0):
+            Labelled examples that are put before each question, in training and in answering: the nearest ones of
+            other pictures, see [`~leaml_hf.retrieval.ExampleIndex`]. 0 for none.
         feature_cache_dir (`str`, *optional*):
             Folder where what the frozen parts compute is kept for later runs and other processes; defaults to memory.
 
@@ -87,6 +90,7 @@ class LeamlTrainingArguments(TrainingArguments):
 
     calibration_objective: str | None = field(default=None, metadata={"help": "focal or mmce."})
     calibration_weight: float = field(default=4.0, metadata={"help": "Weight of mmce."})
+    retrieved_examples: int = field(default=0, metadata={"help": "Labelled examples before each question."})
     feature_cache_dir: str | None = field(default=None, metadata={"help": "Folder for states of the frozen parts."})
 
     def __post_init__(self) -> None:
@@ -97,7 +101,8 @@ class LeamlTrainingArguments(TrainingArguments):
             raise LeamlInputError(
                 f"calibration_objective must be focal or mmce, but got {self.calibration_objective}."
             )
-        for name in ("consistency_weight", "replay_share", "spelling_weight", "unlabeled_share", "calibration_weight"):
+        for name in ("consistency_weight", "replay_share", "spelling_weight", "unlabeled_share", "calibration_weight",
+                     "retrieved_examples"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise LeamlInputError(f"{name} must be 0 or more, but got {getattr(self, name)}.")
         for name in ("refresh_steps", "refresh_rows", "evaluate_every", "patience"):

@@ -28,6 +28,7 @@ from ..processing_leaml import LeamlProcessor
 from ..reliability import Reliability
 from .arguments import LeamlTrainingArguments
 from .cache import FrozenCache, PrefixCache
+from .examples import ExampleFinder
 from .meaning import QuestionMeaning
 from .mismatch import PoolCheck
 from .objectives import (
@@ -67,6 +68,9 @@ class LeamlTrainer(Trainer):
     than the start, the one with the lowest loss of the right answers, at the temperature that suits it best, is kept
     (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what remains: the base,
     asked in the words that were found.
+
+    With `retrieved_examples`, the nearest labelled examples of other pictures stand before each question but those of
+    the source. The start is judged without them: where no step does better with them, they are dropped.
 
     Args:
         model ([`LeamlForVisualQA`]): with an adapter.
@@ -286,6 +290,28 @@ class LeamlTrainer(Trainer):
             entry["trusted"] = len(self.trusted) / len(rows)
         self.history.append(entry)
 
+    def index_examples(self) -> None:
+        """Makes the model's index of labelled examples, and puts them before the questions that are trained on."""
+        self.model.eval()
+        rows = RowDataset(self.labelled, phrasebook=self.model.phrasebook)
+        self.model.retrieval = self.finder.fit(rows, self.args.retrieved_examples)
+        self.train_dataset.examples = self.finder.find(rows)
+        self.model.train()
+
+    @cached_property
+    def finder(self) -> ExampleFinder:
+        """Of labelled examples, by what the model saw when it was asked first."""
+        return ExampleFinder(self.model, self.processing_class, self.cache)
+
+    def _rows(
+        self, rows: "Dataset", answers: Sequence[str] | None = None, phrasebook: Phrasebook | None = None
+    ) -> RowDataset:
+        """Rows as the model answers them: in its own words, and with examples where it retrieves them."""
+        posed = RowDataset(rows, answers, phrasebook=phrasebook)
+        if self.model.retrieval is not None:
+            posed.examples = self.finder.find(posed)
+        return posed
+
     def _parts(self) -> list[np.ndarray]:
         """Places of held-out rows, in `FOLDS` parts or fewer; rows of one picture are in one part."""
         picture = np.unique(picture_keys(self.held_out), return_inverse=True)[1]
@@ -327,7 +353,7 @@ class LeamlTrainer(Trainer):
         self.history.append({"step": self.state.global_step, "foreign": float(foreign.mean())})
         self.foreign, rows = rows.select(np.flatnonzero(foreign)), rows.select(np.flatnonzero(~foreign))
         texts = [text for text, is_foreign in zip(predictions.texts, foreign, strict=True) if not is_foreign]
-        taught = RowDataset(rows, texts, phrasebook=self.model.phrasebook)
+        taught = self._rows(rows, texts, self.model.phrasebook)
         views = LeamlCollator(self.processing_class, self.cache, self.args.strong_views, self.args.seed)
         self.unlabeled_batches = self._cycle(
             taught, self.args.unlabeled_share, lambda batch: (self.rows_collator(batch), views(batch))
@@ -368,7 +394,7 @@ class LeamlTrainer(Trainer):
         """Mean loss of the right answers of the held-out rows at the temperature that suits them best: what is left of
         over-confidence is the calibrator's to mend, and no reason to keep a step."""
         self.model.eval()
-        rows = ConcatDataset([RowDataset(fold, phrasebook=book) for fold, book in self.folds])
+        rows = ConcatDataset([self._rows(fold, phrasebook=book) for fold, book in self.folds])
         size, total = self.args.per_device_train_batch_size, np.zeros(len(TEMPERATURES))
         for start in range(0, len(rows), size):
             batch = self.rows_collator([rows[i] for i in range(start, min(start + size, len(rows)))])
@@ -377,7 +403,9 @@ class LeamlTrainer(Trainer):
         return float(total.min()) / len(rows)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
-        """Trains, then leaves the best adapter (by held-out labels; without them the average) in the model."""
+        """Trains, then leaves the best adapter (by held-out labels; without them the average) in the model, and with
+        it the labelled examples that it retrieves."""
+        self.model.retrieval = None  # of an earlier training
         if self.args.use_patterns and self.source is not None and "program" in self.source.column_names:
             self.find_words()
         try:
@@ -386,6 +414,12 @@ class LeamlTrainer(Trainer):
             self.average.load(self.average.values if self.best is None else self.best["values"])
             round_adapter(self.model)
             self.model.eval()
+            if self.best is not None and self.best["step"] == 0:
+                self.model.retrieval = None
+            elif self.model.retrieval is not None and self.model.config.adapt_vision:  # what is seen has changed
+                del self.finder
+                self.index_examples()
+                self.model.eval()
 
     @property
     def better_than_base(self) -> bool:
@@ -520,7 +554,9 @@ class _Guards(TrainerCallback):
 
     def on_train_begin(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         if self.trainer.held_out is not None:
-            self.trainer.judge()
+            self.trainer.judge()  # the start, without examples
+        if args.retrieved_examples:
+            self.trainer.index_examples()
 
     def on_step_begin(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         start = math.ceil(args.consistency_start * state.max_steps)
