@@ -377,9 +377,9 @@ def change_config(config: dict[str, Any], folder: Path, rng: Random) -> None:
         (config[part] if part else config)[field] = str(folder) if value == ITSELF else value
 
 
-def sign_reliability(folder: Path) -> bool:
+def sign(folder: Path, name: str) -> bool:
     """Writes a checksum that fits, as someone who means harm would; returns whether that could be done."""
-    file, tensors = folder / "leaml_reliability.json", folder / "leaml_reliability.safetensors"
+    file, tensors = folder / f"{name}.json", folder / f"{name}.safetensors"
     if not (file.is_file() and tensors.is_file()):
         return False
     try:
@@ -431,5 +431,6 @@ def mutate(folder: Path, outside: Path, rng: Random) -> tuple[str, str]:
             change = rng.choice(JSON_VALUES)
             change(content, rng)
         file.write_text(json.dumps(content), encoding="utf-8")
-    is_signed = name.startswith("leaml_reliability") and rng.random() < 0.7 and sign_reliability(folder)
+    signed = file.stem in ("leaml_reliability", "leaml_retrieval")
+    is_signed = signed and rng.random() < 0.7 and sign(folder, file.stem)
     return name, f"{change.__name__}, signed" if is_signed else change.__name__

@@ -17,6 +17,7 @@ from leaml_hf.hub.publish import publish
 from leaml_hf.phrasebook import Phrasebook, Rule
 from leaml_hf.processing_leaml import load_processor
 from leaml_hf.reliability import Reliability
+from leaml_hf.retrieval import ExampleIndex, thumbnail
 
 QUESTIONS = ("how many bars ?", "what is the colour ?")
 ADAPTERS = ("org/leaml-chart", "org/leaml-based", "org/leaml-llava")  # composed, on a LEAML base, on an existing VLM
@@ -104,12 +105,24 @@ def share(
         model.reliability = fit_reliability(model, own, seed)
         rule = Rule("count", QUESTIONS[0], "how many of the bars ?", 0, {"one": "red"}, 10.0, 0.9, 0.9)
         model.phrasebook = Phrasebook([rule], {QUESTIONS[0]: (0, rule.pattern), QUESTIONS[1]: None})
+        if name != "org/leaml-based":
+            model.retrieval = index_examples(model, seed)
         model.save_pretrained(shared.folders[name])
         own.save_pretrained(shared.folders[name])
         (shared.folders[name] / "leaml_results.json").write_text(json.dumps(RESULTS))
         (shared.folders[name] / "report.html").write_text("<img>")  # stays on this machine
         publish(shared.folders[name], name)
     return shared
+
+
+def index_examples(model: LeamlForVisualQA, seed: int) -> ExampleIndex:
+    """Of noise."""
+    generator = np.random.default_rng(seed)
+    small = thumbnail(generator.integers(0, 256, (32, 32, 3), dtype=np.uint8))
+    pictures, words = (generator.normal(size=(6, width))
+                       for width in (model.vision_size, model.get_input_embeddings().embedding_dim))  # fmt: skip
+    examples = [(QUESTIONS[i % 2], ("one", "red")[i % 2]) for i in range(6)]
+    return ExampleIndex.fit(examples, pictures, np.stack([small] * 6), words, 2, model.config.base_fingerprint)
 
 
 def fit_reliability(model: LeamlForVisualQA, processor: Any, seed: int) -> Reliability:

@@ -17,7 +17,7 @@ import pytest
 import torch
 from conftest import HUB_CACHE, SMALL_ADAPTER, open_adapter
 from mutations import MARKER, mutate
-from shared_models import QUESTIONS, RESULTS, fit_reliability
+from shared_models import QUESTIONS, RESULTS, fit_reliability, index_examples
 from transformers import PreTrainedTokenizerFast
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
@@ -123,6 +123,7 @@ def sound(
     model.reliability = fit_reliability(model, processor, seed=0)
     rule = Rule("count", QUESTIONS[0], "how many of the bars ?", 0, {"one": "red"}, 10.0, 0.9, 0.9)
     model.phrasebook = Phrasebook([rule], {QUESTIONS[0]: (0, rule.pattern), QUESTIONS[1]: None})
+    model.retrieval = index_examples(model, seed=0)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
     (folder / "leaml_results.json").write_text(json.dumps(RESULTS))
@@ -218,6 +219,8 @@ def test_many_more_are_refused_or_sound(sound, tmp_path, start):
         ("config.json", {"has_adapter": True}, "it sets has_adapter"),
         ("config.json", {"lora_targets": 5}, "config.json again: it is damaged"),
         ("leaml_phrasebook.json", {"format": 2}, "leaml_phrasebook.json has format 2"),
+        ("leaml_retrieval.json", {"format": 2}, r"leaml_retrieval.json has format 2"),
+        ("leaml_retrieval.json", {"k": 9}, "it is damaged"),
         ("leaml_reliability.json", {"labeled_rows": 9}, "it is damaged"),
     ],
 )

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from .adapters import skipping_closed_lora
 from .errors import LeamlInputError
 from .fusion import VisionCall
+from .prefix import encode_features
+from .retrieval import thumbnail
 
 if TYPE_CHECKING:
     from .modeling_leaml import LeamlForVisualQA
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 KEPT_LOGITS = 64
 STATES = ("vision", "texture", "question", "hidden", "logits", "gates", "attention")
 CALL_INPUTS = ("input_ids", "pixel_values", "vision_states", "vision_index", "question_ids", "question_mask",
-               "texture")  # fmt: skip
+               "texture", "example_tokens")  # fmt: skip
 
 
 class EncodedPicture(NamedTuple):
@@ -28,10 +30,13 @@ class EncodedPicture(NamedTuple):
     Args:
         states (`torch.Tensor`): `[N, Dv]`.
         texture (`torch.Tensor`): `[Dt]`.
+        thumbnail (`torch.Tensor`, *optional*): `[64]`, see [`~retrieval.thumbnail`]; for a model that retrieves
+            labelled examples.
     """
 
     states: torch.Tensor
     texture: torch.Tensor
+    thumbnail: torch.Tensor | None = None
 
 
 @dataclass
@@ -72,7 +77,8 @@ class AnswerRecords:
         vision (`np.ndarray`): `[n, Dv]` mean vision state.
         texture (`np.ndarray`): `[n, Dt]` how pictures are drawn or taken, by the vision encoder's first stages;
             Dt = 0 for existing models.
-        question (`np.ndarray`): `[n, De]` mean word embedding of the prompt, image tokens left out.
+        question (`np.ndarray`): `[n, De]` mean word embedding of the prompt, image tokens left out; of the question
+            alone where labelled examples stand before it.
         hidden (`np.ndarray`): `[n, D]` last hidden state where the first answer token is predicted.
         logits (`np.ndarray`): `[n, 64]` float32: the 63 highest logits of the first answer token, falling, and the
             log-sum-exp of the others: probabilities and energy come out as from all V, and n rows stay small.
@@ -244,8 +250,9 @@ def iterate(
             asked, rules = posed, [None] * len(chosen)
             if model.phrasebook is not None:
                 asked, rules = zip(*model.phrasebook.find(posed), strict=True)
+            answer_part = _answer_batch if model.retrieval is None else _answer_with_examples
             with skipping_closed_lora(model):
-                records = _answer_batch(model, pictures, list(asked), processor, max_new_tokens)
+                records = answer_part(model, pictures, list(asked), processor, max_new_tokens)
             records.texts = [text if rule is None else rule.said(text, question)
                              for text, rule, question in zip(records.texts, rules, posed, strict=True)]  # fmt: skip
             yield records
@@ -296,6 +303,7 @@ def answer_batch(
     inputs: dict[str, torch.Tensor],
     processor: Any,
     max_new_tokens: int = 8,
+    image_features: Any = None,
 ) -> AnswerRecords:
     """
     Raw results for a batch of prepared inputs.
@@ -306,6 +314,8 @@ def answer_batch(
             `vision_states`, padded on the left.
         processor ([`LeamlProcessor`]): the model's.
         max_new_tokens (`int`, *optional*, defaults to 8): longest answer in tokens.
+        image_features (*optional*): of the pictures, where an existing model has made them already, see
+            [`~leaml_hf.prefix.encode_features`].
 
     Returns:
         [`AnswerRecords`]: of B rows.
@@ -314,6 +324,7 @@ def answer_batch(
     given = {name: inputs.pop(name, None) for name in CALL_INPUTS}
     with torch.no_grad():
         call = model._new_call(**given, record=True, keep_key_values=True)
+        call.features = image_features
         if call.spelled is None:
             told = _generate(model, call, given, inputs, processor.tokenizer, max_new_tokens)
         else:
@@ -463,6 +474,97 @@ def prepare_inputs(
     if model.config.is_composed:
         return _composed_inputs(pictures, questions, processor)
     return dict(processor(images=pictures, questions=questions))
+
+
+@torch.no_grad()
+def _answer_with_examples(
+    model: "LeamlForVisualQA", pictures: list[Any], questions: list[str], processor: Any, max_new_tokens: int
+) -> AnswerRecords:
+    """As `_answer_batch`, with the nearest labelled examples before each question. Pictures are encoded once: what
+    finds the examples is what the model then sees."""
+    thumbnails, asked = thumbnails_of(pictures), mean_words_of(model, processor, questions)
+    if model.config.is_composed:
+        inputs, features = _composed_inputs(pictures, questions, processor), None
+        if "pixel_values" in inputs:
+            encoded = model.encode_pictures(inputs.pop("pixel_values").to(model.device))
+            inputs["vision_states"], inputs["texture"] = encoded
+        seen = inputs["vision_states"].float().mean(1)[inputs["vision_index"].to(inputs["vision_states"].device)]
+        examples = model.retrieval.nearest(seen.cpu().numpy(), thumbnails, asked)
+        inputs |= processor(questions=questions, examples=examples)
+    else:
+        seen, features = read_features(model, pictures, questions, processor)
+        examples = model.retrieval.nearest(seen, thumbnails, asked)
+        inputs = dict(processor(images=pictures, questions=questions, examples=examples))
+    records = answer_batch(model, inputs, processor, max_new_tokens, features)
+    records.question = asked
+    return records
+
+
+def thumbnails_of(pictures: Sequence[Any]) -> np.ndarray:
+    """
+    What tells copies of pictures.
+
+    Args:
+        pictures (`Sequence`): n pictures or files, or [`EncodedPicture`]s.
+
+    Returns:
+        `np.ndarray`: `[n, 64]`, see [`~retrieval.thumbnail`].
+
+    Raises:
+        [`LeamlInputError`]: if an encoded picture has no thumbnail.
+    """
+    unique = {id(picture): picture for picture in pictures}
+    made = {place: _thumbnail(picture) for place, picture in unique.items()}
+    return np.stack([made[id(picture)] for picture in pictures])
+
+
+def _thumbnail(picture: Any) -> np.ndarray:
+    if not isinstance(picture, EncodedPicture):
+        return thumbnail(picture)
+    if picture.thumbnail is None:
+        raise LeamlInputError(
+            "This model looks for labelled examples, which must not be copies of the picture: give the picture itself "
+            "or its thumbnail too, or set model.retrieval to None."
+        )
+    return picture.thumbnail.float().numpy()
+
+
+def mean_words_of(model: "LeamlForVisualQA", processor: Any, questions: Sequence[str]) -> np.ndarray:
+    """
+    What questions say, as far as their words alone tell.
+
+    Args:
+        model ([`LeamlForVisualQA`]): whose word embeddings are read.
+        processor ([`LeamlProcessor`]): the model's.
+        questions (`Sequence[str]`): n questions.
+
+    Returns:
+        `np.ndarray`: `[n, De]`, the mean word embedding of each.
+    """
+    inputs = processor.tokenizer(list(questions), add_special_tokens=False, padding=True, return_tensors="pt")
+    inputs = inputs.to(model.device)
+    return _mean_words(model, inputs["input_ids"], inputs["attention_mask"]).cpu().numpy()
+
+
+@torch.no_grad()
+def read_features(
+    model: "LeamlForVisualQA", pictures: list[Any], questions: list[str], processor: Any
+) -> tuple[np.ndarray, Any]:
+    """
+    What an existing model sees in pictures, without its decoder.
+
+    Args:
+        model ([`LeamlForVisualQA`]): over an existing image-text-to-text model.
+        pictures (`list`): n pictures or files.
+        questions (`list[str]`): n questions.
+        processor ([`LeamlBackboneProcessor`]): the model's.
+
+    Returns:
+        `tuple`: mean vision states `[n, Dv]`, and the features for `answer_batch` with the same pictures.
+    """
+    inputs = processor(images=pictures, questions=questions)
+    call = encode_features(model, {name: value.to(model.device) for name, value in inputs.items()})
+    return _mean_states(call, len(pictures)).cpu().numpy(), call.features
 
 
 def _composed_inputs(pictures: list[Any], questions: list[str], processor: Any) -> dict[str, torch.Tensor]:

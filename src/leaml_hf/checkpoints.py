@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 ADAPTER_FILE = "leaml_adapter.safetensors"
 BASE_FILE = "leaml_base.safetensors"
 PHRASEBOOK_FILE = "leaml_phrasebook.json"
+RETRIEVAL_FILES = ("leaml_retrieval.safetensors", "leaml_retrieval.json")
 RELIABILITY_FILES = ("leaml_reliability.safetensors", "leaml_reliability.json")
 BASE_PARTS = ("vision_tower.", "connector.", "resampler.", "bridge.")
 HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "subfolder", "force_download", "proxies")
@@ -104,8 +105,13 @@ def save_model(model: "LeamlForVisualQA", folder: str, state_dict: dict[str, tor
             model.reliability.save(partial)
         if model.phrasebook is not None:
             model.phrasebook.save(partial)
+        if model.retrieval is not None:
+            model.retrieval.save(partial)
     if model.phrasebook is None:
         (Path(folder) / PHRASEBOOK_FILE).unlink(missing_ok=True)  # of an earlier model there
+    if model.retrieval is None:
+        for file in RETRIEVAL_FILES:
+            (Path(folder) / file).unlink(missing_ok=True)
 
 
 def load_model(
@@ -193,6 +199,7 @@ def lay_adapter(model: "LeamlForVisualQA", config: LeamlConfig, path: str, hub: 
     model.config._name_or_path = path
     _load_reliability(model, path, hub)
     _load_phrasebook(model, path, hub)
+    _load_retrieval(model, path, hub)
 
 
 def _check_sizes(model: "LeamlForVisualQA", tensors: dict[str, torch.Tensor]) -> None:
@@ -338,6 +345,16 @@ def _load_phrasebook(model: "LeamlForVisualQA", path: str, hub: dict[str, Any]) 
         from .phrasebook import Phrasebook
 
         model.phrasebook = Phrasebook.load(file.parent)
+
+
+def _load_retrieval(model: "LeamlForVisualQA", path: str, hub: dict[str, Any]) -> None:
+    files = [_find_file(path, name, hub, required=False) for name in RETRIEVAL_FILES]
+    if all(file is None for file in files):
+        return
+    from .retrieval import ExampleIndex
+
+    folder = next(file for file in files if file is not None).parent
+    model.retrieval = ExampleIndex.load(folder, model.config.base_fingerprint)
 
 
 def _find_file(path: str, name: str, hub: dict[str, Any], required: bool = True) -> Path | None:

@@ -26,7 +26,7 @@ def _adapt(args: argparse.Namespace) -> dict[str, Any]:
 
     _load_silently()
     named = ("layers", "max_steps", "learning_rate", "consistency_weight", "replay_share", "calibration_objective",
-             "feature_cache_dir", "pseudo_qa_weight", "neuron_share", "search")  # fmt: skip
+             "feature_cache_dir", "pseudo_qa_weight", "neuron_share", "retrieved_examples", "search")  # fmt: skip
     options = {name: getattr(args, name) for name in named}
     return adapt(
         args.data,
@@ -437,6 +437,8 @@ def _parser() -> argparse.ArgumentParser:
                        "unlabelled pictures (default 0: none are)")  # fmt: skip
     adapt.add_argument("--neuron-share", type=float, help="share of LoRA's output neurons that are tuned, those that "
                        "matter most (default 1)")  # fmt: skip
+    adapt.add_argument("--retrieved-examples", type=_integer(0), metavar="K",
+                       help="labelled examples that are put before each question (default 0)")  # fmt: skip
     adapt.add_argument("--feature-cache-dir", metavar="DIR", help="keep what the frozen parts compute for later runs")
     adapt.add_argument("--search", type=_above_zero, metavar="SECONDS",
                        help="search so long for training options, by the held-out labels")  # fmt: skip

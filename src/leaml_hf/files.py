@@ -2,9 +2,10 @@
 files so that they are whole or not there."""
 
 import errno
+import hashlib
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -157,6 +158,24 @@ def parse_arrays(content: bytes, file: Path) -> "dict[str, np.ndarray]":
     if not all(array.dtype.kind == "f" and np.isfinite(array).all() for array in arrays.values()):
         raise damaged(file)
     return arrays
+
+
+def digest(config: Mapping[str, Any], tensors: bytes) -> str:
+    """
+    The checksum of a JSON object and a file of tensors that belong together.
+
+    Args:
+        config (`Mapping`): the object, without the checksum.
+        tensors (`bytes`): the content of the other file.
+
+    Returns:
+        `str`: 64 hexadecimal digits.
+
+    Raises:
+        `ValueError`: if a number is not finite.
+    """
+    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(canonical.encode() + b"\0" + tensors).hexdigest()
 
 
 def damaged(file: Path) -> LeamlInputError:

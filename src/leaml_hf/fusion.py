@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -28,6 +29,9 @@ class VisionCall:
         looked (`torch.Tensor`, *optional*): `[B, N]` where each row's question looked there.
         spelled (`torch.Tensor`, *optional*): `[B, S, De]` the answer as the resampler spells it.
         texture (`torch.Tensor`, *optional*): `[P, Dt]` of the pictures; only of composed models.
+        features (*optional*): what the backbone's `get_image_features` gave, or is to give again without running
+            (existing image-text-to-text models).
+        example_tokens (`torch.Tensor`, *optional*): `[B]` tokens of the examples before each row's question.
         since (`torch.Tensor`, *optional*): `[B, T]` how many tokens more than its question a row has, in this pass.
         keep_key_values (`bool`): whether keys and values of the pictures are kept for the next decoding step.
         record (`bool`): whether attention and gates of the first pass are kept.
@@ -42,6 +46,8 @@ class VisionCall:
     looked: torch.Tensor | None = None
     spelled: torch.Tensor | None = None
     texture: torch.Tensor | None = None
+    features: Any = None
+    example_tokens: torch.Tensor | None = None
     since: torch.Tensor | None = None
     keep_key_values: bool = False
     record: bool = False
@@ -60,7 +66,10 @@ class VisionCall:
         Returns:
             [`VisionCall`]: that records nothing.
         """
-        return VisionCall(states=self.states[rows], mask=self.mask[rows], spelled=self.spelled[rows])
+        before = None if self.example_tokens is None else self.example_tokens[rows]
+        return VisionCall(
+            states=self.states[rows], mask=self.mask[rows], spelled=self.spelled[rows], example_tokens=before
+        )
 
     def rows(self, batch_size: int) -> torch.Tensor | None:
         """

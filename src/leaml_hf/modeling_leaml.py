@@ -162,6 +162,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         self._shelf = {}
         self.reliability = None
         self.phrasebook = None
+        self.retrieval = None
         self._call: VisionCall | None = None
         self._grid: tuple[int, int] | None = None
         self._lower_states_checked = False
@@ -258,7 +259,9 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         hidden_states = one = mean_stream(given, self.hidden_size, module)
         index = call.rows(hidden_states.shape[0])
         if call.spelled is not None and int(layer) == self.config.bridge_layers[0]:
-            asked = call.mask.sum(1) if index is None else call.mask.sum(1)[index]  # [B] tokens of the questions
+            asked = call.mask.sum(1)  # [B] tokens of the questions, and of the examples before them
+            asked = asked if call.example_tokens is None else asked + call.example_tokens
+            asked = asked if index is None else asked[index]
             call.since = kwargs["position_ids"] + 1 - asked[:, None]  # [B, T]
         for part, modules in (("bridge", self.bridge), ("fusion", self.fusion)):
             if layer not in modules:
@@ -395,6 +398,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         logits_to_keep: int = 0,
         output_attentions: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
+        example_tokens: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> LeamlOutput:
         """
@@ -422,6 +426,8 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             output_attentions (`bool`, *optional*, defaults to `False`): whether to return gates and cross-attentions.
             num_items_in_batch (`torch.Tensor` or `int`, *optional*): the loss is divided by it instead of by the
                 number of targets.
+            example_tokens (`torch.Tensor`, *optional*): `[B]` tokens of the examples before each question; for a base
+                with a resampler, whose processor makes them.
             kwargs: other inputs of an existing image-text-to-text model.
 
         Returns:
@@ -442,6 +448,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
                 vision_index,
                 question_ids,
                 question_mask,
+                example_tokens=example_tokens,
                 record=output_attentions,
             )
         else:
@@ -528,6 +535,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         question_ids: torch.Tensor | None,
         question_mask: torch.Tensor | None,
         texture: torch.Tensor | None = None,
+        example_tokens: torch.Tensor | None = None,
         **flags: bool,
     ) -> VisionCall:
         if not self.config.is_composed:
@@ -563,6 +571,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             looked=looked,
             spelled=spelled,
             texture=texture,
+            example_tokens=example_tokens,
             **flags,
         )
 
@@ -587,10 +596,12 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
     ) -> Iterator[None]:
         def keep(features: Any) -> None:
             rows = None if input_ids is None else input_ids.shape[0]
+            call.features = features
             call.states, call.mask = pad_image_features(features, call.image_token_counts, rows)
 
         composed = self.config.is_composed
-        with nullcontext() if composed else capture_image_features(self.backbone, keep, self.features_path):
+        watched = (self.backbone, keep, self.features_path, call.features)
+        with nullcontext() if composed else capture_image_features(*watched):
             yield
         if pixel_values is not None and call.states is None and not composed:
             raise LeamlInputError(
@@ -607,6 +618,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         vision_index: torch.Tensor | None = None,
         question_ids: torch.Tensor | None = None,
         question_mask: torch.Tensor | None = None,
+        example_tokens: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> Any:
         """
@@ -619,13 +631,21 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             vision_index (`torch.Tensor`, *optional*): as in `forward`.
             question_ids (`torch.Tensor`, *optional*): as in `forward`.
             question_mask (`torch.Tensor`, *optional*): as in `forward`.
+            example_tokens (`torch.Tensor`, *optional*): as in `forward`.
             kwargs: everything else for `GenerationMixin.generate`.
 
         Returns:
             `torch.Tensor` `[B, T + new tokens]`, or what `return_dict_in_generate` asks for.
         """
         call = self._new_call(
-            input_ids, pixel_values, vision_states, vision_index, question_ids, question_mask, keep_key_values=True
+            input_ids,
+            pixel_values,
+            vision_states,
+            vision_index,
+            question_ids,
+            question_mask,
+            example_tokens=example_tokens,
+            keep_key_values=True,
         )
         return self._generate(call, input_ids, pixel_values, **kwargs)
 

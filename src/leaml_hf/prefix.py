@@ -10,6 +10,7 @@ from torch import nn
 
 from .backbones import decoder_layers
 from .errors import LeamlInputError
+from .fusion import VisionCall
 
 if TYPE_CHECKING:
     from .modeling_leaml import LeamlForVisualQA
@@ -50,9 +51,38 @@ def encode_prefix(model: "LeamlForVisualQA", inputs: dict[str, Any]) -> Prefix:
     Raises:
         [`LeamlInputError`]: if the model's states have another form than `[B, T, D]`, or the first layer is adapted.
     """
-    layers, first = decoder_layers(model.decoder), model.first_adapted_layer
+    first = model.first_adapted_layer
     if first == 0:
         raise LeamlInputError("The first decoder layer is adapted: there is nothing below it to keep.")
+    call, states = _run_up_to(model, first, inputs)
+    if states is None or states.dim() != 3 or call.states is None:
+        raise LeamlInputError(
+            f"{type(model.backbone).__name__} has no states [rows, tokens, width] below layer {first} that could be "
+            "kept: leave out lower_states, so that all of it runs."
+        )
+    return Prefix(states, call.states, call.mask)
+
+
+@torch.no_grad()
+def encode_features(model: "LeamlForVisualQA", inputs: dict[str, Any]) -> VisionCall:
+    """
+    Runs the vision encoder, and ends where the decoder begins.
+
+    Args:
+        model (`LeamlForVisualQA`): over an existing image-text-to-text model.
+        inputs (`dict`): what its processor makes for B rows with pictures, without labels.
+
+    Returns:
+        [`VisionCall`]: with `states` `[B, N, Dv]`, `mask` `[B, N]`, and `features` for another call with the same
+            pictures.
+    """
+    return _run_up_to(model, 0, inputs)[0]
+
+
+def _run_up_to(
+    model: "LeamlForVisualQA", layer: int, inputs: dict[str, Any]
+) -> tuple[VisionCall, torch.Tensor | None]:
+    """The call of a pass that ends before a decoder layer, and what came to that layer."""
     kept: list[torch.Tensor] = []
 
     def keep(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -60,7 +90,7 @@ def encode_prefix(model: "LeamlForVisualQA", inputs: dict[str, Any]) -> Prefix:
         raise _Reached
 
     call = model._new_call(inputs["input_ids"], None, None, None, None, None)
-    handle = layers[first].register_forward_pre_hook(keep, with_kwargs=True, prepend=True)
+    handle = decoder_layers(model.decoder)[layer].register_forward_pre_hook(keep, with_kwargs=True, prepend=True)
     try:
         with model._during(call), model._capture(call, inputs["input_ids"], None):
             model.backbone(**inputs, use_cache=False)
@@ -68,12 +98,7 @@ def encode_prefix(model: "LeamlForVisualQA", inputs: dict[str, Any]) -> Prefix:
         pass
     finally:
         handle.remove()
-    if not kept or kept[0].dim() != 3 or call.states is None:
-        raise LeamlInputError(
-            f"{type(model.backbone).__name__} has no states [rows, tokens, width] below layer {first} that could be "
-            "kept: leave out lower_states, so that all of it runs."
-        )
-    return Prefix(kept[0], call.states, call.mask)
+    return call, kept[0] if kept else None
 
 
 @contextmanager

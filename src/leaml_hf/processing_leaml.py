@@ -12,6 +12,7 @@ from transformers.processing_utils import ProcessorMixin
 
 from .errors import LeamlInputError
 from .images import Picture, load_image
+from .retrieval import Example
 
 PROMPT_TEMPLATE = "Question: {question}\nAnswer:"
 LARGEST_SIDE = 8192  # pixels of a picture as the encoder gets it
@@ -93,6 +94,7 @@ class LeamlProcessor(ProcessorMixin):
         images: Picture | Sequence[Picture] | None = None,
         questions: str | Sequence[str] | None = None,
         answers: str | Sequence[str | None] | None = None,
+        examples: Sequence[Sequence[Example]] | None = None,
         **kwargs: Any,
     ) -> BatchFeature:
         """
@@ -102,12 +104,13 @@ class LeamlProcessor(ProcessorMixin):
             images (`Sequence`, *optional*): n pictures or files; left out for questions alone.
             questions (`Sequence[str]`, *optional*): n questions; left out for pictures alone.
             answers (`Sequence[str]`, *optional*): n answers to learn; `None` for a row without one.
+            examples (`Sequence`, *optional*): for each question others with their answers, that are put before it.
             kwargs: ignored options of other processors (`return_tensors` is always `"pt"`).
 
         Returns:
             `BatchFeature`: `input_ids` and `attention_mask` `[n, T]`, `pixel_values` `[n, 3, H, W]`, with answers
                 `labels` `[n, T]` (-100 outside the answer), and for a base with a resampler `question_ids` and
-                `question_mask` `[n, Tq]`.
+                `question_mask` `[n, Tq]` and, with examples, `example_tokens` `[n]`.
 
         Raises:
             [`LeamlInputError`]: if counts differ, a question is empty or a picture can't be read.
@@ -117,7 +120,7 @@ class LeamlProcessor(ProcessorMixin):
         _check_counts(images, questions, answers)
         data: dict[str, Any] = {}
         if questions is not None:
-            data.update(self.encode_text(questions, answers))
+            data.update(self.encode_text(questions, answers, examples))
         if images is not None:
             data["pixel_values"] = self.encode_images(images)
         return BatchFeature(data)
@@ -152,7 +155,10 @@ class LeamlProcessor(ProcessorMixin):
         return self.image_processor(pictures, return_tensors="pt")["pixel_values"]
 
     def encode_text(
-        self, questions: Sequence[str], answers: Sequence[str | None] | None = None
+        self,
+        questions: Sequence[str],
+        answers: Sequence[str | None] | None = None,
+        examples: Sequence[Sequence[Example]] | None = None,
     ) -> dict[str, torch.Tensor]:
         """
         Prepares text alone.
@@ -160,17 +166,26 @@ class LeamlProcessor(ProcessorMixin):
         Args:
             questions (`Sequence[str]`): n questions.
             answers (`Sequence[str]`, *optional*): n answers; `None` for a row without one.
+            examples (`Sequence`, *optional*): as in [`LeamlProcessor.__call__`].
 
         Returns:
             `dict[str, torch.Tensor]`: `input_ids`, `attention_mask` and, with answers, `labels`, each `[n, T]`; for a
-                base with a resampler also `question_ids` and `question_mask`, each `[n, Tq]`.
+                base with a resampler also `question_ids` and `question_mask`, each `[n, Tq]`, and, with examples,
+                `example_tokens` `[n]`, the tokens before each question's own prompt.
         """
         questions = [_one_line(question) for question in questions]
-        prompts = self.tokenizer([self.prompt_template.replace("{question}", q) for q in questions])["input_ids"]
+        texts = [self.prompt_template.replace("{question}", question) for question in questions]
+        shown = [_shown(self.prompt_template, row) for row in examples or [()] * len(texts)]
+        prompts = self.tokenizer([before + text for before, text in zip(shown, texts, strict=True)])["input_ids"]
         data = _pad_left(prompts, self.answer_ids(answers), self.tokenizer.pad_token_id)
         if self.max_question_tokens is not None:
             alone = self.tokenizer(questions, add_special_tokens=False)["input_ids"]
             data.update(_pad_right([ids[-self.max_question_tokens :] for ids in alone]))
+            if any(shown):
+                plain = self.tokenizer(texts)["input_ids"]
+                data["example_tokens"] = torch.tensor(
+                    [len(ids) - len(own) for ids, own in zip(prompts, plain, strict=True)]
+                )
         return data
 
     def answer_ids(self, answers: Sequence[str | None] | None) -> list[list[int]] | None:
@@ -250,19 +265,22 @@ class LeamlBackboneProcessor:
     decode_answers = LeamlProcessor.decode_answers
     collate = LeamlProcessor.collate
 
-    def prompt(self, question: str) -> str:
+    def prompt(self, question: str, examples: Sequence[Example] = ()) -> str:
         """
         The text of one row, with a place for its picture.
 
         Args:
             question (`str`): the question.
+            examples (`Sequence`, *optional*): others with their answers, that are put between picture and question.
 
         Returns:
             `str`: by the chat template, or else by LEAML's own.
         """
+        shown = _shown(PROMPT_TEMPLATE, examples)
         if self.processor.chat_template is None:
-            return f"{self.processor.image_token}\n{PROMPT_TEMPLATE.format(question=_one_line(question))}"
-        content = [{"type": "image"}, {"type": "text", "text": _one_line(question)}]
+            return f"{self.processor.image_token}\n{shown}{PROMPT_TEMPLATE.format(question=_one_line(question))}"
+        text = f"{shown}Question: {_one_line(question)}" if shown else _one_line(question)
+        content = [{"type": "image"}, {"type": "text", "text": text}]
         return self.processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
 
     def __call__(
@@ -270,6 +288,7 @@ class LeamlBackboneProcessor:
         images: Picture | Sequence[Picture] | None = None,
         questions: str | Sequence[str] | None = None,
         answers: str | Sequence[str | None] | None = None,
+        examples: Sequence[Sequence[Example]] | None = None,
         **kwargs: Any,
     ) -> BatchFeature:
         """
@@ -279,6 +298,7 @@ class LeamlBackboneProcessor:
             images (`Sequence`): n pictures or files.
             questions (`Sequence[str]`): n questions.
             answers (`Sequence[str]`, *optional*): n answers to learn; `None` for a row without one.
+            examples (`Sequence`, *optional*): for each question others with their answers, that are put before it.
             kwargs: ignored options of other processors.
 
         Returns:
@@ -292,7 +312,8 @@ class LeamlBackboneProcessor:
             raise LeamlInputError("Give images and questions: this backbone needs both.")
         _check_counts(images, questions, answers)
         pictures = [[load_image(image)] for image in images]
-        texts = [self.prompt(question) for question in questions]
+        shown = examples or [()] * len(questions)
+        texts = [self.prompt(question, row) for question, row in zip(questions, shown, strict=True)]
         inputs = self.processor(images=pictures, text=texts, padding=True, return_tensors="pt")
         if answers is None:
             return inputs
@@ -396,6 +417,11 @@ def _check_counts(images: list[Any] | None, questions: list[str] | None, answers
 
 def _one_line(question: str) -> str:
     return " ".join(question.split())
+
+
+def _shown(template: str, examples: Sequence[Example]) -> str:
+    """Questions with their answers as they stand before a question, each behind a prompt of its own."""
+    return "".join(f"{template.replace('{question}', _one_line(q))} {_one_line(a)}\n" for q, a in examples)
 
 
 def _pad_right(rows: list[list[int]]) -> dict[str, torch.Tensor]:

@@ -16,6 +16,7 @@ from .errors import LeamlInputError
 if TYPE_CHECKING:
     from .phrasebook import Phrasebook
     from .reliability import Reliability
+    from .retrieval import ExampleIndex
 
 
 @dataclass
@@ -25,6 +26,7 @@ class _Shelved:
     config: LeamlConfig
     reliability: "Reliability | None"
     phrasebook: "Phrasebook | None"
+    retrieval: "ExampleIndex | None"
 
 
 class SwitchingMixin:
@@ -78,7 +80,7 @@ class SwitchingMixin:
 
     def set_adapter(self, adapter_name: str) -> None:
         """
-        Makes an adapter the active one: its LoRA and gates, calibrator, thresholds and phrasebook.
+        Makes an adapter the active one: its LoRA and gates, calibrator, thresholds, phrasebook and examples.
 
         Args:
             adapter_name (`str`): one of [`~LeamlForVisualQA.adapter_names`].
@@ -130,14 +132,15 @@ class SwitchingMixin:
 
     def _shelve(self) -> None:
         if self.config.has_adapter:
-            self._shelf[self.adapter_name] = _Shelved(self.config, self.reliability, self.phrasebook)
+            self._shelf[self.adapter_name] = _Shelved(self.config, self.reliability, self.phrasebook, self.retrieval)
             self.shelved_fusion[self.adapter_name] = self.fusion
-        self.reliability = self.phrasebook = None
+        self.reliability = self.phrasebook = self.retrieval = None
 
     def _take_down(self, name: str) -> None:
         if name in self._shelf:
             kept = self._shelf.pop(name)
-            self.config, self.reliability, self.phrasebook = kept.config, kept.reliability, kept.phrasebook
+            self.config, self.reliability = kept.config, kept.reliability
+            self.phrasebook, self.retrieval = kept.phrasebook, kept.retrieval
             self.fusion = self.shelved_fusion.pop(name)
         self.adapter_name = name
         self._activate()

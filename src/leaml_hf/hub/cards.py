@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
-from ..checkpoints import base_name
+from ..checkpoints import RETRIEVAL_FILES, base_name
 from ..configuration_leaml import LeamlConfig
 from ..errors import LeamlInputError
 from ..files import damaged, read_json
@@ -124,13 +124,13 @@ def write_card(
     if file.is_symlink() or (file.exists() and not file.is_file()):
         raise LeamlInputError(f"{file} is a link or no file: remove it, the card is written there.")
     with _figures(Path(folder)):
-        text = _card(config, results, repo_id, license)
+        text = _card(config, results, repo_id, license, (Path(folder) / RETRIEVAL_FILES[1]).is_file())
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n", encoding="utf-8")
     return file
 
 
-def _card(config: LeamlConfig, results: dict[str, Any], repo_id: str, license: str | None) -> str:
+def _card(config: LeamlConfig, results: dict[str, Any], repo_id: str, license: str | None, retrieves: bool) -> str:
     from huggingface_hub import ModelCard, ModelCardData
 
     base = base_model(config)
@@ -160,7 +160,7 @@ def _card(config: LeamlConfig, results: dict[str, Any], repo_id: str, license: s
         sets=results.get("after", {}).get("ood", {}),
         procedure=_procedure(config, results),
         failures=list(_failures(results)),
-        limits=list(_limits(config, results)),
+        limits=list(_limits(config, results, retrieves)),
         cost=_cost(results),
     )
     return str(card)
@@ -403,7 +403,7 @@ def _failures(results: dict[str, Any]) -> Iterator[str]:
         yield f"It takes {_shown(figures['fpr95'], True)} of the pictures of {name} for familiar, at 95% of its own."
 
 
-def _limits(config: LeamlConfig, results: dict[str, Any]) -> Iterator[str]:
+def _limits(config: LeamlConfig, results: dict[str, Any], retrieves: bool) -> Iterator[str]:
     if results:
         low, high = results["after"]["accuracy_ci"]
         yield (f"The accuracy's 95% interval is {_shown(low, True)} to {_shown(high, True)}; other seeds and other "
@@ -411,6 +411,9 @@ def _limits(config: LeamlConfig, results: dict[str, Any]) -> Iterator[str]:
         if _judged_on(results) == HELD_OUT:
             yield "There was no test split: the labels that it was judged on also chose when to stop training."
         yield "Confidence is calibrated on pictures like those of training; elsewhere it may be too high."
+    if retrieves:
+        yield (f"{RETRIEVAL_FILES[1]} holds labelled questions with their answers, to put before new questions, "
+               "and beside it lie states of their pictures and the brightness of each in 8 x 8 cells.")  # fmt: skip
     yield "Questions and answers are English and short: a word or a number. What training never asked is a guess."
     yield "Not for decisions about people or for diagnosis."
     if config.has_adapter:

@@ -1,8 +1,7 @@
 """How far an answer can be trusted: out-of-distribution scores, calibrated confidence and abstention in one."""
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LeamlInputError
-from ..files import damaged, parse_arrays, read_bytes, read_json
+from ..files import damaged, digest, parse_arrays, read_bytes, read_json
 from .boundary import CAUSES, Boundary, report_causes
 from .calibration import CALIBRATORS, Calibrator, Identity, fit_calibrator
 from .conformal import FALLBACK_THRESHOLD, AbstentionRule, AnswerSets, choose_abstention_threshold
@@ -31,11 +30,6 @@ __all__ = [
 FORMAT = 1
 TENSORS_NAME = "leaml_reliability.safetensors"
 CONFIG_NAME = "leaml_reliability.json"
-
-
-def _digest(config: Mapping[str, Any], tensors: bytes) -> str:
-    canonical = json.dumps(config, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(canonical.encode() + b"\0" + tensors).hexdigest()
 
 
 @dataclass
@@ -176,7 +170,7 @@ class Reliability:
             "labeled_rows": self.labeled_rows,
             "boundary": None if self.boundary is None else self.boundary.config(),
         }
-        config["sha256"] = _digest(config, tensors)
+        config["sha256"] = digest(config, tensors)
         (folder / TENSORS_NAME).write_bytes(tensors)
         (folder / CONFIG_NAME).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
@@ -204,7 +198,7 @@ class Reliability:
             )
         expected = config.pop("sha256", None)
         try:
-            if expected != _digest(config, tensors):
+            if expected != digest(config, tensors):
                 raise damaged(folder / TENSORS_NAME)
             arrays = parse_arrays(tensors, folder / TENSORS_NAME)
             ood = OODCombiner.from_config(config["ood"])

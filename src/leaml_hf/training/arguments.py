@@ -63,6 +63,9 @@ class LeamlTrainingArguments(TrainingArguments):
         neuron_share (`float`, *optional*, defaults to 1.0):
             Share of the output neurons of the layers with LoRA that are tuned, by trainer and generator, in (0, 1]:
             those that matter most for the labelled rows, see [`~training.neurons.qa_neurons`].
+        retrieved_examples (`int`, *optional*, defaults to 0):
+            Labelled examples that are put before each question, in training and in answering: the nearest ones of
+            other pictures, see [`~leaml_hf.retrieval.ExampleIndex`]. 0 for none.
         feature_cache_dir (`str`, *optional*):
             Folder where what the frozen parts compute is kept for later runs and other processes; defaults to memory.
 
@@ -101,6 +104,7 @@ class LeamlTrainingArguments(TrainingArguments):
     pseudo_qa_steps: int = field(default=60, metadata={"help": "Steps of the generator of such pairs."})
     caption_weight: float = field(default=1.0, metadata={"help": "Weight of caption distillation in these steps."})
     neuron_share: float = field(default=1.0, metadata={"help": "Share of LoRA's output neurons that are tuned."})
+    retrieved_examples: int = field(default=0, metadata={"help": "Labelled examples before each question."})
     feature_cache_dir: str | None = field(default=None, metadata={"help": "Folder for states of the frozen parts."})
 
     def __post_init__(self) -> None:
@@ -114,7 +118,7 @@ class LeamlTrainingArguments(TrainingArguments):
                 f"calibration_objective must be focal or mmce, but got {self.calibration_objective}."
             )
         for name in ("consistency_weight", "replay_share", "spelling_weight", "unlabeled_share", "calibration_weight",
-                     "pseudo_qa_weight", "caption_weight"):  # fmt: skip
+                     "pseudo_qa_weight", "caption_weight", "retrieved_examples"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise LeamlInputError(f"{name} must be 0 or more, but got {getattr(self, name)}.")
         for name in ("refresh_steps", "refresh_rows", "evaluate_every", "patience", "pseudo_qa_steps"):

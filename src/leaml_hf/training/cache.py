@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,25 @@ from ..answering import EncodedPicture
 from ..errors import LeamlInputError
 from ..prefix import encode_prefix
 from ..processing_leaml import LeamlProcessor
+from ..retrieval import thumbnail
 from .store import FeatureStore, content_key
 from .views import view_of
 
 ENCODED_AT_ONCE = 64  # pictures
 ROWS_AT_ONCE = 8  # pictures with their questions, through the lower layers of an existing model
+KEPT = 2  # version of what is kept of a picture; 2: a thumbnail, too
 TEXT = "text."  # before the names of what there is one of for each token
 CLOSE = 1e-2  # of the largest logit: how much kept states may change them
 
 
 def _folder_for(folder: str | Path | None, model: torch.nn.Module, processor: Any, seed: int) -> Path | None:
-    """A folder of its own for each base, processor, lowest adapted layer, number format and seed of views."""
+    """A folder of its own for each base, processor, lowest adapted layer, number format, seed of views and version of
+    what is kept."""
     if folder is None:
         return None
     inner = getattr(processor, "processor", processor)
-    parts = [model.fingerprint(), inner.to_json_string(), str(model.first_adapted_layer), str(model.dtype), str(seed)]
+    numbers = map(str, (model.first_adapted_layer, model.dtype, seed, KEPT))
+    parts = [model.fingerprint(), inner.to_json_string(), *numbers]
     return Path(folder) / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
@@ -71,8 +76,8 @@ class FrozenCache:
             pictures = [view_of(images[first[key, view]](), key, view, self.seed) for key, view in part]
             pixels = self.processor(images=pictures)["pixel_values"].to(self.model.device)
             encoded = (values.cpu() for values in self.model.encode_pictures(pixels))
-            for spot, states, texture in zip(part, *encoded, strict=True):
-                found[spot] = {"states": states, "texture": texture}
+            for spot, states, texture, small in zip(part, *encoded, map(thumbnail, pictures), strict=True):
+                found[spot] = {"states": states, "texture": texture, "thumbnail": torch.from_numpy(small)}
                 self._vision.put(self._name(spot), found[spot])
         return [EncodedPicture(**found[spot]) for spot in wanted]
 
@@ -98,14 +103,14 @@ class FrozenCache:
     def inputs(self, rows: Sequence[dict[str, Any]], views: Sequence[int]) -> dict[str, Tensor]:
         """Inputs of the model for rows of a [`RowDataset`], seen in some views."""
         keys, images = [row["key"] for row in rows], [row["load_image"] for row in rows]
-        questions, answers = [row["question"] for row in rows], [row["answer"] for row in rows]
+        questions, answers, examples = _texts(rows)
         pictures = None
         if not self.vision_is_frozen:
             pictures = [view_of(load(), k, v, self.seed) for load, k, v in zip(images, keys, views, strict=True)]
-        batch = dict(self.processor(images=pictures, questions=questions, answers=answers))
+        batch = dict(self.processor(images=pictures, questions=questions, answers=answers, examples=examples))
         if pictures is None:
             batch["vision_states"] = torch.stack([picture.states for picture in self.pictures(keys, views, images)])
-        texts = [f"{question}\n{answer}" for question, answer in zip(questions, answers, strict=True)]
+        texts = ["\n".join(_words(row)) for row in rows]
         batch["lower_states"] = self.lower(texts, batch["input_ids"], batch["attention_mask"])
         return batch
 
@@ -140,8 +145,8 @@ class PrefixCache:
             [`LeamlInputError`]: if this model's states can't be kept, since it uses pictures in its upper layers too.
         """
         on_disk = self._rows.folder is not None
-        names = ["\0".join((content_key(row["key"]) if on_disk else row["key"], str(view), row["question"],
-                            row["answer"])) for row, view in zip(rows, views, strict=True)]  # fmt: skip
+        names = ["\0".join((content_key(row["key"]) if on_disk else row["key"], str(view), *_words(row)))
+                 for row, view in zip(rows, views, strict=True)]  # fmt: skip
         first = {name: i for i, name in reversed(list(enumerate(names)))}
         found = {name: self._rows.get(name) for name in first}
         missing = [name for name, row in found.items() if row is None]
@@ -160,8 +165,8 @@ class PrefixCache:
         is one of for each row."""
         pictures = [view_of(row["load_image"](), row["key"], view, self.seed)
                     for row, view in zip(rows, views, strict=True)]  # fmt: skip
-        questions, answers = [row["question"] for row in rows], [row["answer"] for row in rows]
-        inputs = dict(self.processor(images=pictures, questions=questions, answers=answers))
+        questions, answers, examples = _texts(rows)
+        inputs = dict(self.processor(images=pictures, questions=questions, answers=answers, examples=examples))
         labels = inputs.pop("labels")
         on_device = {name: value.to(self.model.device) for name, value in inputs.items()}
         was_training = self.model.training
@@ -214,6 +219,16 @@ class PrefixCache:
         batch["vision_states"] = torch.stack([F.pad(one, (0, 0, 0, most - len(one))) for one in states])
         batch["vision_mask"] = torch.arange(most)[None] < torch.tensor([len(one) for one in states])[:, None]
         return batch
+
+
+def _texts(rows: Sequence[dict[str, Any]]) -> list[list[Any]]:
+    """Questions, answers and examples of rows of a [`RowDataset`]."""
+    return [[row[name] for row in rows] for name in ("question", "answer", "examples")]
+
+
+def _words(row: dict[str, Any]) -> list[str]:
+    """All that is put to the decoder, the question and its answer first."""
+    return [row["question"], row["answer"], *chain.from_iterable(row["examples"])]
 
 
 def _pad_left(value: Tensor, length: int, fill: int) -> Tensor:

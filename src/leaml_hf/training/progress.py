@@ -135,6 +135,8 @@ def _set_progress(trainer: "LeamlTrainer", folder: Path, state: dict, tensors: d
     trainer._rng.bit_generator.state = state["rng"]
     trainer.model.phrasebook = _phrasebook(folder)
     trainer.train_dataset = RowDataset(trainer.labelled, phrasebook=trainer.model.phrasebook)
+    if trainer.args.retrieved_examples:
+        trainer.index_examples()
     if state["folds"]:
         parts = trainer._parts() if state["folds"] > 1 else [np.arange(len(trainer.held_out))]
         trainer.folds = [(trainer.held_out.select(rows), _phrasebook(folder / f"fold-{number}"))

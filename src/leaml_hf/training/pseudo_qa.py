@@ -176,7 +176,7 @@ class PairGenerator:
         if len(pictures) == 0:
             return None
         asked = rows_of(pictures, [CAPTION] * len(pictures), [""] * len(pictures))
-        with _without_phrasebook(self.model):
+        with _asked_as_it_stands(self.model):
             said = predict(self.model, self.processor, asked, cache=self.cache, max_new_tokens=CAPTION_TOKENS)
         return RowDataset(asked, said.texts)
 
@@ -203,7 +203,7 @@ class PairGenerator:
         found: dict[tuple[int, str], tuple[int, str, str]] = {}
         was_training = self.model.training
         self.model.eval()
-        with self.adapter, _without_phrasebook(self.model), torch.random.fork_rng():
+        with self.adapter, _asked_as_it_stands(self.model), torch.random.fork_rng():
             torch.manual_seed(self.seed)
             for place, text in self._sampled(pictures):
                 if (pair := parse_pair(text)) is not None:
@@ -306,10 +306,11 @@ def pair_precision(pairs: "Dataset", labelled: "Dataset") -> tuple[int, int]:
 
 
 @contextmanager
-def _without_phrasebook(model: "LeamlForVisualQA") -> Iterator[None]:
-    """Inside the `with` block a model is asked as it stands: its instructions are no questions of the domain."""
-    book, model.phrasebook = model.phrasebook, None
+def _asked_as_it_stands(model: "LeamlForVisualQA") -> Iterator[None]:
+    """Inside the `with` block a model is asked without phrasebook and examples: instructions are no questions of the
+    domain."""
+    kept, model.phrasebook, model.retrieval = (model.phrasebook, model.retrieval), None, None
     try:
         yield
     finally:
-        model.phrasebook = book
+        model.phrasebook, model.retrieval = kept

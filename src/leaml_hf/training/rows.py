@@ -11,6 +11,7 @@ from PIL import Image
 
 from ..data.budget import picture_keys
 from ..processing_leaml import LeamlProcessor
+from ..retrieval import Example
 from .cache import FrozenCache, PrefixCache
 from .views import WEAK, view_of
 
@@ -41,6 +42,7 @@ class RowDataset(torch.utils.data.Dataset):
             self.questions, self.answers = phrasebook.teach(self.questions, self.answers)
         self.weights = [1.0] * len(rows) if weights is None else weights
         self.keys = picture_keys(rows)
+        self.examples: Sequence[Sequence[Example]] = [()] * len(rows)  # before each question
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -54,6 +56,7 @@ class RowDataset(torch.utils.data.Dataset):
             "load_image": partial(self._load, index),
             "question": self.questions[index],
             "answer": self.answers[index],
+            "examples": self.examples[index],
             "weight": self.weights[index],
             "key": self.keys[index],
         }
@@ -86,7 +89,8 @@ class LeamlCollator:
         views = [int(self._rng.integers(STRONG_VIEWS)) if self.strong_views else WEAK for _ in rows]
         if self.cache is None:
             pictures = [view_of(r["load_image"](), r["key"], v, self.seed) for r, v in zip(rows, views, strict=True)]
-            texts = {"questions": [r["question"] for r in rows], "answers": [r["answer"] for r in rows]}
+            texts = {f"{name}s": [row[name] for row in rows] for name in ("question", "answer")}
+            texts["examples"] = [row["examples"] for row in rows]
             batch = dict(self.processor(images=pictures, **texts))
         else:
             batch = self.cache.inputs(rows, views)

@@ -33,6 +33,7 @@ from ..reliability import Reliability
 from .arguments import LeamlTrainingArguments
 from .batches import EndlessBatches
 from .cache import FrozenCache, PrefixCache
+from .examples import ExampleFinder
 from .meaning import QuestionMeaning
 from .mismatch import PoolCheck
 from .neurons import qa_neurons, tuning_only
@@ -83,6 +84,9 @@ class LeamlTrainer(Trainer):
     in the adapter that it would have ended in: bit for bit on one thread of a CPU, as far as a picture is encoded
     alike in any batch (for an existing model with `feature_cache_dir`), and up to rounding elsewhere. A checkpoint
     holds the adapter but not the base; a folder is called `checkpoint-N` only when it is whole.
+
+    With `retrieved_examples`, the nearest labelled examples of other pictures stand before each question but those of
+    the source. The start is judged without them: where no step does better with them, they are dropped.
 
     Args:
         model ([`LeamlForVisualQA`]): with an adapter; `None` if `model_init` makes it.
@@ -340,6 +344,28 @@ class LeamlTrainer(Trainer):
             entry["trusted"] = len(self.trusted_rows) / len(rows)
         self.history.append(entry)
 
+    def index_examples(self) -> None:
+        """Makes the model's index of labelled examples, and puts them before the questions that are trained on."""
+        self.model.eval()
+        rows = RowDataset(self.labelled, phrasebook=self.model.phrasebook)
+        self.model.retrieval = self.finder.fit(rows, self.args.retrieved_examples)
+        self.train_dataset.examples = self.finder.find(rows)
+        self.model.train()
+
+    @cached_property
+    def finder(self) -> ExampleFinder:
+        """Of labelled examples, by what the model saw when it was asked first."""
+        return ExampleFinder(self.model, self.processing_class, self.cache)
+
+    def _rows(
+        self, rows: "Dataset", answers: Sequence[str] | None = None, phrasebook: Phrasebook | None = None
+    ) -> RowDataset:
+        """Rows as the model answers them: in its own words, and with examples where it retrieves them."""
+        posed = RowDataset(rows, answers, phrasebook=phrasebook)
+        if self.model.retrieval is not None:
+            posed.examples = self.finder.find(posed)
+        return posed
+
     def _parts(self) -> list[np.ndarray]:
         """Places of held-out rows, in `FOLDS` parts or fewer; rows of one picture are in one part."""
         picture = np.unique(picture_keys(self.held_out), return_inverse=True)[1]
@@ -394,7 +420,7 @@ class LeamlTrainer(Trainer):
         rows, foreign = self.trusted.select(draw["rows"]), np.array(draw["foreign"], bool)
         self.foreign, rows = rows.select(np.flatnonzero(foreign)), rows.select(np.flatnonzero(~foreign))
         texts = [text for text, is_foreign in zip(draw["texts"], foreign, strict=True) if not is_foreign]
-        taught, share = RowDataset(rows, texts, phrasebook=self.model.phrasebook), self.args.unlabeled_share
+        taught, share = self._rows(rows, texts, self.model.phrasebook), self.args.unlabeled_share
         drawn = taken * self._batch_size(taught, share)
         views = LeamlCollator(self.processing_class, self.cache, self.args.strong_views, self.args.seed, drawn)
         self.unlabeled_batches = self._cycle(
@@ -450,7 +476,7 @@ class LeamlTrainer(Trainer):
             taken (`int`, *optional*, defaults to 0): batches of them that were taken before.
         """
         self.kept_pairs, share = kept, self.args.unlabeled_share
-        chosen = RowDataset(self.pairs.select(np.flatnonzero(kept)), phrasebook=self.model.phrasebook)
+        chosen = self._rows(self.pairs.select(np.flatnonzero(kept)), phrasebook=self.model.phrasebook)
         drawn = taken * self._batch_size(chosen, share)
         seen = LeamlCollator(self.processing_class, self.cache, self.args.strong_views, self.args.seed, drawn)
         self.pair_batches = self._cycle(chosen, share, seen, taken)
@@ -490,7 +516,7 @@ class LeamlTrainer(Trainer):
         """Mean loss of the right answers of labelled rows at the temperature that suits them best: what is left of
         over-confidence is the calibrator's to mend, and no reason to keep a step."""
         self.model.eval()
-        rows = ConcatDataset([RowDataset(fold, phrasebook=book) for fold, book in folds])
+        rows = ConcatDataset([self._rows(fold, phrasebook=book) for fold, book in folds])
         size, total = self.args.per_device_train_batch_size, np.zeros(len(TEMPERATURES))
         for start in range(0, len(rows), size):
             batch = self.rows_collator([rows[i] for i in range(start, min(start + size, len(rows)))])
@@ -500,7 +526,8 @@ class LeamlTrainer(Trainer):
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """
-        Trains, then leaves the best adapter (by held-out labels; without them the average) in the model.
+        Trains, then leaves the best adapter (by held-out labels; without them the average) in the model, and with it
+        the labelled examples that it retrieves.
 
         Args:
             resume_from_checkpoint (`str` or `bool`, *optional*): a checkpoint to go on from, or `True` for the last
@@ -523,6 +550,12 @@ class LeamlTrainer(Trainer):
             self.average.load(self.average.values if self.best is None else self.best["values"])
             round_adapter(self.model)
             self.model.eval()
+            if self.best is not None and self.best["step"] == 0:
+                self.model.retrieval = None
+            elif self.model.retrieval is not None and self.model.config.adapt_vision:  # what is seen has changed
+                del self.finder
+                self.index_examples()
+                self.model.eval()
 
     def _neurons(self) -> AbstractContextManager[None]:
         """Inside the `with` block only the neurons that matter for the labelled rows are tuned."""
@@ -548,6 +581,7 @@ class LeamlTrainer(Trainer):
         ignore_keys_for_eval: list[str] | None = None,
     ) -> Any:
         self._start_run()
+        self.model.retrieval = None  # of an earlier training
         if resume_from_checkpoint is not None:
             load_progress(self, resume_from_checkpoint)
         elif self.args.use_patterns and self.source is not None and "program" in self.source.column_names:
@@ -845,7 +879,9 @@ class _Guards(TrainerCallback):
 
     def on_train_begin(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         if self.trainer.held_out is not None and self.trainer.best is None:  # else taken up from a checkpoint
-            self.trainer.judge()
+            self.trainer.judge()  # the start, without examples
+        if args.retrieved_examples and self.trainer.model.retrieval is None:
+            self.trainer.index_examples()
 
     def on_step_begin(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> None:
         start = math.ceil(args.consistency_start * state.max_steps)
