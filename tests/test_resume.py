@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Callable
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from leaml_hf.training.batches import EndlessBatches
 from leaml_hf.training.rows import LeamlCollator
 
 QUESTION = "what colour is the circle ?"
+ALL_PARTS = {"pseudo_qa_weight": 1.0, "pseudo_qa_steps": 8, "neuron_share": 0.5, "retrieved_examples": 1}
 RULE = Rule("hue", QUESTION, "what is the colour ?", 0, {}, 8.0, 1.0, 1.0)
 
 
@@ -138,13 +140,11 @@ class FoundWords:
 
 
 class TestKilled:
-    @pytest.fixture()
-    def unbroken(self, build, monkeypatch, tmp_path) -> Path:
+    @pytest.mark.parametrize("options", [{}, ALL_PARTS])
+    def test_the_adapter_is_the_same_bit_for_bit(self, build, tmp_path, monkeypatch, options) -> None:
         monkeypatch.setattr("leaml_hf.training.trainer.PatternTeacher", FoundWords)
+        build, unbroken = partial(build, **options), tmp_path / "unbroken"
         assert run(lambda: train_and_save(build("unbroken"))) == 0
-        return tmp_path / "unbroken"
-
-    def test_the_adapter_is_the_same_bit_for_bit(self, build, unbroken: Path, tmp_path, monkeypatch) -> None:
         moments = {kill_in_step: 4, kill_in_judging: 2, kill_in_save: 2, kill_after_last_step: 6}
         for kill, last in moments.items():
 

@@ -377,7 +377,7 @@ class TestTraining:
     def test_the_start_is_the_base_without_examples(self, model, processor, tmp_path, monkeypatch, better):
         trainer = self.trainer(model, processor, tmp_path, retrieved_examples=2)
         had, losses = [], iter([1.0, 0.5, 0.4] if better else [1.0, 1.5, 1.4])
-        monkeypatch.setattr(trainer, "_heldout_loss", lambda: had.append(model.retrieval is not None) or next(losses))
+        monkeypatch.setattr(trainer, "_loss", lambda folds: had.append(model.retrieval is not None) or next(losses))
         trainer.train()
         assert had == [False, True, True]
         assert (model.retrieval is not None) is better

@@ -362,7 +362,7 @@ class LeamlTrainer(Trainer):
     ) -> RowDataset:
         """Rows as the model answers them: in its own words, and with examples where it retrieves them."""
         posed = RowDataset(rows, answers, phrasebook=phrasebook)
-        if self.model.retrieval is not None:
+        if self.model.retrieval is not None and len(posed):
             posed.examples = self.finder.find(posed)
         return posed
 
