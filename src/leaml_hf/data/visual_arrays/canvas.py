@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from .conventions import TITLE_WORDS, Conventions
-from .lettering import Line, reduced, set_line
+from .lettering import reduced, set_line
 from .pen import SCALE, Box, CloseUp, Color, Pen
 from .pictures import Backdrop, Source
 from .scenes import Mark, Scene
@@ -39,18 +39,20 @@ class Glyph(NamedTuple):
 
 
 class Text(NamedTuple):
-    """A written text: its line, its middle in pixels and its angle."""
+    """A written text: its font and size, its middle in pixels and its angle."""
 
     text: str
-    line: Line
+    family: str
+    size: int
     x: float
     y: float
     angle: int
 
     def glyphs(self) -> Iterator[Glyph]:
         right, up = math.cos(math.radians(self.angle)), math.sin(math.radians(self.angle))  # of a pixel along the text
-        for char, middle in zip(self.text, self.line.middles, strict=True):
-            along = middle - self.line.width / 2
+        line = set_line(self.family, self.size, self.text)
+        for char, middle in zip(self.text, line.middles, strict=True):
+            along = middle - line.width / 2
             yield Glyph(char, (self.x + along * right) / FULL, (self.y - along * up) / FULL, self.angle == 90)
 
 
@@ -163,8 +165,9 @@ class Canvas(Written):
     def text(self, x: float, y: float, text: str, anchor: str = "mm", size: int | None = None, angle: int = 0) -> Box:
         """Writes `text` with its anchor (l/m/r, t/m/b) at x, y, turned by `angle` degrees to the left; returns its box
         in pixels, kept inside the page."""
-        line = set_line(self.family, size or self.font_size, text)
-        _, _, width, height = line
+        size = size or self.font_size
+        line = set_line(self.family, size, text)
+        width, height = line.width, line.height
         if angle:
             mask = line.turned(angle)
             width, height = mask.size
@@ -179,7 +182,7 @@ class Canvas(Written):
             row = round(top / SCALE)
             top = row * SCALE
             line.write(pen, int(left), row, ink)
-        self.texts.append(Text(text, line, left + width / 2, top + height / 2, angle))
+        self.texts.append(Text(text, self.family, size, left + width / 2, top + height / 2, angle))
         return left, top, left + width, top + height
 
     def text_width(self, text: str, size: int | None = None) -> int:

@@ -123,7 +123,7 @@ class Line(NamedTuple):
     def turned(self, angle: int) -> Image.Image:
         """Its bitmap at full size, turned to the left by some degrees."""
         mask = Image.new("L", (self.width, self.height))
-        draw = Image.core.draw(mask.im, 0).draw_bitmap
+        draw = ImageDraw.Draw(mask).draw.draw_bitmap
         for letter, start in zip(self.letters, self.lefts, strict=True):
             draw((start, letter.row * SCALE), letter.whole, 255)
         return mask.rotate(angle, Image.Resampling.BILINEAR, expand=True)
