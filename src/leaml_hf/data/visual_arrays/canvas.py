@@ -4,8 +4,9 @@ Places are in pixels of twice the page's size, `FULL` across.
 """
 
 import contextlib
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import NamedTuple
@@ -21,7 +22,9 @@ from .scenes import Mark, Scene
 
 SIZE = 224
 FULL = SIZE * SCALE
-_BEFORE = {"l": 0.0, "t": 0.0, "m": 0.5, "r": 1.0, "b": 1.0}  # share of a text that lies before its anchor
+_SHARES = {"l": 0.0, "t": 0.0, "m": 0.5, "r": 1.0, "b": 1.0}
+# anchor -> shares of a text that lie left of it and above it
+_BEFORE = {across + down: (_SHARES[across], _SHARES[down]) for across in "lmr" for down in "tmb"}
 RIM = 3  # pixels of the page's colour around what is drawn over a picture
 _STEEP = [min(255, 8 * level) for level in range(256)]
 
@@ -36,19 +39,20 @@ class Glyph(NamedTuple):
 
 
 class Text(NamedTuple):
-    """A written line: its characters, where their middles are along it, its own middle in pixels and its angle."""
+    """A written text: its font and size, its middle in pixels and its angle."""
 
     text: str
-    middles: list[float]
-    width: int
+    family: str
+    size: int
     x: float
     y: float
     angle: int
 
     def glyphs(self) -> Iterator[Glyph]:
         right, up = math.cos(math.radians(self.angle)), math.sin(math.radians(self.angle))  # of a pixel along the text
-        for char, middle in zip(self.text, self.middles, strict=True):
-            along = middle - self.width / 2
+        line = set_line(self.family, self.size, self.text)
+        for char, middle in zip(self.text, line.middles, strict=True):
+            along = middle - line.width / 2
             yield Glyph(char, (self.x + along * right) / FULL, (self.y - along * up) / FULL, self.angle == 90)
 
 
@@ -76,7 +80,10 @@ class Drawing(Written):
 
 
 def _share_of_page(box: Box) -> Box:
-    return tuple([0.0 if v < 0 else 1.0 if v > FULL else v / FULL for v in box])
+    left, top, right, bottom = box
+    if left < 0 or top < 0 or right > FULL or bottom > FULL:
+        return tuple([0.0 if v < 0 else 1.0 if v > FULL else v / FULL for v in box])
+    return left / FULL, top / FULL, right / FULL, bottom / FULL
 
 
 @cache
@@ -99,7 +106,7 @@ class Canvas(Written):
         self.ground = c.grounds[rng.integers(len(c.grounds))]
         dark = sum(self.ground) < 300
         self.ink = (225, 225, 225) if dark else (int(rng.integers(0, 90)),) * 3
-        self.grid_color = tuple(int(g + (i - g) * 0.22) for g, i in zip(self.ground, self.ink, strict=True))
+        self.grid_color = tuple([int(g + (i - g) * 0.22) for g, i in zip(self.ground, self.ink, strict=True)])
         self.family = c.fonts[rng.integers(len(c.fonts))]
         self.font_size = int(rng.integers(c.font_sizes[0], c.font_sizes[1] + 1))
         self.legend_size = self.font_size
@@ -143,25 +150,30 @@ class Canvas(Written):
     def shade(self, name: str) -> Color:
         """A shade of the named colour that stands out from the page."""
         anchors, jitter = self.conventions.shades[name], self.conventions.shade_jitter
-        channels = 1 if name in ("gray", "black") else 3  # a tint would make them another colour
-        anchor = anchors[self.rng.integers(len(anchors))]
-        offsets = [int(self.rng.integers(-jitter, jitter + 1)) for _ in range(channels)] * (3 // channels)
-        color = [v + offset for v, offset in zip(anchor, offsets, strict=True)]
-        if sum(abs(v - g) for v, g in zip(color, self.ground, strict=True)) < 60:  # black on a dark page, say
-            away = 45 if sum(self.ground) < 380 else -45
-            color = [v + away for v in color]
-        return tuple(min(max(v, 0), 255) for v in color)
+        draw = self.rng.integers
+        red, green, blue = anchors[draw(len(anchors))]
+        red += (offset := int(draw(-jitter, jitter + 1)))
+        is_gray = name in ("gray", "black")  # a tint would make them another colour
+        green += offset if is_gray else int(draw(-jitter, jitter + 1))
+        blue += offset if is_gray else int(draw(-jitter, jitter + 1))
+        page = self.ground
+        away = 0
+        if abs(red - page[0]) + abs(green - page[1]) + abs(blue - page[2]) < 60:  # black on a dark page, say
+            away = 45 if sum(page) < 380 else -45
+        return tuple([0 if v < 0 else 255 if v > 255 else v for v in (red + away, green + away, blue + away)])
 
     def text(self, x: float, y: float, text: str, anchor: str = "mm", size: int | None = None, angle: int = 0) -> Box:
         """Writes `text` with its anchor (l/m/r, t/m/b) at x, y, turned by `angle` degrees to the left; returns its box
         in pixels, kept inside the page."""
-        line = set_line(self.family, size or self.font_size, text)
+        size = size or self.font_size
+        line = set_line(self.family, size, text)
         width, height = line.width, line.height
         if angle:
             mask = line.turned(angle)
             width, height = mask.size
-        left = min(max(2, x - width * _BEFORE[anchor[0]]), FULL - width - 2)
-        top = min(max(1, y - height * _BEFORE[anchor[1]]), FULL - height - 1)
+        across, down = _BEFORE[anchor]
+        left = min(max(2, x - width * across), FULL - width - 2)
+        top = min(max(1, y - height * down), FULL - height - 1)
         pen = self.draw.core
         ink = pen.draw_ink(self.ink)
         if angle:
@@ -170,7 +182,7 @@ class Canvas(Written):
             row = round(top / SCALE)
             top = row * SCALE
             line.write(pen, int(left), row, ink)
-        self.texts.append(Text(text, line.middles, line.width, left + width / 2, top + height / 2, angle))
+        self.texts.append(Text(text, self.family, size, left + width / 2, top + height / 2, angle))
         return left, top, left + width, top + height
 
     def text_width(self, text: str, size: int | None = None) -> int:
@@ -178,16 +190,20 @@ class Canvas(Written):
 
     def note(self, mark: int, *boxes: Box) -> None:
         """Records pixel boxes as parts of a mark, or of a cell behind the marks, in [0, 1]."""
-        self.parts += [[] for _ in range(mark + 1 - len(self.parts))]
-        self.parts[mark] += [_share_of_page(box) for box in boxes]
+        while mark >= len(self.parts):
+            self.parts.append([])
+        self.parts[mark] += map(_share_of_page, boxes)
 
-    def note_all(self, mark: int, boxes: np.ndarray) -> None:
-        """Records many pixel boxes `[n, 4]` as parts of a mark."""
-        self.parts[mark] += map(tuple, np.clip(boxes / FULL, 0, 1).tolist())
+    def note_all(self, boxes: np.ndarray, counts: Iterable[int]) -> None:
+        """Records pixel boxes `[n, 4]`, so many for each mark in turn, as their parts."""
+        shares = map(tuple, np.minimum(np.maximum(boxes / FULL, 0), 1).tolist())
+        for parts, count in zip(self.parts, counts, strict=True):
+            parts += itertools.islice(shares, count)
 
-    def note_spots(self, mark: int, spots: np.ndarray, reach: float) -> None:
-        """Records squares around pixels `[n, 2]` as parts of a mark."""
-        self.note_all(mark, np.concatenate([spots - reach, spots + reach], 1))
+    def note_spots(self, spots: Sequence[np.ndarray], reach: float) -> None:
+        """Records squares around pixels, `[n, 2]` for each mark, as its parts."""
+        together = np.concatenate(spots)
+        self.note_all(np.concatenate([together - reach, together + reach], 1), map(len, spots))
 
     def annotate(self, name: str, *boxes: Box) -> None:
         """Records pixel boxes of what belongs to no mark."""
@@ -217,13 +233,16 @@ class Canvas(Written):
 
     def legend_width(self, marks: list[Mark]) -> float:
         """Pixels across of the longest entry."""
-        return max(self.text_width(mark.label, self.legend_size) for mark in marks) + self.legend_size + 14
+        return max(map(self._entry_width, marks))
+
+    def _entry_width(self, mark: Mark) -> float:
+        return set_line(self.family, self.legend_size, mark.label).width + self.legend_size + 14
 
     def legend_rows(self, marks: list[Mark]) -> tuple[list[tuple[float, int]], int]:
         """Left edge and row of each entry of a legend above or below the plot, and the number of rows."""
         spots, x, line = [], 8.0, 0
         for mark in marks:
-            width = self.legend_width([mark])
+            width = self._entry_width(mark)
             if spots and x + width > FULL - 4:
                 x, line = 8.0, line + 1
             spots.append((x, line))
@@ -281,8 +300,7 @@ class Canvas(Written):
     def title(self) -> bool:
         if self.rng.random() < 0.5:
             return False
-        words = [TITLE_WORDS[i] for i in self.rng.integers(len(TITLE_WORDS), size=2)]
-        self.text(FULL / 2, 4, " ".join(words), "mt", self.font_size + 3)
+        self.text(FULL / 2, 4, f"{self.choice(TITLE_WORDS)} {self.choice(TITLE_WORDS)}", "mt", self.font_size + 3)
         return True
 
     def axis_title(self, vertical: bool, margin: dict[str, float]) -> float:
@@ -309,15 +327,15 @@ class Canvas(Written):
         crowded = 1
         while not vertical and self._widest_number(scene) + 8 > room * crowded:
             crowded += 1
-        for tick in scene.numbered_ticks:
+        for tick, number in scene.tick_texts.items():
             if vertical:
                 y = y1 - (y1 - y0) * tick / scene.reach
-                self.text(x1 + 6 if opposite else x0 - 6, y, scene.tick_text(tick), "lm" if opposite else "rm")
+                self.text(x1 + 6 if opposite else x0 - 6, y, number, "lm" if opposite else "rm")
                 line = (x0, y, x1, y)
             else:
                 x = x1 - (x1 - x0) * tick / scene.reach if mirrored else x0 + (x1 - x0) * tick / scene.reach
                 if tick % (scene.every * crowded) == 0:
-                    self.text(x, y0 - 4 if opposite else y1 + 4, scene.tick_text(tick), "mb" if opposite else "mt")
+                    self.text(x, y0 - 4 if opposite else y1 + 4, number, "mb" if opposite else "mt")
                 line = (x, y0, x, y1)
             if grid in ("value", "both"):
                 self.draw.line(line, fill=self.grid_color, width=2)
@@ -343,7 +361,7 @@ class Canvas(Written):
                 self.draw.polygon([(x1 - 6, y1 - 6), (x1 - 6, y1 + 6), (x1 + 6, y1)], fill=self.ink)
 
     def _widest_number(self, scene: Scene) -> int:
-        return max(self.text_width(scene.tick_text(tick)) for tick in scene.numbered_ticks)
+        return max(map(self.text_width, scene.tick_texts.values()))
 
     def number_room(self, scene: Scene) -> int:
         """Pixels that the numbers of the value axis take beside it."""

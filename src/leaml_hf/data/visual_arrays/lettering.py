@@ -13,10 +13,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 from .conventions import font_path
 
+SCALE = 2  # pixels that things are placed in, across one of a page
 MASTER = 64  # size in pixels that characters are drawn at
 EDGE = MASTER // 4  # empty pixels at both sides of them
 LEVELS = [round(level / 17) * 17 for level in range(256)]  # 16 shades from page to ink, for a picture of few colors
-WHOLE = 2  # number of a character's bitmap at full size
+Box = tuple[int, int, int, int]
 Core = object  # Pillow's own image: its checks around it take longer than a character
 
 
@@ -30,14 +31,15 @@ def _font(family: str) -> ImageFont.FreeTypeFont:
 
 
 @cache
-def _master_glyph(family: str, char: str) -> tuple[Image.Image, int, int, float]:
-    """A character at size `MASTER`, `EDGE` from the left; where it begins and ends right of the pen, and how far the
-    pen moves, in pixels. Other sizes are reduced from it: outlines of variable fonts take long."""
+def _master_glyph(family: str, char: str) -> tuple[Image.Image, Box, float]:
+    """A character at size `MASTER`, `EDGE` from the left; its box (left, top, right, bottom) from the pen, and how
+    far the pen moves, in pixels. Other sizes are reduced from it: outlines of variable fonts take long."""
     font = _font(family)
     page = Image.new("L", (4 * MASTER, 2 * MASTER))
     ImageDraw.Draw(page).text((MASTER, 0), char, fill=255, font=font)
-    left, _, right, _ = page.getbbox() or (MASTER, 0, MASTER + 1, 0)
-    return page.crop((left - EDGE, 0, right + EDGE, page.height)), left - MASTER, right - MASTER, font.getlength(char)
+    left, top, right, bottom = page.getbbox() or (MASTER, 0, MASTER + 1, 1)
+    glyph = page.crop((left - EDGE, 0, right + EDGE, page.height))
+    return glyph, (left - MASTER, top, right - MASTER, bottom), font.getlength(char)
 
 
 @cache
@@ -48,78 +50,103 @@ def line_height(family: str, size: int) -> int:
 
 class Letter:
     """A character of a font at one size: where it begins right of the pen, its width and how far the pen moves, in
-    pixels."""
+    pixels; the row of the page, counted from the top of the line, that its bitmaps there begin at."""
 
-    __slots__ = ("_page", "_scale", "_start", "advance", "height", "left", "stamps", "width")
+    __slots__ = ("_box", "_page", "_rows", "_whole", "advance", "left", "row", "stamps", "width")
 
     def __init__(self, family: str, size: int, char: str) -> None:
-        self._page, self._start, end, advance = _master_glyph(family, char)
-        self._scale = MASTER / size
-        self.height = line_height(family, size)
-        self.left = math.floor(self._start / self._scale)
-        self.width = math.ceil(end / self._scale) - self.left
-        self.advance = advance / self._scale
-        self.stamps: list[Core | None] = [None] * 3  # on the page, by the half pixel it begins at; at full size
+        scale = MASTER / size
+        self._page, (start, top, end, bottom), advance = _master_glyph(family, char)
+        self.left = math.floor(start / scale)
+        self.width = math.ceil(end / scale) - self.left
+        self.advance = advance / scale
+        self.row = int(top / scale) // SCALE
+        rows = self.row * SCALE, min(int(bottom / scale) + 1, line_height(family, size))
+        left = EDGE - start + self.left * scale
+        self._box = left, rows[0] * scale, left + self.width * scale, rows[1] * scale
+        self._rows = rows[1] - rows[0]
+        self._whole: Core | None = None
+        self.stamps: list[Core | None] = [None, None]  # bitmaps on the page, by the half pixel that it begins at
 
-    def stamp(self, kind: int) -> Core:
-        """Draws a bitmap that is not there yet: one of two on the page, or the `WHOLE` one."""
-        if kind == WHOLE:
-            left = EDGE - self._start + self.left * self._scale
-            box = (left, 0, left + self.width * self._scale, self.height * self._scale)
-            self.stamps[kind] = self._page.im.resize((self.width, self.height), Image.Resampling.BOX, box)
-        else:
-            self.stamps[kind] = reduced(self.stamps[WHOLE] or self.stamp(WHOLE), kind, 0)
-        return self.stamps[kind]
+    @property
+    def whole(self) -> Core:
+        """Its bitmap at full size, without the empty rows above and below it."""
+        if self._whole is None:
+            self._whole = self._page.im.resize((self.width, self._rows), Image.Resampling.BOX, self._box)
+        return self._whole
+
+    def stamp(self, half: int) -> Core:
+        """Draws one of `stamps` that is not there yet."""
+        self.stamps[half] = reduced(self.whole, half, 0)
+        return self.stamps[half]
 
 
-_letter = lru_cache(maxsize=50_000)(Letter)
+class _Alphabet(dict):
+    """The letters of a font at one size, made when they are first asked for."""
+
+    def __init__(self, family: str, size: int) -> None:
+        super().__init__()
+        self.font = family, size
+
+    def __missing__(self, char: str) -> Letter:
+        letter = self[char] = Letter(*self.font, char)
+        return letter
+
+
+_alphabet = cache(_Alphabet)
 
 
 class Line(NamedTuple):
-    """A line of text: its characters, where they begin and where their middles are, in pixels from where it begins;
-    its width and height."""
+    """A line of text: its characters and where they begin, in pixels from where it begins; its width and height."""
 
     letters: list[Letter]
     lefts: list[int]
-    middles: list[float]
     width: int
     height: int
 
+    @property
+    def middles(self) -> list[float]:
+        """Where the middles of its characters are, in pixels from where it begins."""
+        pen, middles = -self.letters[0].left if self.letters else 0, []
+        for letter in self.letters:
+            middles.append(pen + letter.advance / 2)
+            pen += letter.advance
+        return middles
+
     def write(self, pen: Core, left: int, row: int, ink: int) -> None:
         """Writes on a page half as large, from one of its rows."""
+        draw = pen.draw_bitmap
         for letter, start in zip(self.letters, self.lefts, strict=True):
             x = left + start
-            half = x & 1
-            pen.draw_bitmap((x >> 1, row), letter.stamps[half] or letter.stamp(half), ink)
+            draw((x >> 1, row + letter.row), letter.stamps[x & 1] or letter.stamp(x & 1), ink)
 
     def turned(self, angle: int) -> Image.Image:
         """Its bitmap at full size, turned to the left by some degrees."""
         mask = Image.new("L", (self.width, self.height))
-        pen = ImageDraw.Draw(mask).draw
+        draw = ImageDraw.Draw(mask).draw.draw_bitmap
         for letter, start in zip(self.letters, self.lefts, strict=True):
-            pen.draw_bitmap((start, 0), letter.stamps[WHOLE] or letter.stamp(WHOLE), 255)
+            draw((start, letter.row * SCALE), letter.whole, 255)
         return mask.rotate(angle, Image.Resampling.BILINEAR, expand=True)
 
 
 def reduced(mask: Core, right: int, down: int) -> Core:
     """A bitmap on a page half as large, that begins some pixels right of a whole one and below it, with few levels."""
-    width, height = (side + shift + 1 & ~1 for side, shift in zip(mask.size, (right, down), strict=True))
+    width, height = mask.size
+    width, height = width + right + 1 & ~1, height + down + 1 & ~1
     part = mask.crop((-right, -down, width - right, height - down))
-    return part.reduce((2, 2), (0, 0, width, height)).point(LEVELS, None)
+    return part.reduce((SCALE, SCALE), (0, 0, width, height)).point(LEVELS, None)
 
 
 @lru_cache(maxsize=20_000)
 def set_line(family: str, size: int, text: str) -> Line:
     """Puts a text together."""
-    letters, lefts, middles, width, pen = [], [], [], 1, 0.0
-    for char in text:
-        letter = _letter(family, size, char)
-        if not lefts:
-            pen = -letter.left
+    alphabet = _alphabet(family, size)
+    letters, lefts, width = [alphabet[char] for char in text], [], 1
+    pen = -letters[0].left if letters else 0
+    for letter in letters:
         begin = round(pen + letter.left)
-        letters.append(letter)
         lefts.append(begin)
-        middles.append(pen + letter.advance / 2)
-        width = max(width, begin + letter.width)
+        if begin + letter.width > width:
+            width = begin + letter.width
         pen += letter.advance
-    return Line(letters, lefts, middles, width, line_height(family, size))
+    return Line(letters, lefts, width, line_height(family, size))

@@ -11,9 +11,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .lettering import Core
+from .lettering import SCALE, Core
 
-SCALE = 2
 Box = tuple[float, float, float, float]
 Color = tuple[int, int, int]
 
@@ -89,21 +88,23 @@ class Pen:
 
     def line(self, points: Sequence, fill: Color, width: int = 1, joint: str | None = None) -> None:
         spots = _flat(points)
-        xs, ys = spots[::2], spots[1::2]
+        whole = list(map(int, spots))
+        steps = list(zip(whole[::2], whole[1::2], whole[2::2], whole[3::2], strict=False))
+        for x0, y0, x1, y1 in steps:
+            if x0 != x1 and y0 != y1:
+                xs, ys = spots[::2], spots[1::2]
+                with self.close_up((min(xs) - width, min(ys) - width, max(xs) + width, max(ys) + width)) as near:
+                    near.line(spots, fill, width, joint)
+                return
         before, behind = (width - 1) // 2, width // 2 + 1
-        steps = list(zip(xs, ys, xs[1:], ys[1:], strict=False))
-        if not all(int(x0) == int(x1) or int(y0) == int(y1) for x0, y0, x1, y1 in steps):
-            with self.close_up((min(xs) - width, min(ys) - width, max(xs) + width, max(ys) + width)) as near:
-                near.line(spots, fill, width, joint)
-            return
         ink = self.core.draw_ink(fill)
         for x0, y0, x1, y1 in steps:
-            left, right = (int(x0), int(x1)) if x0 <= x1 else (int(x1), int(x0))
-            top, bottom = (int(y0), int(y1)) if y0 <= y1 else (int(y1), int(y0))
-            if top == bottom:
-                self._fill(left, top - before, right + 1, top + behind, ink)
+            if y0 == y1:
+                left, right = (x0, x1) if x0 < x1 else (x1, x0)
+                self._fill(left, y0 - before, right + 1, y0 + behind, ink)
             else:
-                self._fill(left - before, top, left + behind, bottom + 1, ink)
+                top, bottom = (y0, y1) if y0 < y1 else (y1, y0)
+                self._fill(x0 - before, top, x0 + behind, bottom + 1, ink)
 
     def ellipse(self, box: Box, fill: Color | None = None, outline: Color | None = None, width: int = 1) -> None:
         left, top, right, bottom = map(int, box)
@@ -131,9 +132,10 @@ class Pen:
     def close_up(self, box: Box, is_empty: bool = False) -> Iterator["CloseUp"]:
         """A part of the page at double size to draw on, in the same pixels; nothing else may draw there meanwhile."""
         # at least one pixel, and none beyond the page
-        left, top = (min(max(0, int(v) // SCALE), side - 1) for v, side in zip(box[:2], self.page.size, strict=True))
-        right, bottom = (min(max(int(v) // SCALE, start) + 1, side)
-                         for v, start, side in zip(box[2:], (left, top), self.page.size, strict=True))  # fmt: skip
+        width, height = self.page.size
+        left, top, right, bottom = (int(v) // SCALE for v in box)
+        left, top = min(max(0, left), width - 1), min(max(0, top), height - 1)
+        right, bottom = min(max(right, left) + 1, width), min(max(bottom, top) + 1, height)
         size = ((right - left) * SCALE, (bottom - top) * SCALE)
         if is_empty:
             part = Image.new(self.page.mode, size, self.page.getpixel((left, top)))
@@ -151,8 +153,11 @@ class CloseUp:
         self.left, self.top = left, top
 
     def _moved(self, points: Sequence) -> list[float]:
-        spots, left, top = _flat(points), self.left, self.top
-        return [v - (top if k & 1 else left) for k, v in enumerate(spots)]
+        if isinstance(points, np.ndarray):
+            return (points - (self.left, self.top)).ravel().tolist()
+        spots = _flat(points)
+        spots[::2], spots[1::2] = [x - self.left for x in spots[::2]], [y - self.top for y in spots[1::2]]
+        return spots
 
     def rectangle(self, box: Box, **look) -> None:
         self.draw.rectangle(self._moved(box), **look)
@@ -181,4 +186,4 @@ def _flat(points: Sequence) -> list[float]:
     """Points as pairs (an array or a list), or one after the other, in one list."""
     if isinstance(points, np.ndarray):
         return points.ravel().tolist()
-    return [v for point in points for v in point] if isinstance(points[0], tuple | list) else list(points)
+    return [v for point in points for v in point] if isinstance(points[0], (tuple, list)) else list(points)

@@ -1,6 +1,7 @@
 """Draws charts."""
 
 import contextlib
+import itertools
 import math
 
 import numpy as np
@@ -135,11 +136,11 @@ def draw_series(canvas: Canvas, scene: Scene) -> None:
         plot = (x0, spots[..., 1].min() - margin, x1, spots[..., 1].max() + margin)
     else:
         spots = traced = [(x0, y1) + (x1 - x0, y0 - y1) * mark.points for mark in marks]
+    canvas.note_spots(traced, 4 if lines else 6)
     with canvas.close_up(plot) if lines else contextlib.nullcontext():
         for i, color in enumerate(colors):
             if lines:
                 canvas.draw.line(spots[i], fill=color, width=thick, joint="curve")
-            canvas.note_spots(i, traced[i], 4 if lines else 6)
             if not lines or (kind != "none" and count <= 8):
                 for x, y in spots[i].tolist():
                     canvas.marker(kind, x, y, radius, color)
@@ -168,20 +169,27 @@ def draw_pie(canvas: Canvas, scene: Scene) -> None:
         rim = 3 if border else 0
         if border:
             canvas.draw.ellipse((cx - r, cy - r, cx + r, cy + r), fill=border)
-        for color, arc in zip(colors, (cx, cy) + (r - rim) * unit, strict=True):
-            canvas.draw.polygon([(cx, cy), *arc.tolist()], fill=color)
+        slices = np.empty((len(marks), 1 + len(ARC), 2))
+        slices[:, 0], slices[:, 1:] = (cx, cy), (cx, cy) + (r - rim) * unit
+        for color, shape in zip(colors, slices, strict=True):
+            canvas.draw.polygon(shape, fill=color)
         if border:
             for end in ((cx, cy) + (r - 1) * unit[:, -1]).tolist():
                 canvas.draw.line((cx, cy, *end), fill=border, width=rim)
         if hole:
             canvas.draw.ellipse((cx - hole, cy - hole, cx + hole, cy + hole), fill=canvas.ground)
     radii = hole + (r - hole) * np.array([0.35, 0.6, 0.85])[:, None]
-    for i, (mark, start, end) in enumerate(zip(marks, turns[:-1], turns[1:], strict=True)):
-        steps = max(2, int(mark.value / 3)) + 1
-        inner = start + (end - start) / steps * np.arange(1, steps)
-        canvas.note_spots(i, np.stack([cx + radii * np.cos(inner), cy + radii * np.sin(inner)], -1).reshape(-1, 2), 5)
-        if not place:
-            a = (start + end) / 2
+    ends = turns.tolist()
+    counts = [max(2, int(mark.value / 3)) for mark in marks]
+    inner = np.concatenate([start + (end - start) / (count + 1) * np.arange(1, count + 1)
+                            for count, start, end in zip(counts, ends[:-1], ends[1:], strict=True)])  # fmt: skip
+    rays = np.stack([cx + radii * np.cos(inner), cy + radii * np.sin(inner)], -1)  # [radii, angles, 2]
+    behind = itertools.accumulate(counts)
+    canvas.note_spots([rays[:, last - count : last].reshape(-1, 2)
+                       for count, last in zip(counts, behind, strict=True)], 5)  # fmt: skip
+    if not place:
+        for i, mark in enumerate(marks):
+            a = (ends[i] + ends[i + 1]) / 2
             x, y = cx + (r + 8) * math.cos(a), cy + (r + 14) * math.sin(a)
             anchor = "l" if math.cos(a) > 0.3 else "r" if math.cos(a) < -0.3 else "m"
             canvas.note(i, canvas.text(x, y, mark.label, anchor + "m"))

@@ -71,9 +71,10 @@ def draw_grouped(canvas: Canvas, scene: Scene) -> None:
     slot = (x1 - x0) / len(scene.x_labels)
     width = slot * canvas.rng.uniform(0.7, 0.86) / len(scene.marks)
     gap = canvas.rng.uniform(0, 0.12) * width
+    table = scene.values.tolist()
     for i, k in scene.cells:
         left = x0 + (k + 0.5) * slot + (i - len(scene.marks) / 2) * width
-        box = (left, y1 - (y1 - y0) * scene.marks[i].points[k] / scene.reach, left + width - gap, y1)
+        box = (left, y1 - (y1 - y0) * table[i][k] / scene.reach, left + width - gap, y1)
         canvas.fill_box(box, colors[i])
         canvas.note(scene.cell(i, k), box)
     _finish(canvas, scene, colors, place, angle)
@@ -87,9 +88,10 @@ def draw_stacked(canvas: Canvas, scene: Scene) -> None:
     slot = (x1 - x0) / len(scene.x_labels)
     width = slot * canvas.rng.uniform(0.5, 0.85)
     edges = np.cumsum([np.zeros(len(scene.x_labels)), *(mark.points for mark in scene.marks)], 0) / scene.reach
+    edges = edges.tolist()
     for i, k in scene.cells:
         left = x0 + (k + 0.5) * slot - width / 2
-        box = (left, y1 - (y1 - y0) * edges[i + 1, k], left + width, y1 - (y1 - y0) * edges[i, k])
+        box = (left, y1 - (y1 - y0) * edges[i + 1][k], left + width, y1 - (y1 - y0) * edges[i][k])
         canvas.fill_box(box, colors[i])
         canvas.note(scene.cell(i, k), box)
     _finish(canvas, scene, colors, place, angle)
@@ -110,12 +112,13 @@ def draw_heat_map(canvas: Canvas, scene: Scene) -> None:
     scale = _scale(canvas.shade(marks[0].color))
     gap = canvas.choice((0.0, 0.0, 3.0))
     text_size = size
-    written = [scene.tick_text(mark.points[k]) for mark in marks for k in range(len(scene.x_labels))]
+    table = scene.values.tolist()
+    written = [scene.tick_text(value) for row in table for value in row]
     while text_size > 13 and max(canvas.text_width(text, text_size) for text in written) > wide - 6:
         text_size -= 1
     for (i, k), text in zip(scene.cells, written, strict=True):
         box = (x0 + k * wide, y0 + i * high, x0 + (k + 1) * wide - gap, y0 + (i + 1) * high - gap)
-        color = scale(marks[i].points[k] / scene.reach)
+        color = scale(table[i][k] / scene.reach)
         canvas.draw.rectangle(box, fill=color)
         if scene.show_values:
             canvas.text_on(color, (box[0] + box[2]) / 2, (box[1] + box[3]) / 2, text, text_size)
@@ -132,11 +135,10 @@ def draw_heat_map(canvas: Canvas, scene: Scene) -> None:
 
 def _scale(hue: Color) -> Callable[[float], Color]:
     """From [0, 1] to a shade of a hue, light to dark."""
-    hue = np.array(hue, float)
-    light, dark = hue + (255 - hue) * TINT, hue * (1 - DEEP)
+    ends = [(v + (255 - v) * TINT, v * (1 - DEEP)) for v in hue]
 
     def shade(share: float) -> Color:
-        return tuple(int(v) for v in light + (dark - light) * share)
+        return tuple([int(light + (dark - light) * share) for light, dark in ends])
 
     return shade
 
@@ -153,8 +155,8 @@ def _color_bar(canvas: Canvas, scene: Scene, scale: Callable[[float], Color], bo
             part = (left + (right - left) * a, top, left + (right - left) * b, bottom)
         canvas.draw.rectangle(part, fill=scale((a + b) / 2))
     written = []
-    for tick in scene.numbered_ticks:
-        share, text = tick / scene.reach, scene.tick_text(tick)
+    for tick, text in scene.tick_texts.items():
+        share = tick / scene.reach
         if upright:
             written.append(canvas.text(right + 5, bottom - (bottom - top) * share, text, "lm"))
         else:

@@ -20,26 +20,31 @@ def draw_areas(canvas: Canvas, scene: Scene) -> None:
     length = len(scene.x_labels)
     every = math.ceil(sum(canvas.text_width(word) + 8 for word in scene.x_labels) / (x1 - x0))
     across = np.linspace(x0, x1, length)
-    for k in range(0, length, every):
-        canvas.text(across[k], y1 + 4, scene.x_labels[k], "mt")
+    for x, word in zip(across[::every].tolist(), scene.x_labels[::every], strict=True):
+        canvas.text(x, y1 + 4, word, "mt")
     table = scene.values
     uppers = table.cumsum(0) if scene.stacked else table
     lowers = uppers - table if scene.stacked else np.zeros_like(table)
     order = list(range(len(table))) if scene.stacked else np.argsort(-table.mean(1)).tolist()
     dense = np.linspace(x0, x1, STRIPS * (length - 1) + 1)
-    sides = np.maximum(dense - 4, x0), np.minimum(dense + 4, x1)
     tops, bottoms = (y1 - (y1 - y0) * rows / scene.reach for rows in (uppers, lowers))
+    shapes = np.empty((len(table), 2 * length, 2))  # along the top and back along the bottom
+    shapes[:, :length, 0], shapes[:, :length, 1] = across, tops
+    shapes[:, length:, 0], shapes[:, length:, 1] = across[::-1], bottoms[:, ::-1]
+    boxes = np.empty((len(table), len(dense), 4))
+    boxes[..., 0], boxes[..., 2] = np.maximum(dense - 4, x0), np.minimum(dense + 4, x1)
+    for own, *edges in zip(boxes, tops, bottoms, strict=True):
+        top, bottom = (np.interp(dense, across, edge) for edge in edges)
+        own[:, 1] = top - 2
+        own[:, 3] = np.maximum(bottom if scene.stacked else np.minimum(bottom, top + 10), top + 2)
+    canvas.note_all(boxes.reshape(-1, 4), [len(dense)] * len(table))
     with canvas.close_up((x0 - 4, y0 - 4, x1 + 4, y1 + 4)):
         for i in order:
             pale = tuple(int(0.55 * c + 0.45 * g) for c, g in zip(colors[i], canvas.ground, strict=True))
-            shape = np.concatenate([np.stack([across, tops[i]], 1), np.stack([across, bottoms[i]], 1)[::-1]])
-            canvas.draw.polygon(shape, fill=colors[i] if scene.stacked else pale)
-            top, bottom = (np.interp(dense, across, edge[i]) for edge in (tops, bottoms))
-            low = np.maximum(bottom if scene.stacked else np.minimum(bottom, top + 10), top + 2)
-            canvas.note_all(i, np.stack([sides[0], top - 2, sides[1], low], 1))
+            canvas.draw.polygon(shapes[i], fill=colors[i] if scene.stacked else pale)
         for i in order:
             color, width = (canvas.ground, 2) if scene.stacked else (colors[i], 6)
-            canvas.stroke(np.stack([across, tops[i]], 1), color, width)
+            canvas.stroke(shapes[i, :length], color, width)
     if place:
         canvas.legend(scene.marks, colors, place)
 
@@ -57,7 +62,7 @@ def draw_boxes(canvas: Canvas, scene: Scene) -> None:
     cap = width * canvas.choice((0.25, 0.4))
     centres = [x0 + (i + 0.5) * slot for i in range(len(names))]
     for i, (mark, x) in enumerate(zip(scene.marks, centres, strict=True)):
-        ys = [y1 - (y1 - y0) * value / scene.reach for value in mark.points]
+        ys = [y1 - (y1 - y0) * value / scene.reach for value in mark.points.tolist()]
         for end, edge in ((ys[LOWER], ys[BOTTOM]), (ys[UPPER], ys[TOP])):
             canvas.stroke([(x, edge), (x, end)], canvas.ink, 3)
             canvas.stroke([(x - cap, end), (x + cap, end)], canvas.ink, 3)

@@ -1,6 +1,7 @@
 """What a picture shows, before it is drawn: marks with their attributes."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -174,6 +175,11 @@ class Scene:
     def numbered_ticks(self) -> range:
         """Ticks of the value axis that a number stands at."""
         return range(0, int(self.reach) + 1, self.every)
+
+    @cached_property
+    def tick_texts(self) -> dict[int, str]:
+        """What is written at each numbered tick."""
+        return {tick: self.tick_text(tick) for tick in self.numbered_ticks}
 
     def tick_text(self, tick: float) -> str:
         """What is written at a tick of the value axis, counted from its start."""
