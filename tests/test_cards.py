@@ -91,6 +91,12 @@ def test_it_says_what_was_not_measured_or_not_better(folder):
     assert base.data.base_model == "org/tiny-text" and "A base for LEAML adapters" in base.text
 
 
+def test_it_says_where_labelled_examples_are_published(shared):
+    cards = {name: section(ModelCard.load(name), "Limits") for name in ("org/leaml-chart", "org/leaml-based")}
+    assert "leaml_retrieval.json holds labelled questions" in cards["org/leaml-chart"]
+    assert "leaml_retrieval" not in cards["org/leaml-based"]
+
+
 def test_a_base_in_a_folder_is_not_named_by_its_place(folder, tmp_path):
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"base_name_or_path": str(tmp_path / "my base")}))

@@ -225,7 +225,7 @@ class TestFullDisk:
             nonlocal calls
             calls += 1
             if calls > 4:
-                raise RuntimeError("[enforce fail at inline_container.cc:668] PytorchStreamWriter failed writing file")
+                raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 124800 vs 124688")
             save(*args, **kwargs)
 
         trainer = build("out", use_patterns=False)

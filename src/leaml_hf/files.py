@@ -36,9 +36,9 @@ def telling_if_full(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError, RuntimeError) as error:
-        told = str(error)  # safetensors' errors have no number, PyTorch's writer tells no reason
+        told = str(error)  # safetensors' errors have no number; PyTorch's writer names only itself
         is_full = getattr(error, "errno", None) in FULL or any(f"os error {number})" in told for number in FULL)
-        if is_full or "PytorchStreamWriter" in told:
+        if is_full or "inline_container" in told:
             raise LeamlError(
                 f"The disk of {folder} is full: what was saved there before is as it was; free some space and go on."
             ) from error
