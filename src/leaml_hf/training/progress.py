@@ -1,19 +1,21 @@
 """What LEAML's trainer has in mind between two steps, written into a checkpoint and taken up again from there."""
 
 import json
+import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from transformers.trainer_utils import get_last_checkpoint
+from transformers import Trainer
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint, rotate_checkpoints
 
 from ..adapters import adapter_state_dict, load_tensors
 from ..checkpoints import ADAPTER_FILE, PHRASEBOOK_FILE
 from ..errors import LeamlInputError
-from ..files import damaged, read_json, read_tensors
+from ..files import PARTIAL, damaged, read_json, read_tensors, telling_if_full
 from ..phrasebook import Phrasebook
 from .objectives import AdapterSnapshot
 from .rows import RowDataset
@@ -157,3 +159,47 @@ def _row_counts(trainer: "LeamlTrainer") -> list[int]:
     """Labelled, held-out, unlabelled and source rows."""
     given = (trainer.labelled, trainer.held_out, trainer.unlabeled, trainer.source)
     return [0 if rows is None else len(rows) for rows in given]
+
+
+class CheckpointMixin(Trainer):
+    """The methods of [`LeamlTrainer`] that write checkpoints and end a training that one was the end of."""
+
+    _inside = ""  # of the output folder, where a checkpoint is written
+
+    def _run_epoch(self, **kwargs: Any) -> None:
+        if self.is_over:  # already when the checkpoint was written
+            self.control.should_training_stop = True
+        else:
+            super()._run_epoch(**kwargs)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether all steps are done, or too many looks at the held-out labels were in vain."""
+        if self.best is not None:
+            in_vain = self.state.global_step - self.best["step"]
+            if in_vain >= self.args.patience * self.args.evaluate_every:
+                return True
+        return self.state.global_step >= self.state.max_steps
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(Path(super()._get_output_dir(trial)) / self._inside)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """Writes a checkpoint elsewhere and moves it to its place when it is whole."""
+        output, name = Path(self._get_output_dir(trial)), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        partial = output / PARTIAL
+        with telling_if_full(output):
+            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+            self._inside = PARTIAL
+            try:
+                super()._save_checkpoint(model, trial)
+                save_progress(self, partial / name)
+                shutil.rmtree(output / name, ignore_errors=True)  # of an earlier training
+                (partial / name).rename(output / name)
+            finally:
+                self._inside = ""
+                shutil.rmtree(partial, ignore_errors=True)
+        rotate_checkpoints(str(output), self.args.save_total_limit, use_mtime=True)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
+        """Nothing yet: the training loop does it, after what the adapter's start decides."""

@@ -22,7 +22,7 @@ from ..answering import prepare_inputs
 from ..data.budget import picture_keys
 from ..errors import LeamlError
 from ..evaluation.answers import answers_match, normalize_answer
-from ..evaluation.runner import open_pictures, predict
+from ..evaluation.runner import open_pictures, picture_states, predict
 from .neurons import qa_neurons, tuning_only
 from .objectives import AdapterSnapshot, answer_loss, consistency_loss
 from .rows import LeamlCollator, RowDataset
@@ -314,3 +314,61 @@ def _asked_as_it_stands(model: "LeamlForVisualQA") -> Iterator[None]:
         yield
     finally:
         model.phrasebook, model.retrieval = kept
+
+
+class PairsMixin:
+    """The methods of [`LeamlTrainer`] that have pairs written and choose those to learn from."""
+
+    def write_pairs(self) -> None:
+        """Tunes a generator on the labelled rows, and lets it write pairs for a draw of unlabelled pictures (those
+        that look foreign left out) and for the held-out ones, whose labels tell later how many are right."""
+        args = self.args
+        drawn = np.random.default_rng([args.seed, 9]).permutation(len(self.pictures))[: args.refresh_rows]
+        pictures = one_row_a_picture(self.pictures.select(np.sort(drawn)))
+        asked = rows_of(pictures, [INSTRUCTION] * len(pictures), [""] * len(pictures))
+        states = picture_states(self.model, self.processing_class, asked, self.cache)
+        pictures = pictures.select(np.flatnonzero(~self._foreign(states)))
+        generator = PairGenerator(
+            self.model, self.processing_class, self._answers, self.cache, args.pseudo_qa_steps, args.learning_rate,
+            args.per_device_train_batch_size, args.caption_weight, args.neuron_share, args.seed,
+        ).fit(self.labelled, pictures)  # fmt: skip
+        self.pairs = generator.write(pictures)
+        self.judged_pairs = [(generator.write(one_row_a_picture(fold)), fold, book) for fold, book in self.folds]
+
+    def _answers(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+        return self._forward(self.model, self._prepare_inputs(batch))[:3]
+
+    def choose_pairs(self) -> None:
+        """Those pairs are trained on that the averaged adapter, as it is now, agrees with."""
+        # rows of an existing model are asked once, so their lower states are not worth keeping
+        cache = self.cache if self.model.config.is_composed else None
+        plain, strong = (LeamlCollator(self.processing_class, cache, view, self.args.seed) for view in (False, True))
+        self.model.eval()
+        with self.average:
+            kept = agreed(self.pairs, self.model.phrasebook, self._answers, (plain, strong))
+            judged = [(pairs.select(np.flatnonzero(agreed(pairs, book, self._answers, (plain, strong)))), fold)
+                      for pairs, fold, book in self.judged_pairs]  # fmt: skip
+        self.model.train()
+        right, compared = np.sum([pair_precision(pairs, fold) for pairs, fold in judged] or [(0, 0)], axis=0).tolist()
+        self.history.append({
+            "step": self.state.global_step,
+            "pairs_written": len(kept),
+            "pairs_kept": float(kept.mean()) if len(kept) else None,
+            "pair_precision": right / compared if compared else None,
+            "pair_precision_n": compared,
+        })  # fmt: skip
+        self.learn_pairs(kept.tolist())
+
+    def learn_pairs(self, kept: list[bool], taken: int = 0) -> None:
+        """
+        From now on the student learns from some of the pairs.
+
+        Args:
+            kept (`list[bool]`): which of them.
+            taken (`int`, *optional*, defaults to 0): batches of them that were taken before.
+        """
+        self.kept_pairs, share = kept, self.args.unlabeled_share
+        chosen = self._rows(self.pairs.select(np.flatnonzero(kept)), phrasebook=self.model.phrasebook)
+        drawn = taken * self._batch_size(chosen, share)
+        seen = LeamlCollator(self.processing_class, self.cache, self.args.strong_views, self.args.seed, drawn)
+        self.pair_batches = self._cycle(chosen, share, seen, taken)

@@ -1,9 +1,15 @@
 """Automatic search for options of a training: trials of Optuna on one backbone, judged by held-out labels alone."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transformers import Trainer
+from transformers.trainer_utils import BestRun, SaveStrategy
+
 from ..errors import LeamlError, LeamlInputError
+from .objectives import AdapterSnapshot
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -126,3 +132,72 @@ def find_options(trainer: "LeamlTrainer", seconds: float, file: Path) -> dict[st
 def _trials(study: "Study") -> list[dict[str, Any]]:
     return [{"options": trial.params, "loss": trial.value, "seconds": round(trial.duration.total_seconds(), 1)}
             for trial in study.trials if trial.state.is_finished()]  # fmt: skip
+
+
+class SearchMixin(Trainer):
+    """The method of [`LeamlTrainer`] that searches for options."""
+
+    def hyperparameter_search(
+        self,
+        hp_space: Callable[[Any], dict[str, float]] | None = None,
+        compute_objective: Callable[[dict[str, float]], float] | None = None,
+        n_trials: int | None = 20,
+        direction: str | list[str] = "minimize",
+        backend: str | None = "optuna",
+        hp_name: Callable[[Any], str] | None = None,
+        **kwargs: Any,
+    ) -> BestRun | list[BestRun]:
+        """
+        Searches for options with Optuna. Each trial trains a new adapter on the same base, with what the frozen parts
+        have computed already, and is judged by the held-out labels; the first one has the options as they are. The
+        arguments and the adapter are left as they were.
+
+        Held-out rows that chose among many options flatter the choice: report figures on other rows.
+
+        Args:
+            hp_space (`Callable`, *optional*): makes options of a trial; defaults to
+                [`~training.search.search_space`].
+            compute_objective (`Callable`, *optional*): of what `evaluate` returns; defaults to `eval_loss`.
+            n_trials (`int`, *optional*, defaults to 20): trials at most; `None` for as many as `timeout` allows.
+            direction (`str`, *optional*, defaults to `"minimize"`): or `"maximize"`.
+            backend (`str`, *optional*, defaults to `"optuna"`): the only one.
+            hp_name (`Callable`, *optional*): makes a trial's name.
+            kwargs: `timeout` in seconds; `storage` (such as `"sqlite:///search.db"`), `study_name` and
+                `load_if_exists=True` to go on with a search that was killed; others of [`~optuna.create_study`].
+
+        Returns:
+            `BestRun`: `objective`, and `hyperparameters` by name.
+
+        Raises:
+            [`LeamlInputError`]: if there are no held-out rows, or Optuna is not installed.
+            [`LeamlError`]: if no trial ended.
+        """
+        if backend not in (None, "optuna"):
+            raise LeamlInputError(
+                f"Search with backend='optuna', which can go on after a kill; {backend} is not used."
+            )
+        if self.held_out is None:
+            raise LeamlInputError("The search is judged by held-out labels: give the trainer an eval_dataset.")
+        study = open_study(self, direction, kwargs)
+        if hp_space is None:
+            space = search_space(self)
+            hp_space = partial(suggest, space=space)
+            if not study.trials:
+                study.enqueue_trial({name: getattr(self.args, name) for name in space})
+        model, given_init, before = self.model, self.model_init, dict(vars(self.args))
+        if given_init is None:
+            start = AdapterSnapshot(model)
+            self.model_init = lambda: start.load(start.values) or model
+        self.args.save_strategy = SaveStrategy.NO
+        self._found = None
+        objective = compute_objective or held_out_loss
+        try:
+            return super().hyperparameter_search(hp_space, objective, n_trials, direction, "optuna", hp_name, **kwargs)
+        except ValueError as error:  # Optuna's, where there is no best trial
+            raise LeamlError("No trial of the search ended with a number: lower learning_rate.") from error
+        finally:
+            vars(self.args).update(before)
+            self.model = self.model_wrapped = self.call_model_init()  # transformers drops each trial's
+            self.model_init, self.hp_search_backend = given_init, None
+            self.optimizer = self.lr_scheduler = None
+            self._start_run()

@@ -2,12 +2,10 @@
 
 import logging
 import math
-import shutil
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
-from functools import cached_property, partial
-from pathlib import Path
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,14 +16,12 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader
 from torch.utils.data import Dataset as TorchDataset
 from transformers import EvalPrediction, Trainer, TrainerCallback, set_seed
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, BestRun, SaveStrategy, rotate_checkpoints
 
 from ..adapters import round_adapter
 from ..data.budget import picture_keys, rows_with
 from ..data.conversations import as_rows
 from ..errors import LeamlError, LeamlInputError
 from ..evaluation.runner import CHUNK, Predictions, open_pictures, picture_states, predict
-from ..files import PARTIAL, telling_if_full, written_whole
 from ..modeling_leaml import LeamlForVisualQA, answer_span
 from ..phrasebook import Phrasebook
 from ..processing_leaml import LeamlProcessor
@@ -48,10 +44,11 @@ from .objectives import (
     spelling_loss,
 )
 from .patterns import Ask, PatternTeacher
-from .progress import last_checkpoint, load_adapter, load_progress, save_progress
-from .pseudo_qa import INSTRUCTION, PairGenerator, agreed, one_row_a_picture, pair_precision, rows_of
+from .progress import CheckpointMixin, last_checkpoint, load_adapter, load_progress
+from .pseudo_qa import PairsMixin
+from .publishing import PublishingMixin
 from .rows import LeamlCollator, RowDataset
-from .search import held_out_loss, open_study, search_space, suggest
+from .search import SearchMixin
 from .views import WEAK
 
 if TYPE_CHECKING:
@@ -65,7 +62,7 @@ TEMPERATURES = 2.0 ** np.arange(-1, 4.5, 0.5)  # at which held-out answers are j
 FOLDS = 3  # of held-out rows: each is judged with a phrasebook that its own labels had no part in
 
 
-class LeamlTrainer(Trainer):
+class LeamlTrainer(PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Trainer):
     """
     Trains a LEAML adapter with few labels and the unlabelled rest.
 
@@ -177,7 +174,6 @@ class LeamlTrainer(Trainer):
         if replay_dataset is not None:
             kept = np.random.default_rng([args.seed, 8]).permutation(len(replay_dataset))[:REPLAYED]
             self._replayed = replay_dataset.select(np.sort(kept))
-        self._inside = ""  # of the output folder, where a checkpoint is written
         self._found: tuple[Any, ...] | None = None  # by `find_words` in the first trial of a search
         self.add_callback(_Guards(self))
         self._start_run()
@@ -427,60 +423,6 @@ class LeamlTrainer(Trainer):
             taught, share, lambda batch: (self.rows_collator(batch), views(batch)), taken
         )
 
-    def write_pairs(self) -> None:
-        """Tunes a generator on the labelled rows, and lets it write pairs for a draw of unlabelled pictures (those
-        that look foreign left out) and for the held-out ones, whose labels tell later how many are right."""
-        args = self.args
-        drawn = np.random.default_rng([args.seed, 9]).permutation(len(self.pictures))[: args.refresh_rows]
-        pictures = one_row_a_picture(self.pictures.select(np.sort(drawn)))
-        asked = rows_of(pictures, [INSTRUCTION] * len(pictures), [""] * len(pictures))
-        states = picture_states(self.model, self.processing_class, asked, self.cache)
-        pictures = pictures.select(np.flatnonzero(~self._foreign(states)))
-        generator = PairGenerator(
-            self.model, self.processing_class, self._answers, self.cache, args.pseudo_qa_steps, args.learning_rate,
-            args.per_device_train_batch_size, args.caption_weight, args.neuron_share, args.seed,
-        ).fit(self.labelled, pictures)  # fmt: skip
-        self.pairs = generator.write(pictures)
-        self.judged_pairs = [(generator.write(one_row_a_picture(fold)), fold, book) for fold, book in self.folds]
-
-    def _answers(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        return self._forward(self.model, self._prepare_inputs(batch))[:3]
-
-    def choose_pairs(self) -> None:
-        """Those pairs are trained on that the averaged adapter, as it is now, agrees with."""
-        # rows of an existing model are asked once, so their lower states are not worth keeping
-        cache = self.cache if self.model.config.is_composed else None
-        plain, strong = (LeamlCollator(self.processing_class, cache, view, self.args.seed) for view in (False, True))
-        self.model.eval()
-        with self.average:
-            kept = agreed(self.pairs, self.model.phrasebook, self._answers, (plain, strong))
-            judged = [(pairs.select(np.flatnonzero(agreed(pairs, book, self._answers, (plain, strong)))), fold)
-                      for pairs, fold, book in self.judged_pairs]  # fmt: skip
-        self.model.train()
-        right, compared = np.sum([pair_precision(pairs, fold) for pairs, fold in judged] or [(0, 0)], axis=0).tolist()
-        self.history.append({
-            "step": self.state.global_step,
-            "pairs_written": len(kept),
-            "pairs_kept": float(kept.mean()) if len(kept) else None,
-            "pair_precision": right / compared if compared else None,
-            "pair_precision_n": compared,
-        })  # fmt: skip
-        self.learn_pairs(kept.tolist())
-
-    def learn_pairs(self, kept: list[bool], taken: int = 0) -> None:
-        """
-        From now on the student learns from some of the pairs.
-
-        Args:
-            kept (`list[bool]`): which of them.
-            taken (`int`, *optional*, defaults to 0): batches of them that were taken before.
-        """
-        self.kept_pairs, share = kept, self.args.unlabeled_share
-        chosen = self._rows(self.pairs.select(np.flatnonzero(kept)), phrasebook=self.model.phrasebook)
-        drawn = taken * self._batch_size(chosen, share)
-        seen = LeamlCollator(self.processing_class, self.cache, self.args.strong_views, self.args.seed, drawn)
-        self.pair_batches = self._cycle(chosen, share, seen, taken)
-
     def _foreign(self, states: dict[str, np.ndarray]) -> np.ndarray:
         """`[n]` bool, whether unlabelled rows look as if they were not from the labelled rows' domain."""
         if self.model.config.adapt_vision:  # what is seen has changed since
@@ -562,8 +504,9 @@ class LeamlTrainer(Trainer):
         if self.args.neuron_share == 1:
             return nullcontext()
         self.model.eval()
-        rows = DataLoader(self.train_dataset, self.args.per_device_train_batch_size, collate_fn=self.rows_collator)
-        chosen = qa_neurons(self.model, rows, lambda batch: self._rows_loss(self.model, self._prepare_inputs(batch)),
+        rows = RowDataset(self.labelled, phrasebook=self.model.phrasebook)
+        batches = DataLoader(rows, self.args.per_device_train_batch_size, collate_fn=self.rows_collator)
+        chosen = qa_neurons(self.model, batches, lambda rows: self._rows_loss(self.model, self._prepare_inputs(rows)),
                             self.args.neuron_share)  # fmt: skip
         return tuning_only(self.model, chosen)
 
@@ -591,52 +534,15 @@ class LeamlTrainer(Trainer):
                 self._found = self.model.phrasebook, self.trusted_rows, self.history[-1], rng
             self.model.phrasebook, self.trusted_rows, entry, self._rng.bit_generator.state = self._found
             self.history = [entry]
-        if self.pictures is not None:  # by the adapter as it is at the start, so a training that goes on has the same
+        # what follows reads the adapter as it is at the start, where a checkpoint is gone on from as well
+        if self.pictures is not None:
             self.write_pairs()
             if self.kept_pairs is not None:
                 self.learn_pairs(self.kept_pairs, self.pairs_taken)
         with self._neurons():
+            if resume_from_checkpoint is not None:
+                load_adapter(self.model, resume_from_checkpoint)
             return super()._inner_training_loop(batch_size, args, resume_from_checkpoint, trial, ignore_keys_for_eval)
-
-    def _run_epoch(self, **kwargs: Any) -> None:
-        if self.is_over:  # already when the checkpoint was written
-            self.control.should_training_stop = True
-        else:
-            super()._run_epoch(**kwargs)
-
-    @property
-    def is_over(self) -> bool:
-        """Whether all steps are done, or too many looks at the held-out labels were in vain."""
-        if self.best is not None:
-            in_vain = self.state.global_step - self.best["step"]
-            if in_vain >= self.args.patience * self.args.evaluate_every:
-                return True
-        return self.state.global_step >= self.state.max_steps
-
-    # Checkpoints
-
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(Path(super()._get_output_dir(trial)) / self._inside)
-
-    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Writes a checkpoint elsewhere and moves it to its place when it is whole."""
-        output, name = Path(self._get_output_dir(trial)), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        partial = output / PARTIAL
-        with telling_if_full(output):
-            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-            self._inside = PARTIAL
-            try:
-                super()._save_checkpoint(model, trial)
-                save_progress(self, partial / name)
-                shutil.rmtree(output / name, ignore_errors=True)  # of an earlier training
-                (partial / name).rename(output / name)
-            finally:
-                self._inside = ""
-                shutil.rmtree(partial, ignore_errors=True)
-        rotate_checkpoints(str(output), self.args.save_total_limit, use_mtime=True)
-
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
-        load_adapter(self.model, resume_from_checkpoint)
 
     # Evaluation
 
@@ -680,71 +586,6 @@ class LeamlTrainer(Trainer):
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
-    def hyperparameter_search(
-        self,
-        hp_space: Callable[[Any], dict[str, float]] | None = None,
-        compute_objective: Callable[[dict[str, float]], float] | None = None,
-        n_trials: int | None = 20,
-        direction: str | list[str] = "minimize",
-        backend: str | None = "optuna",
-        hp_name: Callable[[Any], str] | None = None,
-        **kwargs: Any,
-    ) -> BestRun | list[BestRun]:
-        """
-        Searches for options with Optuna. Each trial trains a new adapter on the same base, with what the frozen parts
-        have computed already, and is judged by the held-out labels; the first one has the options as they are. The
-        arguments and the adapter are left as they were.
-
-        Held-out rows that chose among many options flatter the choice: report figures on other rows.
-
-        Args:
-            hp_space (`Callable`, *optional*): makes options of a trial; defaults to
-                [`~training.search.search_space`].
-            compute_objective (`Callable`, *optional*): of what `evaluate` returns; defaults to `eval_loss`.
-            n_trials (`int`, *optional*, defaults to 20): trials at most; `None` for as many as `timeout` allows.
-            direction (`str`, *optional*, defaults to `"minimize"`): or `"maximize"`.
-            backend (`str`, *optional*, defaults to `"optuna"`): the only one.
-            hp_name (`Callable`, *optional*): makes a trial's name.
-            kwargs: `timeout` in seconds; `storage` (such as `"sqlite:///search.db"`), `study_name` and
-                `load_if_exists=True` to go on with a search that was killed; others of [`~optuna.create_study`].
-
-        Returns:
-            `BestRun`: `objective`, and `hyperparameters` by name.
-
-        Raises:
-            [`LeamlInputError`]: if there are no held-out rows, or Optuna is not installed.
-            [`LeamlError`]: if no trial ended.
-        """
-        if backend not in (None, "optuna"):
-            raise LeamlInputError(
-                f"Search with backend='optuna', which can go on after a kill; {backend} is not used."
-            )
-        if self.held_out is None:
-            raise LeamlInputError("The search is judged by held-out labels: give the trainer an eval_dataset.")
-        study = open_study(self, direction, kwargs)
-        if hp_space is None:
-            space = search_space(self)
-            hp_space = partial(suggest, space=space)
-            if not study.trials:
-                study.enqueue_trial({name: getattr(self.args, name) for name in space})
-        model, given_init, before = self.model, self.model_init, dict(vars(self.args))
-        if given_init is None:
-            start = AdapterSnapshot(model)
-            self.model_init = lambda: start.load(start.values) or model
-        self.args.save_strategy = SaveStrategy.NO
-        self._found = None
-        objective = compute_objective or held_out_loss
-        try:
-            return super().hyperparameter_search(hp_space, objective, n_trials, direction, "optuna", hp_name, **kwargs)
-        except ValueError as error:  # Optuna's, where there is no best trial
-            raise LeamlError("No trial of the search ended with a number: lower learning_rate.") from error
-        finally:
-            vars(self.args).update(before)
-            self.model = self.model_wrapped = self.call_model_init()  # transformers drops each trial's
-            self.model_init, self.hp_search_backend = given_init, None
-            self.optimizer = self.lr_scheduler = None
-            self._start_run()
-
     @property
     def better_than_base(self) -> bool:
         """Whether the base in its own words, or some step, was better on the held-out labels than the base alone."""
@@ -784,76 +625,6 @@ class LeamlTrainer(Trainer):
             seed=self.args.seed,
         )
         return self.model.reliability
-
-    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
-        """Saves adapter, reliability and processor."""
-        folder = output_dir or self.args.output_dir
-        with written_whole(Path(folder)) as partial:
-            self.processing_class.save_pretrained(partial)
-        self.model.save_pretrained(folder)
-
-    def create_model_card(self, license: str | None = None, model_name: str | None = None, **kwargs: Any) -> None:
-        """
-        Writes LEAML's card into the output folder, where `push_to_hub` takes it from; it writes one itself otherwise.
-
-        Args:
-            license (`str`, *optional*): identifier, such as `"apache-2.0"`.
-            model_name (`str`, *optional*): on the Hub; defaults to `args.hub_model_id` or the folder's name.
-            kwargs: ignored options of [`~transformers.Trainer.create_model_card`].
-        """
-        from ..hub.cards import write_card
-
-        self.save_model()
-        write_card(self.args.output_dir, model_name or self._repo_name, license)
-
-    @property
-    def _repo_name(self) -> str:
-        return self.args.hub_model_id or Path(self.args.output_dir).absolute().name
-
-    def push_to_hub(
-        self,
-        commit_message: str | None = "End of training",
-        blocking: bool = True,
-        token: str | None = None,
-        revision: str | None = None,
-        private: bool | None = None,
-        base: str | None = None,
-    ) -> Any:
-        """
-        Saves, and uploads adapter, reliability, processor, card and code; the figures too, if `leaml_results.json` is
-        in the output folder.
-
-        Args:
-            commit_message (`str`, *optional*, defaults to `"End of training"`): of the commit.
-            blocking (`bool`, *optional*, defaults to `True`): whether to wait for the upload.
-            token (`str`, *optional*): defaults to `args.hub_token`, `HF_TOKEN`, or that of `hf auth login`.
-            revision (`str`, *optional*): branch; defaults to `args.hub_revision`.
-            private (`bool`, *optional*): whether a new repo is private; defaults to `args.hub_private_repo`.
-            base (`str`, *optional*): Hub id of the adapter's base, where it is not known by one yet.
-
-        Returns:
-            `dict` or `Future`: see [`~leaml_hf.hub.publish.publish`]. The repo is `args.hub_model_id`, by default
-                called as the output folder.
-
-        Raises:
-            [`LeamlError`]: if the Hub refused, or the upload broke off.
-        """
-        from huggingface_hub import HfApi
-
-        from ..hub.publish import publish
-
-        args = self.args
-        self.save_model()
-        given = (
-            args.output_dir,
-            self._repo_name,
-            args.hub_private_repo if private is None else private,
-            revision or args.hub_revision,
-            token or args.hub_token,
-            base,
-            commit_message,
-        )
-        return publish(*given) if blocking else HfApi().run_as_future(publish, *given)
 
 
 def _cache_for(
