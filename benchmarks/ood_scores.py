@@ -57,8 +57,11 @@ def single_scores() -> list[Score]:
                  for kind in (Mahalanobis, RelativeMahalanobis, KNN)]  # fmt: skip
     others = [kind for name, kind in SCORES.items() if name not in ("mahalanobis", "relative_mahalanobis", "knn",
                                                                     "disagreement")]  # fmt: skip
-    whole = [Mahalanobis("vision", normalize=False), Mahalanobis("texture", normalize=False)]
-    return [kind() for kind in others] + [*whole, *distances]
+    return [kind() for kind in others] + [whole("vision"), whole("texture"), Mahalanobis("vision+texture"), *distances]
+
+
+def whole(key: str) -> Score:
+    return Mahalanobis(key, normalize=False)
 
 
 def combiners() -> dict[str, OODCombiner]:
@@ -72,9 +75,11 @@ def combiners() -> dict[str, OODCombiner]:
         "four scores, Fisher": OODCombiner(four()),
         "all scores, mean": OODCombiner(single_scores(), method="mean"),
         "all scores, Fisher": OODCombiner(single_scores()),
-        "two scores of what is shown, Fisher (the default before)": OODCombiner(default_scores()),
-        "these and texture, mean": OODCombiner(method="mean"),
-        "these and texture, Fisher (the default)": OODCombiner(),
+        "two scores of what is shown, Fisher (the second default)": OODCombiner(default_scores()),
+        "these and texture, Fisher (the third)": OODCombiner([*default_scores(), whole("texture")]),
+        "vision and texture, Fisher": OODCombiner([whole("vision"), whole("texture")]),
+        "vision+texture and texture, mean": OODCombiner(method="mean"),
+        "vision+texture and texture, Fisher (the default)": OODCombiner(),
     }
 
 

@@ -407,7 +407,7 @@ def test_texture_is_read_where_there_is_one():
 
     fitted, familiar, other = drawn(300, 0.0), drawn(100, 0.0), drawn(100, 2.0)
     whole = OODCombiner().fit(fitted)
-    assert [score.name for score in whole.scores][-1] == "texture.mahalanobis"
+    assert [score.name for score in whole.scores] == ["vision+texture.mahalanobis++", "texture.mahalanobis"]
     without = OODCombiner().fit({"vision": fitted["vision"]})
     assert [score.name for score in without.scores] == ["vision.mahalanobis", "vision.relative_mahalanobis++"]
     labels = np.repeat([0, 1], 100)

@@ -23,10 +23,12 @@ _ARRAYS = {"mean": ("centers", "scales"), "fisher": ("centers", "scales", "level
 
 
 def default_scores(states: States = ()) -> list[Score]:
-    """Distances of the picture's states: Mahalanobis and relative Mahalanobis++ of what it shows and, where there is
-    that state, Mahalanobis of how it is drawn or taken."""
-    texture = [Mahalanobis("texture", normalize=False)] if "texture" in states else []
-    return [Mahalanobis("vision", normalize=False), RelativeMahalanobis("vision"), *texture]
+    """Distances of the picture's states: Mahalanobis++ of what it shows and how it is drawn or taken together, and
+    Mahalanobis of how it is drawn or taken; where there is no such state, Mahalanobis and relative Mahalanobis++ of
+    what it shows."""
+    if "texture" in states:
+        return [Mahalanobis("vision+texture"), Mahalanobis("texture", normalize=False)]
+    return [Mahalanobis("vision", normalize=False), RelativeMahalanobis("vision")]
 
 
 class OODCombiner:
