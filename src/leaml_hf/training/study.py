@@ -44,6 +44,9 @@ LEAML = {
     "leaml-spelling": {"spelling_weight": 0.0},
     "leaml+pairs": {"pseudo_qa_weight": 1.0},
     "leaml+neurons": {"neuron_share": 0.1},
+    "leaml+examples": {"retrieved_examples": 4},
+    "leaml+focal": {"calibration_objective": "focal"},
+    "leaml+mmce": {"calibration_objective": "mmce"},
 }
 METHODS = (*LEAML, "lora", "base", "full")  # LEAML first: others find the pictures that it has encoded
 ROWS = 20_000  # of the training split of a drawn target
