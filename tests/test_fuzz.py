@@ -218,6 +218,7 @@ def test_many_more_are_refused_or_sound(sound, tmp_path, start):
         ("config.json", {"base_name_or_path": "ITSELF"}, "for a LEAML base, but .* is none"),
         ("config.json", {"has_adapter": True}, "it sets has_adapter"),
         ("config.json", {"lora_targets": 5}, "config.json again: it is damaged"),
+        ("config.json", {"base_name_or_path": None, "text_name_or_path": None}, "names no text backbone"),
         ("leaml_phrasebook.json", {"format": 2}, "leaml_phrasebook.json has format 2"),
         ("leaml_retrieval.json", {"format": 2}, r"leaml_retrieval.json has format 2"),
         ("leaml_retrieval.json", {"k": 9}, "it is damaged"),

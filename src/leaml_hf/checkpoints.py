@@ -289,6 +289,7 @@ def _load_base(
         places = {"decoder_layers": config.decoder_layers, "vision_features": config.vision_features}
         return cls(LeamlConfig(backbone_config=base.config, **places), backbone=base)
     if text is None:
+        _check_part("text", config.text_name_or_path)
         text, _ = load_text_backbone(config.text_name_or_path, config.text_revision, config.text_source, **options)
     elif not isinstance(text, PreTrainedModel):
         text, _ = load_text_backbone(text, **options)
@@ -302,10 +303,16 @@ def _load_base(
         return cls(config, backbone=text, vision_tower=vision)
     options = {key: value for key, value in options.items() if key != "quantization_config"}  # the LM's alone
     if vision is None:
+        _check_part("vision", config.vision_name_or_path)
         vision = load_vision_backbone(config.vision_name_or_path, config.vision_revision, **options)
     elif not isinstance(vision, PreTrainedModel):
         vision = load_vision_backbone(vision, **options)
     return cls(LeamlConfig(text_config=text.config, vision_config=vision.config), backbone=text, vision_tower=vision)
+
+
+def _check_part(name: str, path: str | None) -> None:
+    if path is None:
+        raise LeamlInputError(f"config.json names no {name} backbone: give the right one as {name}=.")
 
 
 def _check_base(config: LeamlConfig, base: str, revision: str | None, hub: dict[str, Any]) -> None:
