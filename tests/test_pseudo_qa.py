@@ -79,7 +79,17 @@ class TestText:
     def test_tokens_with_spaces_around_are_read(self) -> None:
         assert parse_pair(" what is it ? Answer : red ") == ("what is it ?", "red")
 
-    @pytest.mark.parametrize("text", ["", "what is it ?", "Answer: red", "what is it ? Answer:", "whatAnswer: red"])
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "",
+            "what is it ?",
+            "Answer: red",
+            "what is it ? Answer:",
+            "whatAnswer: red",
+            "what ? Answer: is it ? Answer: red",
+        ],
+    )
     def test_a_part_is_missing(self, text: str) -> None:
         assert parse_pair(text) is None
 

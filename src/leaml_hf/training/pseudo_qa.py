@@ -45,7 +45,7 @@ PAIRS_A_PICTURE = 4
 TOP_P = 0.9  # of nucleus sampling (Holtzman et al. 2020, arXiv 1904.09751)
 AT_ONCE = 64  # rows
 MIN_PROBABILITY = 0.5  # of a kept answer: from there on it is also what the answering model says itself
-PAIR = re.compile(r"(?P<question>.*\S)\s*\bAnswer\s*:\s*(?P<answer>\S.*)")
+SEPARATOR = re.compile(r"\s*\bAnswer\s*:\s*")
 
 
 def pair_text(question: str, answer: str) -> str:
@@ -54,9 +54,9 @@ def pair_text(question: str, answer: str) -> str:
 
 
 def parse_pair(text: str) -> tuple[str, str] | None:
-    """Question and answer that were written; `None` where one is missing."""
-    found = PAIR.fullmatch(text.strip())
-    return None if found is None else (found["question"], found["answer"])
+    """Question and answer that were written; `None` where one is missing, or there is more than one answer."""
+    parts = SEPARATOR.split(text.strip())
+    return (parts[0], parts[1]) if len(parts) == 2 and all(parts) else None
 
 
 def rows_of(pictures: "Dataset", questions: Sequence[str], answers: Sequence[str]) -> "Dataset":
