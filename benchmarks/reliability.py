@@ -135,7 +135,8 @@ def draw(found: list[dict], path: Path) -> None:
         for (row, column), value in np.ndenumerate(values):
             if np.isfinite(value):
                 axes.text(column, row, f"{value:.2f}", ha="center", va="center")
-        axes.set(title=title, xticks=range(len(cells)), xticklabels=cells, yticks=range(len(TASKS)), yticklabels=TASKS)
+        axes.set(title=title, xticks=range(len(cells)), yticks=range(len(TASKS)), yticklabels=TASKS)
+        axes.set_xticklabels([cell.removeprefix("base/") for cell in cells])
     figure.savefig(path, dpi=90)
 
 
