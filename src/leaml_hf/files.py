@@ -160,6 +160,38 @@ def parse_arrays(content: bytes, file: Path) -> "dict[str, np.ndarray]":
     return arrays
 
 
+def read_checked(folder: Path, config_name: str, tensors_name: str, version: int) -> "tuple[dict, dict]":
+    """
+    Reads a JSON object and a file of arrays that were saved together.
+
+    Args:
+        folder (`Path`): holds both.
+        config_name (`str`): of the JSON file; its object has `format`, and in `sha256` the [`digest`] of both.
+        tensors_name (`str`): of the safetensors file.
+        version (`int`): the format that can be read.
+
+    Returns:
+        `tuple[dict, dict]`: the object without the checksum, and the arrays by name.
+
+    Raises:
+        [`LeamlInputError`]: if a file is missing, cut short or changed, or of another format.
+    """
+    tensors, config = read_bytes(folder / tensors_name), read_json(folder / config_name)
+    if config.get("format") != version:
+        raise LeamlInputError(
+            f"Update leaml_hf or save the adapter again: {folder / config_name} has format {config.get('format')}, "
+            f"but this version reads format {version}."
+        )
+    expected = config.pop("sha256", None)
+    try:
+        is_whole = expected == digest(config, tensors)
+    except ValueError as error:
+        raise damaged(folder / config_name) from error
+    if not is_whole:
+        raise damaged(folder / tensors_name)
+    return config, parse_arrays(tensors, folder / tensors_name)
+
+
 def digest(config: Mapping[str, Any], tensors: bytes) -> str:
     """
     The checksum of a JSON object and a file of tensors that belong together.

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from .errors import LeamlInputError
-from .files import damaged, digest, parse_arrays, read_bytes, read_json
+from .files import damaged, digest, read_checked
 from .images import Picture, load_image
 
 FORMAT = 1
@@ -185,17 +185,8 @@ class ExampleIndex:
                 or of another base.
         """
         folder = Path(folder)
-        tensors, config = read_bytes(folder / TENSORS_NAME), read_json(folder / CONFIG_NAME)
-        if config.get("format") != FORMAT:
-            raise LeamlInputError(
-                f"Update leaml_hf or save the adapter again: {folder / CONFIG_NAME} has format "
-                f"{config.get('format')}, but this version reads format {FORMAT}."
-            )
-        expected = config.pop("sha256", None)
+        config, arrays = read_checked(folder, CONFIG_NAME, TENSORS_NAME, FORMAT)
         try:
-            if expected != digest(config, tensors):
-                raise damaged(folder / TENSORS_NAME)
-            arrays = parse_arrays(tensors, folder / TENSORS_NAME)
             examples = [(question, answer) for question, answer in config["examples"]]
             index = cls(examples, arrays, config["k"], config["base_fingerprint"])
             if not index._is_sound():

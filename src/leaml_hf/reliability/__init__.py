@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LeamlInputError
-from ..files import damaged, digest, parse_arrays, read_bytes, read_json
+from ..files import damaged, digest, read_checked
 from .boundary import CAUSES, Boundary, report_causes
 from .calibration import CALIBRATORS, Calibrator, Identity, fit_calibrator
 from .conformal import FALLBACK_THRESHOLD, AbstentionRule, AnswerSets, choose_abstention_threshold
@@ -190,17 +190,8 @@ class Reliability:
             read.
         """
         folder = Path(folder)
-        tensors, config = read_bytes(folder / TENSORS_NAME), read_json(folder / CONFIG_NAME)
-        if config.get("format") != FORMAT:
-            raise LeamlInputError(
-                f"Update leaml_hf or save the adapter again: {folder / CONFIG_NAME} has format "
-                f"{config.get('format')}, but this version reads format {FORMAT}."
-            )
-        expected = config.pop("sha256", None)
+        config, arrays = read_checked(folder, CONFIG_NAME, TENSORS_NAME, FORMAT)
         try:
-            if expected != digest(config, tensors):
-                raise damaged(folder / TENSORS_NAME)
-            arrays = parse_arrays(tensors, folder / TENSORS_NAME)
             ood = OODCombiner.from_config(config["ood"])
             options = dict(config["calibrator"])
             calibrator = CALIBRATORS[options.pop("kind")](**options)
