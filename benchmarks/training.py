@@ -122,7 +122,7 @@ def make_peer(
     from trl import SFTConfig, SFTTrainer
 
     arguments = SFTConfig(folder, max_length=None, gradient_checkpointing=False, label_names=["labels"],
-                          dataset_kwargs={"skip_prepare_dataset": True}, **common)  # fmt: skip
+                          dataset_kwargs={"skip_prepare_dataset": True}, bf16=False, **common)  # fmt: skip
     data = data.select_columns(["image", "question", "answer"]).rename_column("image", "picture")  # no chat of its own
 
     def collate(rows: list[dict[str, Any]]) -> Any:
