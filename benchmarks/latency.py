@@ -22,7 +22,7 @@ from training import make_backbone
 
 from leaml_hf import LeamlForVisualQA
 from leaml_hf.adapters import skipping_closed_lora
-from leaml_hf.answering import CALL_INPUTS, _check_spelled, _composed_inputs, _generate
+from leaml_hf.answering import CALL_INPUTS, _check_spelled, _generate, prepare_inputs
 from leaml_hf.backbones import fastest_dtype
 from leaml_hf.data.visual_arrays import load_visual_arrays
 from leaml_hf.processing_leaml import as_leaml_processor, load_processor
@@ -39,10 +39,7 @@ WAYS = ("answer", "plain", "generate")
 def plain(model: LeamlForVisualQA, pictures: list[Any], questions: list[str], processor: Any) -> list[str]:
     """What `answer` does, without records, states and judgement."""
     with skipping_closed_lora(model):
-        if model.config.is_composed:
-            inputs = _composed_inputs(pictures, questions, processor)
-        else:
-            inputs = dict(processor(images=pictures, questions=questions))
+        inputs = prepare_inputs(model, pictures, questions, processor)
         given = {name: inputs.pop(name, None) for name in CALL_INPUTS}
         call = model._new_call(**given, keep_key_values=True)
         if call.spelled is None:

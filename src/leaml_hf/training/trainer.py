@@ -304,6 +304,11 @@ class LeamlTrainer(PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Tr
 
         return ask
 
+    def _all_labelled(self) -> "Dataset":
+        """Rows that are trained on, then the held-out ones."""
+        parts = [self.labelled] if self.held_out is None else [self.labelled, self.held_out]
+        return concatenate_datasets([part.select_columns(["image", "question", "answer"]) for part in parts])
+
     def find_words(self) -> None:
         """Finds out in which of its own words the base answers the new questions, and which answers can be trusted.
 
@@ -311,8 +316,7 @@ class LeamlTrainer(PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Tr
         unlabelled rows whose like the base answers rightly are trained on.
         """
         rows = self.unlabeled
-        labels = [self.labelled] if self.held_out is None else [self.labelled, self.held_out]
-        labelled = concatenate_datasets([part.select_columns(["image", "question", "answer"]) for part in labels])
+        labelled = self._all_labelled()
         if rows is not None:
             drawn = np.sort(self._rng.permutation(len(rows))[: DRAWS * self.args.refresh_rows])
             rows = rows.select(drawn)
@@ -431,8 +435,7 @@ class LeamlTrainer(PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Tr
 
     @cached_property
     def _pool_check(self) -> PoolCheck:
-        parts = [self.labelled] if self.held_out is None else [self.labelled, self.held_out]
-        rows = concatenate_datasets([part.select_columns(["image", "question"]) for part in parts])
+        rows = self._all_labelled()
         states = picture_states(self.model, self.processing_class, rows, self.cache)
         return PoolCheck(states, picture_keys(rows), self.args.seed)
 
