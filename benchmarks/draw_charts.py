@@ -6,7 +6,7 @@ Both draw what a chart of the base variant has: bars, lines, pies, dots, areas, 
 plot ground, title, axis title, numbers of the axis, grid, spines, names, legend, written values, outlines, markers and
 font size, at 224 x 224 pixels with smoothed edges, and both encode it with `encode_png`. matplotlib is told where the
 plot stands, writes in its own font, and has one figure with an Agg canvas that is cleared and used again. Scenes are
-sampled before the clock starts; our rate with sampling is given too. The two take turns in short rounds, and the
+sampled before the clock starts; our rate with sampling is given too. The two take turns in rounds, and the
 processor's time counts, so that a busy machine changes little; the figure given is the median of the rounds' ratios.
 Prints a table, or with --json one line for machines; --sheet writes a picture with the first charts of both, to
 compare by eye.
@@ -279,8 +279,8 @@ def write_sheet(path: str, count: int = 12) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--each", type=int, default=40, help="charts of each side a round (default 40)")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--each", type=int, default=200, help="charts of each side a round (default 200)")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--sheet", help="write a picture with charts of both and measure nothing")
     args = parser.parse_args()
