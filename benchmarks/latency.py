@@ -22,9 +22,10 @@ from training import make_backbone
 
 from leaml_hf import LeamlForVisualQA
 from leaml_hf.adapters import skipping_closed_lora
-from leaml_hf.answering import CALL_INPUTS, _check_spelled, _generate, prepare_inputs
+from leaml_hf.answering import CALL_INPUTS, prepare_inputs
 from leaml_hf.backbones import fastest_dtype
 from leaml_hf.data.visual_arrays import load_visual_arrays
+from leaml_hf.decoding import tell
 from leaml_hf.processing_leaml import as_leaml_processor, load_processor
 from leaml_hf.reliability import Reliability
 
@@ -42,10 +43,7 @@ def plain(model: LeamlForVisualQA, pictures: list[Any], questions: list[str], pr
         inputs = prepare_inputs(model, pictures, questions, processor)
         given = {name: inputs.pop(name, None) for name in CALL_INPUTS}
         call = model._new_call(**given, keep_key_values=True)
-        if call.spelled is None:
-            told = _generate(model, call, given, inputs, processor.tokenizer, NEW_TOKENS)
-        else:
-            told = _check_spelled(model, call, given, inputs["attention_mask"], processor.tokenizer, NEW_TOKENS)
+        told = tell(model, call, given, inputs, processor.tokenizer, NEW_TOKENS)
     return processor.decode_answers(told.tokens)
 
 

@@ -176,9 +176,9 @@ class TestResampler:
         processor.max_question_tokens = base.resampler.max_tokens
         assert base.spell([pictures[0]] * 2 + [pictures[1]], ["how many?"] * 3, processor, batch_size=2) == ["two"] * 3
 
-    @pytest.mark.parametrize("in_parts", [True, False])
+    @pytest.mark.parametrize("with_draft", [True, False])
     @pytest.mark.parametrize("seed", range(6))
-    def test_checked_answers_are_those_of_generate(self, base, processor, pictures, monkeypatch, seed, in_parts):
+    def test_checked_answers_are_those_of_generate(self, base, processor, pictures, monkeypatch, seed, with_draft):
         torch.manual_seed(seed)
         base.bridge["copy"].open_gate(0.9)
         base.resampler.spell.weight.data.normal_(std=3.0)
@@ -187,12 +187,8 @@ class TestResampler:
         asked = ["how many?", "what colour is the circle ?", "where?", "how many bars?", "where?", "how many?"]
         images = pictures[:2] * 3
         longest = 1 + seed
-        if not in_parts:
-
-            def refuse(*args):
-                raise LeamlInputError("The layers are of several kinds.")
-
-            monkeypatch.setattr(base, "encode_lower", refuse)
+        if not with_draft:
+            monkeypatch.setattr(base.backbone, "_is_stateful", True)
         found = base.collect(images, asked, processor, batch_size=4, max_new_tokens=longest)
         for row, (image, question) in enumerate(zip(images, asked, strict=True)):
             inputs = processor([image], [question])

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 
 from .adapters import skipping_closed_lora
+from .decoding import spelled_tokens, tell
 from .errors import LeamlInputError
 from .fusion import VisionCall
 from .prefix import encode_features
@@ -241,7 +242,8 @@ def iterate(
             f"Give one image for each question, or one for all: there are {len(images)} for {rows} questions."
         )
     was_training = model.training
-    model.eval()
+    if was_training:
+        model.eval()
     try:
         for start in range(0, rows, batch_size):
             chosen = range(start, min(start + batch_size, rows))
@@ -257,7 +259,8 @@ def iterate(
                              for text, rule, question in zip(records.texts, rules, posed, strict=True)]  # fmt: skip
             yield records
     finally:
-        model.train(was_training)
+        if was_training:
+            model.train()
 
 
 @torch.no_grad()
@@ -284,18 +287,8 @@ def spell(
         inputs = _composed_inputs(list(images[part]), list(questions[part]), processor)
         given = {name: inputs[name].to(model.device) for name in CALL_INPUTS if name in inputs}
         call = model._new_call(**dict.fromkeys(CALL_INPUTS) | given)
-        texts += processor.decode_answers(_spelled_tokens(call.spelled, words, processor.tokenizer.eos_token_id))
+        texts += processor.decode_answers(spelled_tokens(call.spelled, words, processor.tokenizer.eos_token_id))
     return texts
-
-
-def _spelled_tokens(spelled: torch.Tensor, words: torch.Tensor, end: int) -> torch.Tensor:
-    """`[B, S]` tokens nearest to the vectors `[B, S, De]` of answers; only `end` after the first one."""
-    tokens = torch.full(spelled.shape[:2], end, device=spelled.device)
-    open_rows = torch.arange(len(spelled), device=spelled.device)
-    for place in range(spelled.shape[1]):
-        tokens[open_rows, place] = (spelled[open_rows, place] @ words.T).argmax(-1)
-        open_rows = open_rows[tokens[open_rows, place] != end]
-    return tokens
 
 
 def answer_batch(
@@ -325,10 +318,7 @@ def answer_batch(
     with torch.no_grad():
         call = model._new_call(**given, record=True, keep_key_values=True)
         call.features = image_features
-        if call.spelled is None:
-            told = _generate(model, call, given, inputs, processor.tokenizer, max_new_tokens)
-        else:
-            told = _check_spelled(model, call, given, inputs["attention_mask"], processor.tokenizer, max_new_tokens)
+        told = tell(model, call, given, inputs, processor.tokenizer, max_new_tokens)
     rows = len(told.tokens)
     return AnswerRecords(
         texts=processor.decode_answers(told.tokens),
@@ -342,94 +332,6 @@ def answer_batch(
         attention=_dispersion(call, rows, told.place).cpu().numpy(),
         evidence=_evidence(model, call, rows),
     )
-
-
-@dataclass
-class _Told:
-    """Answers of B rows as the decoder told them: tokens `[B, S]`, their probability `[B]`, logits `[B, V]` of the
-    first token, and the place from the end at which the first pass predicted it."""
-
-    tokens: torch.Tensor
-    probability: torch.Tensor
-    first_logits: torch.Tensor
-    place: int
-
-
-def _generate(
-    model: "LeamlForVisualQA",
-    call: VisionCall,
-    given: dict[str, Any],
-    inputs: dict[str, torch.Tensor],
-    tokenizer: Any,
-    max_new_tokens: int,
-) -> _Told:
-    output = model._generate(
-        call,
-        given["input_ids"],
-        given["pixel_values"],
-        **inputs,
-        max_new_tokens=max_new_tokens,
-        do_sample=False,
-        num_beams=1,
-        temperature=None,
-        top_p=None,
-        top_k=None,
-        pad_token_id=tokenizer.pad_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        return_dict_in_generate=True,
-        output_logits=True,
-    )
-    start = 1 if model.backbone.config.is_encoder_decoder else given["input_ids"].shape[1]
-    tokens = output.sequences[:, start:]  # [B, new tokens]
-    probability = _sequence_probability(tokens, torch.stack(output.logits, dim=1), tokenizer.eos_token_id)
-    return _Told(tokens, probability, output.logits[0], place=-1)
-
-
-def _check_spelled(
-    model: "LeamlForVisualQA", call: VisionCall, given: dict[str, Any], attention_mask: torch.Tensor, tokenizer: Any,
-    max_new_tokens: int,
-) -> _Told:  # fmt: skip
-    """
-    Greedy decoding without a step for each token: one pass tells what follows after each token of a draft, so as far
-    as the draft says the same the answer is known (speculative decoding, Leviathan et al. 2023, arXiv 2211.17192). The
-    draft is what the resampler spelled; rows for which it is wrong are decoded token by token. In that pass, layers
-    below the first adapted one run once for rows of the same text.
-    """
-    end, input_ids = tokenizer.eos_token_id, given["input_ids"]
-    words = F.normalize(model.get_input_embeddings().weight.float(), dim=-1)  # [V, De]
-    drafts = _spelled_tokens(call.spelled, words, end)[:, :max_new_tokens]
-    width = min(int((drafts != end).sum(1).max()) + 1, drafts.shape[1])
-    drafts = drafts[:, :width]
-    ids = torch.cat([input_ids, drafts[:, :-1]], 1)
-    mask = F.pad(attention_mask, (0, width - 1), value=1)
-    logits = model._run(
-        call, ids, mask, lower_states=_lower_states(model, ids, mask), logits_to_keep=width
-    ).logits.float()  # [B, width, V]
-    said = logits.argmax(-1)
-    agreed = (said == drafts).long().cumprod(1)
-    known = F.pad(agreed[:, :-1], (1, 0), value=1).bool()  # what follows after tokens that were said
-    ended = ((said == end) & known).any(1) | (known[:, -1] if width >= max_new_tokens else False)
-    tokens = F.pad(torch.where(known, said, end), (0, max_new_tokens - width), value=end)
-    told = _Told(tokens, _sequence_probability(said, logits, end), logits[:, 0], place=-width)
-    wrong = torch.nonzero(~ended).squeeze(1)
-    if len(wrong):
-        asked = {"input_ids": input_ids[wrong], "pixel_values": None}
-        inputs = {"attention_mask": attention_mask[wrong]}
-        rest = _generate(model, call.select(wrong), asked, inputs, tokenizer, max_new_tokens)
-        told.tokens[wrong] = F.pad(rest.tokens, (0, max_new_tokens - rest.tokens.shape[1]), value=end)
-        told.probability[wrong] = rest.probability
-    return told
-
-
-def _lower_states(
-    model: "LeamlForVisualQA", input_ids: torch.Tensor, attention_mask: torch.Tensor
-) -> torch.Tensor | None:
-    """`[B, T, D]` of `encode_lower`, computed once for equal rows; `None` if the decoder can't be run in parts."""
-    different, place = torch.where(attention_mask.bool(), input_ids, -1).unique(dim=0, return_inverse=True)
-    try:
-        return model.encode_lower(different.clamp(min=0), (different >= 0).long())[place]
-    except LeamlInputError:
-        return None
 
 
 def compact_logits(logits: torch.Tensor, keep: int = KEPT_LOGITS) -> torch.Tensor:
@@ -579,14 +481,6 @@ def _composed_inputs(pictures: list[Any], questions: list[str], processor: Any) 
         inputs["pixel_values"] = processor.encode_images(unique)
     inputs["vision_index"] = torch.tensor([place[id(picture)] for picture in pictures])  # [B]
     return inputs
-
-
-def _sequence_probability(tokens: torch.Tensor, logits: torch.Tensor, end: int) -> torch.Tensor:
-    """`[B]` product of the probabilities of tokens `[B, S]` up to and including the first end, by `[B, S, V]`."""
-    logits = logits.float()
-    chosen = logits.gather(-1, tokens[..., None]).squeeze(-1) - logits.logsumexp(-1)  # [B, S]
-    ended_before = (tokens == end).cumsum(1) - (tokens == end).long() > 0
-    return chosen.masked_fill(ended_before, 0.0).sum(1).exp()
 
 
 def _mean_states(call: VisionCall, rows: int) -> torch.Tensor:

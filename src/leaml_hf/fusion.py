@@ -56,19 +56,24 @@ class VisionCall:
     gates: dict[str, torch.Tensor] = field(default_factory=dict)
     last_hidden_state: torch.Tensor | None = None
 
-    def select(self, rows: torch.Tensor) -> "VisionCall":
+    def select(self, rows: list[int]) -> "VisionCall":
         """
-        A call of some rows, for one more pass; of a base with a resampler.
+        A call of some rows, for more passes; of a base with a resampler.
 
         Args:
-            rows (`torch.Tensor`): `[b]`, places of rows.
+            rows (`list[int]`): b places of rows.
 
         Returns:
             [`VisionCall`]: that records nothing.
         """
         before = None if self.example_tokens is None else self.example_tokens[rows]
         return VisionCall(
-            states=self.states[rows], mask=self.mask[rows], spelled=self.spelled[rows], example_tokens=before
+            states=self.states[rows],
+            mask=self.mask[rows],
+            spelled=self.spelled[rows],
+            example_tokens=before,
+            keep_key_values=True,
+            key_values={name: (keys[rows], values[rows]) for name, (keys, values) in self.key_values.items()},
         )
 
     def rows(self, batch_size: int) -> torch.Tensor | None:
