@@ -280,7 +280,7 @@ def spell(
     Returns:
         `list[str]`: n answers, cut off after the resampler's `answer_tokens`.
     """
-    words = F.normalize(model.get_input_embeddings().weight.float(), dim=-1)  # [V, De]
+    words = model.get_input_embeddings().weight
     texts: list[str] = []
     for start in range(0, len(questions), batch_size):
         part = slice(start, start + batch_size)

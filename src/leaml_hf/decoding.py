@@ -90,8 +90,7 @@ def _check_spelled(
     as the draft says the same the answer is known (speculative decoding, Leviathan et al. 2023, arXiv 2211.17192). The
     draft is what the resampler spelled; where it is wrong, decoding goes on token by token from what that pass knows.
     """
-    words = F.normalize(model.get_input_embeddings().weight.float(), dim=-1)  # [V, De]
-    drafts = spelled_tokens(call.spelled, words, end)[:, :max_new_tokens]
+    drafts = spelled_tokens(call.spelled, model.get_input_embeddings().weight, end)[:, :max_new_tokens]
     width = min(int((drafts != end).sum(1).max()) + 1, drafts.shape[1])
     drafts = drafts[:, :width]
     ids = torch.cat([given["input_ids"], drafts[:, :-1]], 1)
@@ -143,16 +142,18 @@ def spelled_tokens(spelled: torch.Tensor, words: torch.Tensor, end: int) -> torc
 
     Args:
         spelled (`torch.Tensor`): `[B, S, De]` one vector a token.
-        words (`torch.Tensor`): `[V, De]` word embeddings of length 1.
+        words (`torch.Tensor`): `[V, De]` word embeddings.
         end (`int`): the token that ends an answer.
 
     Returns:
-        `torch.Tensor`: `[B, S]`, the nearest words; only `end` after the first one.
+        `torch.Tensor`: `[B, S]`, the words of the nearest direction; only `end` after the first one.
     """
+    lengths = words.norm(dim=-1)  # [V]; no table of words of length 1, which takes longer than what follows
     tokens = torch.full(spelled.shape[:2], end, device=spelled.device)
     open_rows = torch.arange(len(spelled), device=spelled.device)
     for place in range(spelled.shape[1]):
-        tokens[open_rows, place] = (spelled[open_rows, place] @ words.T).argmax(-1)
+        likeness = F.linear(spelled[open_rows, place].to(words.dtype), words) / lengths  # [b, V]
+        tokens[open_rows, place] = likeness.argmax(-1)
         open_rows = open_rows[tokens[open_rows, place] != end]
     return tokens
 
