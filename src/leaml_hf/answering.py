@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from .adapters import skipping_closed_lora
 from .decoding import spelled_tokens, tell

@@ -148,7 +148,8 @@ def spelled_tokens(spelled: torch.Tensor, words: torch.Tensor, end: int) -> torc
     Returns:
         `torch.Tensor`: `[B, S]`, the words of the nearest direction; only `end` after the first one.
     """
-    lengths = words.norm(dim=-1)  # [V]; no table of words of length 1, which takes longer than what follows
+    # [V] lengths, and no table of words of length 1, which takes longer than what follows
+    lengths = words.norm(dim=-1).clamp(min=1e-6)
     tokens = torch.full(spelled.shape[:2], end, device=spelled.device)
     open_rows = torch.arange(len(spelled), device=spelled.device)
     for place in range(spelled.shape[1]):
