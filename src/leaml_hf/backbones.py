@@ -6,13 +6,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -34,6 +35,7 @@ SMOLLM2_GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 # What transformers raises, and what happens inside it, where a file of a model is not what it should be.
 DAMAGE = (OSError, ValueError, ImportError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError,
           StrictDataclassError)  # fmt: skip
+SHORT_TEXT = 128  # tokens
 SHIPPED_BASES = ("leaml-smol", "leaml-tiny")
 
 
@@ -237,6 +239,23 @@ def fastest_dtype() -> torch.dtype:
         capabilities = torch.cpu.get_capabilities()
         native = bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
     return torch.bfloat16 if native else torch.float32
+
+
+def attention_for_training(device: torch.device, dtype: torch.dtype, tokens: int) -> AbstractContextManager:
+    """
+    The attention that trains fastest: on processors the fused kernel's backward pass takes three times as long in
+    bfloat16 as plain products do for texts of 30 tokens, as long for 200, and needs less memory from there on.
+
+    Args:
+        device (`torch.device`): of the model.
+        dtype (`torch.dtype`): of the decoder.
+        tokens (`int`): length T of the text.
+
+    Returns:
+        a context for the forward pass.
+    """
+    is_short = tokens <= SHORT_TEXT and dtype == torch.bfloat16 and device.type == "cpu"
+    return sdpa_kernel(SDPBackend.MATH) if is_short else nullcontext()
 
 
 def position_ids_of(tokens: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor | None:

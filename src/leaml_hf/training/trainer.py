@@ -18,6 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 from transformers import EvalPrediction, Trainer, TrainerCallback, set_seed
 
 from ..adapters import round_adapter
+from ..backbones import attention_for_training
 from ..data.budget import picture_keys, rows_with
 from ..data.conversations import as_rows
 from ..errors import LeamlError, LeamlInputError
@@ -246,7 +247,8 @@ class LeamlTrainer(PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Tr
         span = answer_span(labels)
         if inputs.get("lower_states") is not None and self.model.config.is_composed:
             inputs.pop("input_ids")
-        output = model(**inputs, logits_to_keep=span)
+        with attention_for_training(self.model.device, self.model.backbone.dtype, labels.shape[1]):
+            output = model(**inputs, logits_to_keep=span)
         return output.logits, labels[:, -span:], weights, output.spelled
 
     def _rows_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> Tensor:
@@ -669,7 +671,7 @@ class _Guards(TrainerCallback):
 
     def on_step_end(self, args: LeamlTrainingArguments, state: Any, control: Any, **kwargs: Any) -> Any:
         trainer = self.trainer
-        if not torch.stack([p.isfinite().all() for p in trainer.average.parameters.values()]).all():
+        if not torch.stack([p.sum() for p in trainer.average.parameters.values()]).isfinite().all():
             raise LeamlError(
                 f"The adapter holds NaN or infinity after step {state.global_step}; lower learning_rate. The best "
                 "adapter so far is kept."
