@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from scipy.spatial.distance import cdist
 
 from .errors import LeamlInputError
 from .files import damaged, digest, read_checked
@@ -129,7 +130,7 @@ class ExampleIndex:
                     "or train again."
                 )
         likeness = np.mean([self._likeness(name, states) for name, states in given.items()], axis=0)  # [m, n]
-        apart = np.abs(thumbnails[:, None] - self.arrays["thumbnails"].astype(np.float32)).max(-1)  # [m, n]
+        apart = cdist(thumbnails, self.arrays["thumbnails"], "chebyshev")  # [m, n]
         likeness = np.where(apart > SAME_PICTURE, likeness.round(TOLD_APART), -np.inf)
         order = np.argsort(-likeness, axis=1, kind="stable")[:, : self.k]
         return [[self.examples[i] for i in reversed(row) if likeness[asked, i] > -np.inf]
