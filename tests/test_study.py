@@ -9,12 +9,13 @@ import pytest
 from scipy.stats import bootstrap
 
 from leaml_hf.cli import main
+from leaml_hf.data.budget import draw_labels, picture_keys
 from leaml_hf.data.visual_arrays.builder import ask_scene
 from leaml_hf.data.visual_arrays.scenes import TASKS
 from leaml_hf.errors import LeamlInputError
 from leaml_hf.evaluation.comparison import paired_difference, write_comparison
 from leaml_hf.training.replay import nearest_task, replay_rows
-from leaml_hf.training.study import run_study
+from leaml_hf.training.study import Target, run_study
 
 TARGETS, SEEDS = ("charts", "circuits"), (0, 1, 2, 3, 4)
 
@@ -96,13 +97,27 @@ def test_only_the_source_of_shipped_bases_can_be_replayed() -> None:
     assert replay_rows("org/some-model", ["How many bars are there?"]) is None
 
 
+def test_half_of_a_foreign_pool_is_of_another_task() -> None:
+    target = Target("visual-arrays:layout/style", 0, rows=64, test_rows=8, validation=False)
+    pool = draw_labels(target.train, "16")
+    mixed = target.half_foreign(pool)
+    own, foreign = mixed.unlabelled.select(range(48)), mixed.unlabelled.select(range(48, 96))
+    assert len(mixed.unlabelled) == 2 * len(pool.unlabelled) == 96
+    assert picture_keys(own) == picture_keys(pool.unlabelled) and own["question"] == pool.unlabelled["question"]
+    assert not set(picture_keys(foreign)) & set(picture_keys(target.train))
+    assert "answer" not in mixed.unlabelled.column_names
+    assert mixed.labelled is pool.labelled and mixed.held_out is pool.held_out
+
+
 @pytest.mark.slow
 def test_a_study_of_all_methods(tmp_path: Path) -> None:
     arguments = {"targets": ["visual-arrays:layout/style"], "seeds": [0], "rows": 800, "test_rows": 24}
     first = run_study(tmp_path, budgets=["1%"], methods=["leaml", "lora"], **arguments)
-    runs = run_study(tmp_path, budgets=["1%", "100%"], methods=["leaml", "lora", "base", "full"], **arguments)
+    runs = run_study(tmp_path, budgets=["1%", "100%"], methods=["leaml", "leaml+foreign", "lora", "base", "full"],
+                     **arguments)  # fmt: skip
     assert runs[:2] == first
-    assert [(run["method"], run["budget"]) for run in runs] == [("leaml", "1%"), ("lora", "1%"), ("base", "100%"),
-                                                                ("full", "100%")]  # fmt: skip
+    assert [(run["method"], run["budget"]) for run in runs] == [
+        ("leaml", "1%"), ("lora", "1%"), ("leaml+foreign", "1%"), ("base", "100%"), ("full", "100%"),
+    ]  # fmt: skip
     assert all(0 <= run["accuracy"] <= 1 and 0 <= run["source_accuracy"] <= 1 for run in runs)
-    assert [run["labels"] for run in runs] == [8, 8, 0, 800]
+    assert [run["labels"] for run in runs] == [8, 8, 8, 0, 800]

@@ -4,6 +4,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 from pathlib import Path
@@ -48,7 +49,8 @@ LEAML = {
     "leaml+focal": {"calibration_objective": "focal"},
     "leaml+mmce": {"calibration_objective": "mmce"},
 }
-METHODS = (*LEAML, "lora", "base", "full")  # LEAML first: others find the pictures that it has encoded
+FOREIGN = "leaml+foreign"  # LEAML with a pool half of which is of another task
+METHODS = (*LEAML, FOREIGN, "lora", "base", "full")  # LEAML first: others find the pictures that it has encoded
 ROWS = 20_000  # of the training split of a drawn target
 TEST_ROWS = 1000
 SOURCE_ROWS = 400  # of the base's own source, on which forgetting is seen
@@ -75,6 +77,16 @@ class Target:
                         for cell in (f"{VISUAL_ARRAYS}{task}/base" for task in others)}  # fmt: skip
         self.source = load_visual_arrays(self.task, "base", split="test", num_rows=SOURCE_ROWS, seed=seed)
         self.cache: FrozenCache | None = None  # of the base's frozen parts, shared by all runs
+
+    def half_foreign(self, pool: LabelledPool) -> LabelledPool:
+        """The pool with as many unlabelled rows of another task as it has of its own."""
+        from datasets import concatenate_datasets
+
+        other = next(task for task in TASKS if task != self.task)
+        rows = load_visual_arrays(other, "base", split="train", num_rows=len(pool.unlabelled), seed=self.seed)
+        names = ["image", "question"]
+        parts = [part.select_columns(names) for part in (pool.unlabelled, rows)]
+        return replace(pool, unlabelled=concatenate_datasets([parts[0], parts[1].cast(parts[0].features)]))
 
 
 def run_study(
@@ -158,7 +170,8 @@ def _run(target: Target, method: str, budget: str, base: str) -> dict[str, Any]:
         elif method == "full":
             model = train_all(base, _all_labels(pool), folder, target.seed)
         else:
-            trainer = make_trainer(pool, base, folder, target.seed, cache=target.cache, **LEAML[method])
+            pool = target.half_foreign(pool) if method == FOREIGN else pool
+            trainer = make_trainer(pool, base, folder, target.seed, cache=target.cache, **LEAML.get(method, {}))
             target.cache = trainer.cache
             trainer.train()
             trainer.fit_reliability(familiar_rows(target.name, pool, target.train, target.seed))
