@@ -127,6 +127,22 @@ class TestPatternTeacher:
         assert teacher.phrasebook([]).find(["Name Kenya's fruit."]) == [("Name Kenya's fruit.", None)]
         assert teacher.nearest(["Name Kenya's fruit."]) == [None]
 
+    def test_questions_of_the_source_are_asked_as_they_stand(self):
+        world = World(200)
+        book = PatternTeacher(source()).fit(world.ask, *labelled(world)).phrasebook([])
+        known = [text for texts in KNOWN.values() for text in texts]
+        assert book.find(known) == [(text, None) for text in known]
+        of_domain = Phrasebook(book.rules, {text: asked for text, asked in book.questions.items() if asked})
+        assert any(rule for _, rule in of_domain.find(known))
+
+    def test_a_question_of_the_source_that_means_something_else_in_the_domain_has_its_rule(self):
+        world = World(200)
+        questions = ["Is there a key?" if i % 2 else "Does the chart have a legend?" for i in range(16)]
+        answers = ["no" if world.key[i] else "yes" for i in range(16)]  # the other way round
+        book = PatternTeacher(source()).fit(world.ask, questions, answers).phrasebook([])
+        (asked, rule), *_ = book.find(["Is there a key?"])
+        assert (rule.said("yes", asked), rule.said("no", asked)) == ("no", "yes")
+
     def test_what_the_base_answers_rightly_itself_needs_no_rule(self):
         world = World(200)
         questions = [KNOWN["key"][i % 2] for i in range(10)]

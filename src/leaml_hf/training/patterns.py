@@ -38,6 +38,7 @@ MIN_ACCURACY = 0.75  # of a rule on labels left out in turn
 MIN_GAIN = 0.1  # of a rule's accuracy over that of the base's own answers, and of the commonest label
 STRANGE_WORDS = 0.2  # accuracy of the base's own answers up to which its words alone may be at fault
 PATTERNS_OF_PROGRAM = 40  # the commonest
+SOURCE_QUESTIONS = 400  # the commonest, which a phrasebook leaves as they are
 GENERAL = 3  # times that a question is asked in the source with no more than one word changed
 GENERAL_PATTERNS = 4  # of a program
 SLOT = "*"  # the word of a general pattern that changes
@@ -101,6 +102,7 @@ class PatternTeacher:
         }
         self._general = {p: _general_patterns(questions[p], self.patterns[p]) for p in self.patterns}
         self._known = {answer for p in self.patterns for answer in answers[p]}
+        self._source = [text for text, _ in sum(questions.values(), Counter()).most_common(SOURCE_QUESTIONS)]
         self.encode = encode
 
     def fit(
@@ -220,7 +222,8 @@ class PatternTeacher:
 
     def phrasebook(self, questions: Sequence[str]) -> Phrasebook:
         """
-        What is asked in place of the labelled questions and of others.
+        What is asked in place of the labelled questions and of others. The commonest questions of the source are in
+        it, too, as they stand, so that none of those is taken for one of the domain and answered by its rules.
 
         Args:
             questions (`Sequence[str]`): others of the domain.
@@ -242,6 +245,8 @@ class PatternTeacher:
                 asked = self._wording(self._chosen[centre], [text])[0]
                 entry = (place[self._key(centre)], asked)
             entries.setdefault(template(text), entry)
+        if best:
+            entries = dict.fromkeys(self._source) | entries
         return Phrasebook(list(best.values()), entries)
 
     def _key(self, centre: int) -> tuple:
