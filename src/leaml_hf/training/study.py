@@ -84,9 +84,9 @@ class Target:
 
         other = next(task for task in TASKS if task != self.task)
         rows = load_visual_arrays(other, "base", split="train", num_rows=len(pool.unlabelled), seed=self.seed)
-        names = ["image", "question"]
-        parts = [part.select_columns(names) for part in (pool.unlabelled, rows)]
-        return replace(pool, unlabelled=concatenate_datasets([parts[0], parts[1].cast(parts[0].features)]))
+        own = pool.unlabelled.select_columns(["image", "question", "answer"])
+        rows = rows.select_columns(["image", "question"]).add_column("answer", [None] * len(rows))
+        return replace(pool, unlabelled=concatenate_datasets([own, rows.cast(own.features)]))
 
 
 def run_study(
