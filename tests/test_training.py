@@ -245,6 +245,16 @@ class TestTrainer:
             start.load(start.values)
         assert moved[30.0] < 0.5 * moved[0.0]
 
+    def test_unlabelled_rows_need_no_column_of_answers(self, make_trainer) -> None:
+        found = []
+        for unlabelled in (rows(24, 1, answered=False), rows(24, 1).remove_columns("answer")):
+            trainer = make_trainer(unlabeled_dataset=unlabelled, max_steps=3)
+            trainer.train()
+            trainer.fit_reliability()
+            found.append({name: value.clone() for name, value in trainer.average.parameters.items()})
+        assert found[0].keys() == found[1].keys()
+        assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
+
     def test_the_teacher_is_refreshed(self, make_trainer) -> None:
         trainer, taught = make_trainer(refresh_steps=2, max_steps=6), []
         refresh = trainer.refresh_teacher
