@@ -24,7 +24,9 @@ from leaml_hf import (
 from leaml_hf.data.budget import picture_keys
 from leaml_hf.evaluation.runner import Predictions
 from leaml_hf.phrasebook import Phrasebook, Rule
+from leaml_hf.reliability import OODCombiner
 from leaml_hf.training.cache import FrozenCache
+from leaml_hf.training.mismatch import PoolCheck
 from leaml_hf.training.objectives import (
     SPELLING_SCALE,
     AdapterSnapshot,
@@ -453,6 +455,34 @@ class TestForeignPictures:
         assert sum(name.startswith("1-") for name in names) <= 6
         trainer.fit_reliability()
         assert trainer.model.reliability.unlabeled_rows <= 36
+
+    def states(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
+        return {"vision": pictures[:, :24].astype(np.float32), "texture": pictures[:, 24:].astype(np.float32)}
+
+    def test_a_part_of_the_pool_is_told_apart_that_distances_hardly_tell(self) -> None:
+        rng = np.random.default_rng(0)
+        labelled, own, foreign = rng.normal(size=(3, 200, 32))
+        foreign[:, :6] += 1.7
+        check = PoolCheck(self.states(labelled), range(200))
+        found = check.foreign(self.states(np.concatenate([own, foreign])))
+        by_distance = OODCombiner(tpr=0.99).fit(self.states(labelled), range(200))
+        assert (by_distance.score(self.states(foreign)) > by_distance.threshold).mean() <= 0.1
+        assert found[:200].mean() <= 0.05 and found[200:].mean() >= 0.5
+        assert check.foreign(self.states(own)).mean() <= 0.05
+
+    def test_rows_of_one_picture_are_judged_alike(self) -> None:
+        rng = np.random.default_rng(1)
+        check = PoolCheck(self.states(rng.normal(size=(60, 32))), range(60))
+        pool = np.concatenate([rng.normal(size=(40, 32)), rng.normal(size=(40, 32)) + 2])
+        found = check.foreign(self.states(pool.repeat(3, axis=0))).reshape(80, 3)
+        assert (found == found[:, :1]).all() and np.array_equal(found[:, 0], check.foreign(self.states(pool)))
+
+    def test_labels_chosen_for_being_unlike_the_rest_do_not_make_it_foreign(self) -> None:
+        rng = np.random.default_rng(2)
+        pictures = rng.normal(size=(400, 32))
+        order = np.argsort(-np.linalg.norm(pictures, axis=1))
+        check = PoolCheck(self.states(pictures[order[:80]]), range(80))
+        assert check.foreign(self.states(pictures[order[80:]])).mean() <= 0.05
 
     def test_few_labelled_pictures_judge_nobody(self, make_trainer) -> None:
         trainer = make_trainer(train_dataset=rows(8), eval_dataset=rows(4, 2), unlabeled_dataset=self.foreign_rows(12),
