@@ -247,7 +247,8 @@ class LeamlTrainer(PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Tr
         span = answer_span(labels)
         if inputs.get("lower_states") is not None and self.model.config.is_composed:
             inputs.pop("input_ids")
-        with attention_for_training(self.model.device, self.model.backbone.dtype, labels.shape[1]):
+        attention = attention_for_training(self.model.device, self.model.backbone.dtype, labels.shape[1])
+        with nullcontext() if self.args.gradient_checkpointing else attention:  # what runs again there runs outside
             output = model(**inputs, logits_to_keep=span)
         return output.logits, labels[:, -span:], weights, output.spelled
 
