@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import signal
+import sys
+import traceback
 from collections.abc import Callable
 from functools import partial
 from multiprocessing import get_context
@@ -69,7 +71,15 @@ def build(backbone_folders: tuple[Path, Path], processor, tmp_path: Path) -> Cal
 
 def run(work: Callable[[], None]) -> int:
     """Exit code of a process of its own that does the work; minus the signal that ended it."""
-    process = get_context("fork").Process(target=work)
+
+    def told() -> None:
+        try:
+            work()
+        except BaseException:
+            traceback.print_exc(file=sys.__stderr__)  # the other is a buffer that ends with the process
+            raise
+
+    process = get_context("fork").Process(target=told)
     process.start()
     process.join(120)
     assert process.exitcode is not None, "it hangs"
