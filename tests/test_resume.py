@@ -73,7 +73,7 @@ def run(work: Callable[[], None]) -> int:
     """Exit code of a process of its own that does the work; minus the signal that ended it."""
 
     def told() -> None:
-        # After a fork torch remakes its thread pool without a lock, so threads that load weights must not be the first.
+        # After a fork torch remakes its thread pool without a lock, so no threads that load weights may be the first.
         torch.set_num_threads(1)
         try:
             work()

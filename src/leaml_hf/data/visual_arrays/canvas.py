@@ -172,8 +172,12 @@ class Canvas(Written):
             mask = line.turned(angle)
             width, height = mask.size
         across, down = _BEFORE[anchor]
-        left = min(max(2, x - width * across), FULL - width - 2)
-        top = min(max(1, y - height * down), FULL - height - 1)
+        left, top = x - width * across, y - height * down
+        left, top = 2 if left < 2 else left, 1 if top < 1 else top
+        if left + width > FULL - 2:
+            left = FULL - width - 2
+        if top + height > FULL - 1:
+            top = FULL - height - 1
         pen = self.draw.core
         ink = pen.draw_ink(self.ink)
         if angle:
@@ -196,7 +200,7 @@ class Canvas(Written):
 
     def note_all(self, boxes: np.ndarray, counts: Iterable[int]) -> None:
         """Records pixel boxes `[n, 4]`, so many for each mark in turn, as their parts."""
-        shares = map(tuple, np.minimum(np.maximum(boxes / FULL, 0), 1).tolist())
+        shares = zip(*(boxes / FULL).clip(0, 1).T.tolist(), strict=True)
         for parts, count in zip(self.parts, counts, strict=True):
             parts += itertools.islice(shares, count)
 

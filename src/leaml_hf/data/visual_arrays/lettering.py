@@ -7,6 +7,7 @@ has a bitmap for each half of a pixel that it may begin at.
 import contextlib
 import math
 from functools import cache, lru_cache
+from itertools import accumulate
 from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
@@ -123,7 +124,7 @@ class Line(NamedTuple):
     def turned(self, angle: int) -> Image.Image:
         """Its bitmap at full size, turned to the left by some degrees."""
         mask = Image.new("L", (self.width, self.height))
-        draw = ImageDraw.Draw(mask).draw.draw_bitmap
+        draw = Image.core.draw(mask.im, 0).draw_bitmap
         for letter, start in zip(self.letters, self.lefts, strict=True):
             draw((start, letter.row * SCALE), letter.whole, 255)
         return mask.rotate(angle, Image.Resampling.BILINEAR, expand=True)
@@ -140,13 +141,11 @@ def reduced(mask: Core, right: int, down: int) -> Core:
 @lru_cache(maxsize=20_000)
 def set_line(family: str, size: int, text: str) -> Line:
     """Puts a text together."""
-    alphabet = _alphabet(family, size)
-    letters, lefts, width = [alphabet[char] for char in text], [], 1
-    pen = -letters[0].left if letters else 0
-    for letter in letters:
-        begin = round(pen + letter.left)
-        lefts.append(begin)
-        if begin + letter.width > width:
-            width = begin + letter.width
-        pen += letter.advance
-    return Line(letters, lefts, width, line_height(family, size))
+    letters = list(map(_alphabet(family, size).__getitem__, text))
+    height = line_height(family, size)
+    if not letters:
+        return Line([], [], 1, height)
+    pens = accumulate([letter.advance for letter in letters], initial=-letters[0].left)
+    lefts = [round(pen + letter.left) for pen, letter in zip(pens, letters, strict=False)]
+    width = max([start + letter.width for start, letter in zip(lefts, letters, strict=True)])
+    return Line(letters, lefts, width, height)
