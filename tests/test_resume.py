@@ -28,7 +28,8 @@ from leaml_hf.training.batches import EndlessBatches
 from leaml_hf.training.rows import LeamlCollator
 
 QUESTION = "what colour is the circle ?"
-ALL_PARTS = {"pseudo_qa_weight": 1.0, "pseudo_qa_steps": 8, "neuron_share": 0.5, "retrieved_examples": 1}
+ALL_PARTS = {"pseudo_qa_weight": 1.0, "pseudo_qa_steps": 8, "neuron_share": 0.5, "retrieved_examples": 1,
+             "curriculum_steps": 5}  # fmt: skip
 RULE = Rule("hue", QUESTION, "what is the colour ?", 0, {}, 8.0, 1.0, 1.0)
 
 

@@ -26,7 +26,8 @@ def _adapt(args: argparse.Namespace) -> dict[str, Any]:
 
     _load_silently()
     named = ("layers", "max_steps", "learning_rate", "consistency_weight", "replay_share", "calibration_objective",
-             "feature_cache_dir", "pseudo_qa_weight", "neuron_share", "retrieved_examples", "search")  # fmt: skip
+             "feature_cache_dir", "pseudo_qa_weight", "neuron_share", "retrieved_examples",
+             "curriculum_steps", "search")  # fmt: skip
     options = {name: getattr(args, name) for name in named}
     return adapt(
         args.data,
@@ -439,6 +440,8 @@ def _parser() -> argparse.ArgumentParser:
                        "matter most (default 1)")  # fmt: skip
     adapt.add_argument("--retrieved-examples", type=_integer(0), metavar="K",
                        help="labelled examples that are put before each question (default 0)")  # fmt: skip
+    adapt.add_argument("--curriculum-steps", type=_integer(0), metavar="N", help="steps in which training goes from "
+                       "the easiest rows to all of them (default 0: all from the start)")  # fmt: skip
     adapt.add_argument("--feature-cache-dir", metavar="DIR", help="keep what the frozen parts compute for later runs")
     adapt.add_argument("--search", type=_above_zero, metavar="SECONDS",
                        help="search so long for training options, by the held-out labels")  # fmt: skip

@@ -66,6 +66,13 @@ class LeamlTrainingArguments(TrainingArguments):
         retrieved_examples (`int`, *optional*, defaults to 0):
             Labelled examples that are put before each question, in training and in answering: the nearest ones of
             other pictures, see [`~leaml_hf.retrieval.ExampleIndex`]. 0 for none.
+        curriculum_steps (`int`, *optional*, defaults to 0):
+            Steps until labelled and unlabelled rows are drawn from all there are, and not from the easiest alone: by
+            their `complexity` where all rows tell it, else labelled ones by the loss of the right answer before the
+            first step and unlabelled ones by the teacher's confidence. 0 for all rows from the start.
+        curriculum_start (`float`, *optional*, defaults to 0.3):
+            Share of the rows that the first step draws from, in (0, 1]; it grows as in
+            [`~training.curriculum.competence`].
         feature_cache_dir (`str`, *optional*):
             Folder where what the frozen parts compute is kept for later runs and other processes; defaults to memory.
 
@@ -105,20 +112,25 @@ class LeamlTrainingArguments(TrainingArguments):
     caption_weight: float = field(default=1.0, metadata={"help": "Weight of caption distillation in these steps."})
     neuron_share: float = field(default=1.0, metadata={"help": "Share of LoRA's output neurons that are tuned."})
     retrieved_examples: int = field(default=0, metadata={"help": "Labelled examples before each question."})
+    curriculum_steps: int = field(
+        default=0, metadata={"help": "Steps until all rows are drawn from, not the easiest."}
+    )
+    curriculum_start: float = field(default=0.3, metadata={"help": "Share of rows that the first step draws from."})
     feature_cache_dir: str | None = field(default=None, metadata={"help": "Folder for states of the frozen parts."})
 
     def __post_init__(self) -> None:
         for name in ("consistency_start", "min_trust", "teacher_decay"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise LeamlInputError(f"{name} must be in [0, 1], but got {getattr(self, name)}.")
-        if not 0.0 < self.neuron_share <= 1.0:
-            raise LeamlInputError(f"neuron_share must be in (0, 1], but got {self.neuron_share}.")
+        for name in ("neuron_share", "curriculum_start"):
+            if not 0.0 < getattr(self, name) <= 1.0:
+                raise LeamlInputError(f"{name} must be in (0, 1], but got {getattr(self, name)}.")
         if self.calibration_objective not in (None, "focal", "mmce"):
             raise LeamlInputError(
                 f"calibration_objective must be focal or mmce, but got {self.calibration_objective}."
             )
         for name in ("consistency_weight", "replay_share", "spelling_weight", "unlabeled_share", "calibration_weight",
-                     "pseudo_qa_weight", "caption_weight", "retrieved_examples"):  # fmt: skip
+                     "pseudo_qa_weight", "caption_weight", "retrieved_examples", "curriculum_steps"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise LeamlInputError(f"{name} must be 0 or more, but got {getattr(self, name)}.")
         for name in ("refresh_steps", "refresh_rows", "evaluate_every", "patience", "pseudo_qa_steps"):

@@ -48,6 +48,7 @@ LEAML = {
     "leaml+examples": {"retrieved_examples": 4},
     "leaml+focal": {"calibration_objective": "focal"},
     "leaml+mmce": {"calibration_objective": "mmce"},
+    "leaml+curriculum": {"curriculum_steps": 12},
 }
 FOREIGN = "leaml+foreign"  # LEAML with a pool half of which is of another task
 METHODS = (*LEAML, FOREIGN, "lora", "base", "full")  # LEAML first: others find the pictures that it has encoded

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from functools import cached_property
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from datasets import concatenate_datasets
 from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Sampler
 from torch.utils.data import Dataset as TorchDataset
 from transformers import EvalPrediction, Trainer, TrainerCallback, set_seed
 
@@ -30,6 +30,7 @@ from ..reliability import Reliability
 from .arguments import LeamlTrainingArguments
 from .batches import EndlessBatches
 from .cache import FrozenCache, PrefixCache
+from .curriculum import PacedSampler, competence, easy_first
 from .examples import ExampleFinder
 from .meaning import QuestionMeaning
 from .mismatch import PoolCheck
@@ -187,7 +188,7 @@ class LeamlTrainer(PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Tr
         self.replay = self._cycle(self._replayed, args.replay_share) if args.replay_share else None
         self.unlabeled_batches: EndlessBatches | None = None  # each as it is, and as the student sees it
         self.teacher: AdapterSnapshot | None = None
-        self.draw: dict[str, list] | None = None  # what the teacher was asked last
+        self.draw: dict[str, Any] | None = None  # what the teacher was asked last
         self.foreign: Dataset | None = None  # unlabelled rows of the last draw that look as if from another domain
         self.trusted_rows: np.ndarray | None = None  # places of unlabelled rows; `None` for all
         self.pairs: Dataset | None = None  # that were written
@@ -199,6 +200,7 @@ class LeamlTrainer(PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Tr
         self.best: dict[str, Any] | None = None
         self.start_accuracy: float | None = None  # on the held-out labels, before the first step
         self.history: list[dict[str, float]] = []
+        self.easy_first: np.ndarray | None = None  # places of labelled rows, in a curriculum
         self._rng = np.random.default_rng([args.seed, 5])
 
     @property
@@ -270,13 +272,24 @@ class LeamlTrainer(PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Tr
         share: float,
         collate: Callable[[list], Any] | None = None,
         taken: int = 0,
+        pace: Callable[[int], float] | None = None,
     ) -> EndlessBatches | None:
-        """Endless batches of rows, `share` of the labelled batch each."""
+        """Endless batches of rows, `share` of the labelled batch each; at a `pace` if they are sorted."""
         if rows is None or len(rows) == 0:
             return None
         dataset = rows if isinstance(rows, TorchDataset) else RowDataset(rows)
         size = self._batch_size(dataset, share)
-        return EndlessBatches(dataset, size, collate or self.rows_collator, self.args.seed, taken)
+        return EndlessBatches(dataset, size, collate or self.rows_collator, self.args.seed, taken, pace)
+
+    def _share(self, number: int) -> float:
+        """Of the rows that a batch is drawn from."""
+        length = self.args.curriculum_steps * self.args.gradient_accumulation_steps
+        return competence(number, self.args.curriculum_start, length)
+
+    def _get_train_sampler(self, train_dataset: TorchDataset | None = None) -> Sampler | None:
+        if not self.args.curriculum_steps:
+            return super()._get_train_sampler(train_dataset)
+        return PacedSampler(self.easy_first, self._train_batch_size, self._share, self.args.seed)
 
     def _batch_size(self, dataset: TorchDataset, share: float) -> int:
         return min(len(dataset), max(1, round(share * self.args.per_device_train_batch_size)))
@@ -408,15 +421,19 @@ class LeamlTrainer(PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Tr
         self.model.train()
         foreign = self._foreign(predictions.states)
         self.history.append({"step": self.state.global_step, "foreign": float(foreign.mean())})
-        self.teach({"rows": drawn.tolist(), "texts": predictions.texts, "foreign": foreign.tolist()})
+        order = np.arange(len(drawn))
+        if self.args.curriculum_steps:
+            order = easy_first(rows.select(drawn), lambda: -predictions.raw_confidence)
+        self.teach({"rows": drawn[order].tolist(), "texts": [predictions.texts[i] for i in order],
+                    "foreign": foreign[order].tolist(), "step": self.state.global_step})  # fmt: skip
 
-    def teach(self, draw: dict[str, list], taken: int = 0) -> None:
+    def teach(self, draw: dict[str, Any], taken: int = 0) -> None:
         """
         From now on the student learns from a draw.
 
         Args:
-            draw (`dict[str, list]`): `rows`, places of n trusted rows; `texts`, the teacher's answers; and `foreign`,
-                whether they are left out.
+            draw (`dict`): `rows`, places of n trusted rows, in a curriculum from easy to hard; `texts`, the
+                teacher's answers; `foreign`, whether they are left out; and `step`, when they were drawn.
             taken (`int`, *optional*, defaults to 0): batches of them that were taken before.
         """
         self.draw = draw
@@ -426,8 +443,10 @@ class LeamlTrainer(PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Tr
         taught, share = self._rows(rows, texts, self.model.phrasebook), self.args.unlabeled_share
         drawn = taken * self._batch_size(taught, share)
         views = LeamlCollator(self.processing_class, self.cache, self.args.strong_views, self.args.seed, drawn)
+        before = draw["step"] * self.args.gradient_accumulation_steps  # batches
+        pace = (lambda number: self._share(before + number)) if self.args.curriculum_steps else None
         self.unlabeled_batches = self._cycle(
-            taught, share, lambda batch: (self.rows_collator(batch), views(batch)), taken
+            taught, share, lambda batch: (self.rows_collator(batch), views(batch)), taken, pace
         )
 
     def _foreign(self, states: dict[str, np.ndarray]) -> np.ndarray:
@@ -459,18 +478,29 @@ class LeamlTrainer(PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Tr
             values = {n: v.clone() for n, v in self.average.values.items()}
             self.best = {"loss": loss, "step": self.state.global_step, "values": values}
 
-    @torch.no_grad()
     def _loss(self, folds: "list[tuple[Dataset, Phrasebook | None]]") -> float:
         """Mean loss of the right answers of labelled rows at the temperature that suits them best: what is left of
         over-confidence is the calibrator's to mend, and no reason to keep a step."""
-        self.model.eval()
         rows = ConcatDataset([self._rows(fold, phrasebook=book) for fold, book in folds])
-        size, total = self.args.per_device_train_batch_size, np.zeros(len(TEMPERATURES))
-        for start in range(0, len(rows), size):
-            batch = self.rows_collator([rows[i] for i in range(start, min(start + size, len(rows)))])
-            logits, labels, weights, _ = self._forward(self.model, self._prepare_inputs(batch))
+        total = np.zeros(len(TEMPERATURES))
+        for logits, labels, weights in self._told(rows):
             total += [len(labels) * answer_loss(logits / t, labels, weights, 0.0).item() for t in TEMPERATURES]
         return float(total.min()) / len(rows)
+
+    def _losses(self, rows: TorchDataset) -> np.ndarray:
+        """`[n]`, of the right answer of each row."""
+        return np.array([answer_loss(*row, 0.0).item()
+                         for batch in self._told(rows) for row in zip(*(part.split(1) for part in batch), strict=True)]
+                        )  # fmt: skip
+
+    @torch.no_grad()
+    def _told(self, rows: TorchDataset) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """Logits, labels and weights of the rows' answers, batch by batch."""
+        self.model.eval()
+        size = self.args.per_device_train_batch_size
+        for start in range(0, len(rows), size):
+            batch = self.rows_collator([rows[i] for i in range(start, min(start + size, len(rows)))])
+            yield self._forward(self.model, self._prepare_inputs(batch))[:3]
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """
@@ -541,6 +571,9 @@ class LeamlTrainer(PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Tr
             self.model.phrasebook, self.trusted_rows, entry, self._rng.bit_generator.state = self._found
             self.history = [entry]
         # what follows reads the adapter as it is at the start, where a checkpoint is gone on from as well
+        if self.args.curriculum_steps:
+            alone = RowDataset(self.labelled, phrasebook=self.model.phrasebook)  # without examples
+            self.easy_first = easy_first(self.labelled, lambda: self._losses(alone))
         if self.pictures is not None:
             self.write_pairs()
             if self.kept_pairs is not None:
