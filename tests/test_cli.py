@@ -14,6 +14,7 @@ from conftest import SMALL_ADAPTER, WORDS, make_connector_config, make_llava, ma
 from PIL import Image
 from safetensors.torch import load_file
 from test_resume import dies_at_call, run
+from test_training import rows
 from transformers import PreTrainedTokenizerFast
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
@@ -389,6 +390,16 @@ class TestAdapt:
         assert all(torch.equal(tensor, ends[1][name]) for name, tensor in ends[0].items())
         assert not list((tmp_path / "killed").glob("_*"))
         assert adapt("otherwise", steps=2).code == 0 and len(seen) == 1  # something else is asked for
+
+    def test_without_replay_the_words_are_found_still(self, leaml, base, charts, tmp_path, monkeypatch):
+        source, found = rows(8, 5).add_column("program", ["hue"] * 8), []
+        monkeypatch.setattr("leaml_hf.training.replay.replay_rows", lambda *given: source)
+        monkeypatch.setattr(
+            LeamlTrainer, "find_words", lambda self: found.append(self.replay) or self.history.append({})
+        )
+        result = leaml("adapt", charts, "--base", base, "--output", tmp_path / "out", "--labels", "8", "--ood", LAYOUT,
+                       "--max-steps", 2, "--replay-share", 0, "--quiet", "--json")  # fmt: skip
+        assert (result.code, found) == (0, [None]), result.err
 
     def test_the_best_options_of_a_search_are_used(self, leaml, base, charts, tmp_path):
         pytest.importorskip("optuna")

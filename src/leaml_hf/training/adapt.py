@@ -233,7 +233,8 @@ def make_trainer(
         disable_tqdm=not progress,
         dataloader_pin_memory=torch.cuda.is_available(),
     )
-    source = replay_rows(base, list(pool.labelled["question"]), seed) if arguments.replay_share else None
+    needed = arguments.replay_share or arguments.use_patterns
+    source = replay_rows(base, list(pool.labelled["question"]), seed) if needed else None
     trainer = LeamlTrainer(
         model, arguments, processor, pool.labelled, pool.unlabelled if len(pool.unlabelled) else None, pool.held_out,
         source, cache=cache,
