@@ -1,6 +1,6 @@
 """Do chosen rows teach more than random ones? Rules found from few labels of real charts, by how the rows were chosen.
 
-    .venv/bin/python benchmarks/selection.py                      # three ways, five seeds; goes on where it was killed
+    .venv/bin/python benchmarks/selection.py                      # four ways, five seeds; goes on where it was killed
     .venv/bin/python benchmarks/selection.py --budget 1% --methods random typical
 
 Each run chooses training rows, finds the words to ask the base in from their labels (`PatternTeacher`, no step of
@@ -28,13 +28,12 @@ from leaml_hf.phrasebook import Phrasebook
 from leaml_hf.processing_leaml import load_processor
 from leaml_hf.training.adapt import sample_rows
 from leaml_hf.training.cache import FrozenCache
-from leaml_hf.training.coverage import k_center, typical
 from leaml_hf.training.meaning import QuestionMeaning
 from leaml_hf.training.patterns import PatternTeacher
-from leaml_hf.training.selection import row_features
+from leaml_hf.training.selection import RowFeatures, cover, row_features
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-STRATEGIES = {"typical": typical, "k-center": k_center}
+STRATEGIES = ("stratified", "typical", "k-center")
 CHUNK = 256  # questions asked at a time
 KNOWN_QUESTIONS = 800  # of unlabelled rows, for the weights of words
 
@@ -76,11 +75,11 @@ class Base:
         return float(np.mean([answers_match(*pair) for pair in zip(texts, rows["answer"], strict=True)]))
 
 
-def choose(method: str, features: np.ndarray, count: int, seed: int) -> list[int]:
+def choose(method: str, features: RowFeatures, count: int, seed: int) -> list[int]:
     """Places of `count` rows."""
     if method == "random":
-        return np.random.default_rng([seed, 4711]).permutation(len(features))[:count].tolist()
-    return STRATEGIES[method](features, count, (), seed)
+        return np.random.default_rng([seed, 4711]).permutation(len(features.pictures))[:count].tolist()
+    return cover(method, features, count, (), seed)
 
 
 def run(base: Base, source, train, test, chosen: list[int]) -> dict:
@@ -165,10 +164,10 @@ def main() -> None:
         data = load_data("real-charts", ("train", "validation"))
         train, test = data["train"], sample_rows(data["validation"], arguments.rows, 0)
         base = Base("leaml-smol")
-        stored = arguments.folder / "features.npy"
+        stored = arguments.folder / "features.npz"
         if not stored.exists():
-            np.save(stored, row_features(train, base.model, base.processor))
-        features, count = np.load(stored), parse_budget(arguments.budget, len(train))
+            np.savez(stored, **row_features(train, base.model, base.processor)._asdict())
+        features, count = RowFeatures(**np.load(stored)), parse_budget(arguments.budget, len(train))
         source = load_visual_arrays("chart", "base", split="train", num_rows=2400)
         plain_file.write_text(json.dumps(base.accuracy(test, Phrasebook([], {}))))
         for (method, seed), file in files.items():

@@ -1,13 +1,13 @@
 """Seconds and memory of few-label training: LEAML, TRL's SFTTrainer and the stock Trainer, both with PEFT's LoRA.
 
-    .venv/bin/python benchmarks/training.py                # both backbones, a quarter of an hour on two cores
-    .venv/bin/python benchmarks/training.py --json
+    .venv/bin/python benchmarks/training.py                                  # leaml-smol, five minutes on two cores
+    .venv/bin/python benchmarks/training.py --backbone llava --rows 48       # a quarter of an hour and more
 
 All get the same rows, batches, steps, number format and loss (answers alone), LoRA has rank 8 in all linear layers of
 the decoder, and nothing saves or judges. Each runs in a process of its own, whose largest memory is what counts. The
 first epoch has whatever is kept for later ones; a run of 20 epochs is reckoned as the first and 19 times the mean of
 the others. `llava` has random weights: a SigLIP-sized vision tower and a Llama of the size of SmolLM2-135M. Writes
-docs/training-speed.md.
+docs/training-speed.md of the last results of each backbone.
 """
 
 import argparse
@@ -103,7 +103,7 @@ def measure(backbone: str, method: str, rows: int, epochs: int) -> dict[str, Any
         trainer.remove_callback(PrinterCallback)
         trainer.train()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"backbone": backbone, "method": method, "epochs": clock.epochs, "memory_mib": peak,
+    return {"backbone": backbone, "rows": rows, "method": method, "epochs": clock.epochs, "memory_mib": peak,
             "seconds": time.perf_counter() - start}  # fmt: skip
 
 
@@ -137,8 +137,8 @@ def reckon(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     table = []
     for run in runs:
         first, later = run["epochs"][0], sum(run["epochs"][1:]) / len(run["epochs"][1:])
-        table.append({"backbone": run["backbone"], "method": run["method"], "first_epoch_s": first, "epoch_s": later,
-                      "run_s": first + (EPOCHS - 1) * later, "memory_mib": run["memory_mib"]})  # fmt: skip
+        named = {name: run[name] for name in ("backbone", "rows", "method", "memory_mib")}
+        table.append({**named, "first_epoch_s": first, "epoch_s": later, "run_s": first + (EPOCHS - 1) * later})
     own = {row["backbone"]: row for row in table if row["method"] == "leaml_hf"}
     for row in table:
         for name in ("epoch_s", "run_s", "memory_mib"):
@@ -146,17 +146,17 @@ def reckon(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return table
 
 
-def write_page(table: list[dict[str, Any]], rows: int) -> None:
+def write_page(table: list[dict[str, Any]]) -> None:
     lines = [
         "# Seconds and memory of training",
         "",
-        f"Written by `benchmarks/training.py`: {rows} labelled charts, {BATCH} a batch, "
+        f"Written by `benchmarks/training.py`: labelled charts, {BATCH} a batch, "
         f"{torch.get_num_threads()} cores, {str(fastest_dtype()).removeprefix('torch.')}; in brackets how many times "
         f"LEAML's. A run has {EPOCHS} epochs, the first of which fills LEAML's cache.",
         "",
-        "| backbone | training | first epoch, s | later epoch, s | run, s | memory, MiB |",
-        "|---|---|---|---|---|---|",
-        *(f"| {row['backbone']} | {METHODS[row['method']]} | {row['first_epoch_s']:.1f} | "
+        "| backbone | rows | training | first epoch, s | later epoch, s | run, s | memory, MiB |",
+        "|---|---|---|---|---|---|---|",
+        *(f"| {row['backbone']} | {row['rows']} | {METHODS[row['method']]} | {row['first_epoch_s']:.1f} | "
           f"{row['epoch_s']:.1f} ({row['epoch_s_ratio']:.1f}) | {row['run_s']:.0f} ({row['run_s_ratio']:.1f}) | "
           f"{row['memory_mib']:.0f} ({row['memory_mib_ratio']:.2f}) |" for row in table),
     ]  # fmt: skip
@@ -165,24 +165,28 @@ def write_page(table: list[dict[str, Any]], rows: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--backbones", nargs="+", default=BACKBONES, choices=BACKBONES)
+    parser.add_argument("--backbone", default=BACKBONES[0], choices=BACKBONES)
     parser.add_argument("--rows", type=int, default=192)
     parser.add_argument("--epochs", type=int, default=3, help="that are measured")
+    parser.add_argument("--folder", type=Path, default=Path("out/training"), help="of the results")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--one", nargs=2, metavar=("BACKBONE", "METHOD"), help=argparse.SUPPRESS)
+    parser.add_argument("--one", metavar="METHOD", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
-        print(json.dumps(measure(*args.one, args.rows, args.epochs)))
+        print(json.dumps(measure(args.backbone, args.one, args.rows, args.epochs)))
         return
     runs = []
-    for backbone in args.backbones:
-        for method in METHODS:
-            command = [sys.executable, __file__, "--rows", str(args.rows), "--epochs", str(args.epochs), "--one"]
-            out = subprocess.run([*command, backbone, method], check=True, stdout=subprocess.PIPE, text=True).stdout
-            runs.append(json.loads(out.splitlines()[-1]))
-            print(backbone, method, [round(second, 1) for second in runs[-1]["epochs"]], file=sys.stderr)
-    table = reckon(runs)
-    write_page(table, args.rows)
+    for method in METHODS:
+        command = [sys.executable, __file__, "--backbone", args.backbone, "--rows", str(args.rows)]
+        out = subprocess.run([*command, "--epochs", str(args.epochs), "--one", method], check=True,
+                             stdout=subprocess.PIPE, text=True).stdout  # fmt: skip
+        runs.append(json.loads(out.splitlines()[-1]))
+        print(method, [round(second, 1) for second in runs[-1]["epochs"]], file=sys.stderr)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    (args.folder / f"{args.backbone}.json").write_text(json.dumps(reckon(runs)))
+    files = [args.folder / f"{backbone}.json" for backbone in BACKBONES]
+    table = [row for file in files if file.exists() for row in json.loads(file.read_text())]
+    write_page(table)
     print(json.dumps(table) if args.json else (DOCS / "training-speed.md").read_text())
 
 

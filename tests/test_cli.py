@@ -311,7 +311,7 @@ class TestSelect:
         result = leaml("select", charts, "--base", base, "--budget", 5, "--output", first, "--quiet", "--json")
         assert (result.code, result.err) == (0, "")
         out = strict_json(result.out)
-        assert (out["method"], out["rows"], out["earlier"], len(out["chosen"])) == ("typical", 24, 0, 5)
+        assert (out["method"], out["rows"], out["earlier"], len(out["chosen"])) == ("stratified", 24, 0, 5)
         assert Image.open(out["picture"]).width > 0
         chosen = [json.loads(line) for line in first.read_text().splitlines()]
         assert [row["id"] for row in chosen] == out["chosen"]

@@ -19,8 +19,8 @@ from leaml_hf.data.chosen import read_chosen, write_chosen
 from leaml_hf.data.contact_sheet import write_contact_sheet
 from leaml_hf.processing_leaml import load_processor
 from leaml_hf.reliability import Reliability
-from leaml_hf.training import selection
-from leaml_hf.training.coverage import k_center, typical, uncertain
+from leaml_hf.training import coverage, selection
+from leaml_hf.training.coverage import k_center, stratified, typical, uncertain
 from leaml_hf.training.selection import row_features
 
 
@@ -40,6 +40,33 @@ class TestCoverage:
         chosen = strategy(np.random.default_rng(n).normal(size=(n, 4)), count, labelled, 1)
         assert len(set(chosen)) == len(chosen) == count
         assert not set(chosen) & set(labelled) and set(chosen) <= set(range(n))
+
+    @settings(max_examples=25)
+    @given(st.data(), st.integers(2, 60))
+    def test_a_stratified_sample_has_as_many_new_places(self, data, n):
+        labelled = data.draw(st.lists(st.integers(0, n - 1), max_size=n - 1, unique=True))
+        count = data.draw(st.integers(1, n - len(labelled)))
+        questions, pictures = np.random.default_rng(n).normal(size=(2, n, 3))
+        chosen = stratified(questions, pictures, count, labelled, 1)
+        assert len(set(chosen)) == len(chosen) == count
+        assert not set(chosen) & set(labelled) and set(chosen) <= set(range(n))
+
+    def test_kinds_of_questions_have_their_share_from_the_first_row_on(self, monkeypatch):
+        monkeypatch.setattr(coverage, "KINDS", 3)
+        questions, kind = groups([60, 30, 10]), np.repeat(range(3), [60, 30, 10])
+        pictures = groups([50, 50])[np.random.default_rng(0).permutation(100)]
+        chosen = stratified(questions, pictures, 20)
+        assert np.bincount(kind[chosen]).tolist() == [12, 6, 2]
+        assert np.bincount(kind[chosen[:10]], minlength=3).tolist() == [6, 3, 1]
+        more = stratified(questions, pictures, 10, np.flatnonzero(kind == 0)[:10])  # labels of one kind alone
+        assert np.bincount(kind[more], minlength=3).tolist() == [2, 6, 2]
+
+    def test_labels_of_a_kind_are_spread_over_its_pictures(self):
+        questions, pictures = np.zeros((80, 2), np.float32), groups([70, 10])
+        assert {row < 70 for row in stratified(questions, pictures, 2)} == {True, False}
+        assert stratified(questions, pictures, 1, [3])[0] >= 70
+        assert {tuple(stratified(questions, pictures, 4, (), seed)) for seed in range(4)} != {(0, 1, 2, 3)}
+        assert stratified(questions, pictures, 9, (), 2) == stratified(questions, pictures, 9, (), 2)
 
     @pytest.mark.parametrize("strategy", [typical, k_center])
     def test_each_group_is_met_once_before_any_is_met_twice(self, strategy):
@@ -82,7 +109,8 @@ class TestSelectRows:
     def test_rows_are_chosen_by_picture_and_question(self, composed, processor):
         rows = coloured_rows(30)
         features = row_features(rows, composed, processor)
-        assert np.allclose(np.linalg.norm(features[:, :24], axis=1) ** 2, 0.5, atol=1e-3)  # the pictures' half
+        assert np.allclose(np.linalg.norm(features.joined[:, :24], axis=1) ** 2, 0.5, atol=1e-3)  # the pictures' half
+        assert features.joined[:, 24:] * np.sqrt(2) == pytest.approx(features.questions, abs=1e-6)
         chosen = select_rows(rows, "10%", composed, processor)
         assert len(chosen) == 3 and {rows[i]["answer"] for i in chosen} == {"red", "green", "blue"}
 

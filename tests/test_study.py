@@ -64,8 +64,18 @@ def test_the_page_has_every_method_and_its_picture(runs: list[dict], tmp_path: P
     for word in (*TARGETS, "leaml-words", "| lora | 200 |", "leaml benchmark --output out", "all targets"):
         assert word in text
     assert page.with_suffix(".png").stat().st_size > 10_000
+    assert "](study-parts.png)" in text and (tmp_path / "deep" / "study-parts.png").stat().st_size > 5_000
     with pytest.raises(LeamlInputError, match="no runs"):
         write_comparison([], tmp_path / "none.md", "")
+
+
+def test_what_cannot_be_drawn_yet_is_left_out(runs: list[dict], tmp_path: Path) -> None:
+    for kept, drawn in (({"leaml-words"}, set()), ({"leaml", "lora"}, {"study.png"}),
+                        ({"leaml", "leaml-words"}, {"study.png", "study-parts.png"})):  # fmt: skip
+        folder = tmp_path / str(len(kept) + len(drawn))
+        text = write_comparison([run for run in runs if run["method"] in kept], folder / "study.md", "").read_text()
+        assert {path.name for path in folder.glob("*.png")} == drawn
+        assert text.count("](study") == len(drawn)
 
 
 def test_runs_of_the_journal_are_not_run_again(

@@ -201,7 +201,7 @@ def _select(args: argparse.Namespace) -> dict[str, Any]:
     earlier: list[int] = []
     if args.labels:
         rows, earlier = read_chosen(args.labels, rows)
-    method = args.method or ("uncertain" if args.adapter else "typical")
+    method = args.method or ("uncertain" if args.adapter else "stratified")
     model, processor = _load(args.adapter) if args.adapter else _load_base(args.base)
     chosen = select_rows(rows, args.budget, model, processor, method, earlier, args.seed, progress=not args.quiet)
     output = write_chosen(args.output, rows.select([*earlier, *chosen]))
@@ -476,8 +476,8 @@ def _parser() -> argparse.ArgumentParser:
     select.add_argument("--base", default="leaml-smol", help="what leaml adapt will start from (default leaml-smol)")
     select.add_argument("--adapter", metavar="DIR", help="an adapter of an earlier round: rows that it is unsure of")
     select.add_argument("--labels", metavar="FILE", help="rows of earlier rounds: they come first in the new file")
-    select.add_argument("--method", choices=("typical", "k-center", "uncertain"),
-                        help="default: typical, with --adapter uncertain")  # fmt: skip
+    select.add_argument("--method", choices=("stratified", "typical", "k-center", "uncertain"),
+                        help="default: stratified, with --adapter uncertain")  # fmt: skip
 
     generate = command("generate", _generate, _print_pairs, "Write a drawn data set.",
                        "leaml generate visual-arrays:chart/style --rows 800 --output out/chart-style")  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LeamlInputError
-from .plots import budget_curves
+from .plots import budget_curves, part_gaps
 
 Run = Mapping[str, Any]
 FIGURES = {
@@ -21,6 +21,8 @@ FIGURES = {
 }
 RESAMPLES = 4000
 MAIN_BUDGET = "1%"
+ALL_TARGETS = "all targets"
+KNOWN = ("base", "lora", "leaml", "full")  # methods whose curves are drawn; the others are LEAML's parts
 
 
 def paired_difference(
@@ -37,7 +39,7 @@ def paired_difference(
         seed (`int`, *optional*, defaults to 0): of the resampling.
 
     Returns:
-        `dict`: by target, and over `"all targets"` (each with equal weight): mean difference, lower and upper end of
+        `dict`: by target, and over `ALL_TARGETS` (each with equal weight): mean difference, lower and upper end of
         its 95% bootstrap interval over seeds, and how many seeds (for all targets: pairs) have both. Targets without
         a pair are left out.
     """
@@ -54,7 +56,7 @@ def paired_difference(
     out = {target: (means[target], *_interval(resampled[target]), len(gaps)) for target, gaps in pairs.items()}
     if len(out) > 1:
         mean, together = float(np.mean(list(means.values()))), np.mean(list(resampled.values()), axis=0)
-        out["all targets"] = (mean, *_interval(together), sum(map(len, pairs.values())))
+        out[ALL_TARGETS] = (mean, *_interval(together), sum(map(len, pairs.values())))
     return out
 
 
@@ -65,11 +67,11 @@ def _interval(values: np.ndarray) -> tuple[float, float]:
 
 def write_comparison(runs: Sequence[Run], path: str | Path, command: str) -> Path:
     """
-    Writes a page with the tables of a study, and its curves beside it.
+    Writes a page with the tables of a study, and its pictures beside it.
 
     Args:
         runs (`Sequence[Mapping]`): of `run_study`, one or more.
-        path (`str` or `Path`): the .md file; the picture has its name and .png.
+        path (`str` or `Path`): the .md file; the pictures' names begin with its own.
         command (`str`): that gave the runs.
 
     Returns:
@@ -82,7 +84,7 @@ def write_comparison(runs: Sequence[Run], path: str | Path, command: str) -> Pat
         raise LeamlInputError("There are no runs to compare yet.")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    picture = budget_curves(path.with_suffix(".png"), runs)
+    pictures = _draw(runs, path)
     splits = sorted({run["split"] for run in runs})
     lines = [
         "# Methods side by side",
@@ -91,8 +93,7 @@ def write_comparison(runs: Sequence[Run], path: str | Path, command: str) -> Pat
         "deviations over seeds, accuracies in percent. Intervals: 95%, bootstrap over seeds. `leaml-words` is LEAML",
         "without its words, and so on; seconds are of training, on different machines.",
         "",
-        f"![Accuracy by label budget]({picture.name})",
-        "",
+        *(line for name, title in pictures.items() for line in (f"![{title}]({name})", "")),
     ]
     methods = list(dict.fromkeys((run["method"], run["budget"]) for run in sorted(runs, key=_order)))
     for target in sorted({run["target"] for run in runs}):
@@ -120,9 +121,22 @@ def write_comparison(runs: Sequence[Run], path: str | Path, command: str) -> Pat
     return path
 
 
+def _draw(runs: Sequence[Run], path: Path) -> dict[str, str]:
+    """Draws what there is to draw beside a page: titles by file name."""
+    drawn, curves = {}, [run for run in runs if run["method"] in KNOWN]
+    if curves:
+        drawn[budget_curves(path.with_suffix(".png"), curves).name] = "Accuracy by label budget"
+    parts = sorted({run["method"] for run in runs} - set(KNOWN))
+    gaps = {part: paired_difference(runs, (part, MAIN_BUDGET), ("leaml", MAIN_BUDGET)) for part in parts}
+    gaps = {part: {target: gap for target, gap in by_target.items() if target != ALL_TARGETS}
+            for part, by_target in gaps.items() if by_target}  # fmt: skip
+    if gaps:
+        drawn[part_gaps(path.with_name(f"{path.stem}-parts.png"), gaps).name] = "What each part of LEAML does"
+    return drawn
+
+
 def _order(run: Run) -> tuple:
-    known = ("base", "lora", "leaml", "full")
-    place = known.index(run["method"]) if run["method"] in known else len(known)
+    place = KNOWN.index(run["method"]) if run["method"] in KNOWN else len(KNOWN)
     return place, run["method"], float(run["budget"].rstrip("%"))
 
 

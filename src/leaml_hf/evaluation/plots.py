@@ -301,13 +301,11 @@ def budget_curves(path: str | Path, runs: Sequence[Mapping[str, Any]]) -> Path:
 
     Args:
         path (`str` or `Path`): the PNG to write.
-        runs (`Sequence[Mapping]`): of a study, with `target, method, budget, accuracy`, one or more. Methods called
-            "leaml-…" are left out.
+        runs (`Sequence[Mapping]`): of a study, with `target, method, budget, accuracy`, one or more.
 
     Returns:
         `Path`: the PNG.
     """
-    runs = [run for run in runs if not run["method"].startswith("leaml-")]
     targets, methods = (sorted({run[name] for run in runs}) for name in ("target", "method"))
     columns = min(3, len(targets))
     figure, axes = _figure(3.4 * columns, 2.6 * -(-len(targets) // columns) + 0.5, len(targets), columns)
@@ -337,6 +335,35 @@ def budget_curves(path: str | Path, runs: Sequence[Mapping[str, Any]]) -> Path:
     handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9,
                   labelcolor=INK)  # fmt: skip
+    return _save(figure, path)
+
+
+def part_gaps(path: str | Path, gaps: Mapping[str, Mapping[str, tuple[float, float, float, int]]]) -> Path:
+    """
+    What LEAML's accuracy becomes without one of its parts, or with one that is off by default: a line for each, a dot
+    with its interval for each target.
+
+    Args:
+        path (`str` or `Path`): the PNG to write.
+        gaps (`Mapping[str, Mapping]`): difference, its interval and the number of pairs by part and target, in shares.
+
+    Returns:
+        `Path`: the PNG.
+    """
+    targets = list(dict.fromkeys(target for by_target in gaps.values() for target in by_target))
+    figure, axes = _figure(6.8, 0.42 * len(gaps) + 1.4)
+    (ax,) = axes
+    for place, (target, colour) in enumerate(zip(targets, SERIES, strict=False)):
+        shown = [(row, by_target[target]) for row, by_target in enumerate(gaps.values()) if target in by_target]
+        rows, values = zip(*shown, strict=True)
+        mean, low, high = 100 * np.array([value[:3] for value in values]).T
+        beside = np.array(rows) + 0.12 * (place - (len(targets) - 1) / 2)
+        ax.errorbar(mean, beside, xerr=[mean - low, high - mean], color=colour, linestyle="none", marker="o",
+                    markersize=5, capsize=2, label=_plain(target.removeprefix("visual-arrays:")))  # fmt: skip
+    ax.axvline(0, color=INK, linewidth=0.8)
+    ax.set(yticks=range(len(gaps)), yticklabels=gaps, ylim=(len(gaps) - 0.5, -0.5))  # the first at the top
+    _label(ax, "Accuracy, points above LEAML")
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9, labelcolor=INK)
     return _save(figure, path)
 
 

@@ -9,6 +9,65 @@ NEIGHBOURS = 20  # of a point, that tell how typical it is
 MOST_CLUSTERS = 500
 LEAST_OF_CLUSTER = 5  # points: smaller ones are outliers
 RESTARTS = 3  # of k-means
+KINDS = 24  # of questions that are told apart
+
+
+def stratified(
+    questions: np.ndarray, pictures: np.ndarray, count: int, labelled: Sequence[int] = (), seed: int = 0
+) -> list[int]:
+    """
+    A stratified sample: each kind of question (a cluster) has its share of the labels, and these are spread over its
+    pictures: one at random from each of as many clusters. It is a random sample made even, where strategies that look
+    for typical or far-off points bend what is asked how often.
+
+    Args:
+        questions (`np.ndarray`): `[n, Dq]`.
+        pictures (`np.ndarray`): `[n, Dp]`, of the same rows.
+        count (`int`): rows to choose, from 1 to those without a label.
+        labelled (`Sequence[int]`, *optional*): places that have a label; never chosen, but part of the sample.
+        seed (`int`, *optional*, defaults to 0): of k-means and of the draws.
+
+    Returns:
+        `list[int]`: `count` places; the first of them are a stratified sample, too.
+    """
+    rng, known = np.random.default_rng([seed, 42]), np.zeros(len(questions), bool)
+    known[np.asarray(labelled, dtype=int)] = True
+    kind = _clusters(questions, min(KINDS, len(questions)), seed)
+    members = [np.flatnonzero(kind == name) for name in np.unique(kind)]
+    have = np.array([known[rows].sum() for rows in members])
+    quota = _shares([(~known[rows]).sum() for rows in members], [len(rows) for rows in members], have, count)
+    ranked: list[tuple[float, int]] = []  # how much of its kind's share is used up, and the place
+    for rows, number, before in zip(members, quota, have, strict=True):
+        if number:
+            cluster = _clusters(pictures[rows], min(int(number + before), len(rows)), seed)
+            chosen = _one_of_each(rows, cluster, known[rows], int(number), rng)
+            ranked += [((before + place + 0.5) / (before + number), row) for place, row in enumerate(chosen)]
+    return [row for _, row in sorted(ranked)]
+
+
+def _shares(free: Sequence[int], sizes: Sequence[int], have: np.ndarray, count: int) -> np.ndarray:
+    """How many of `count` new labels each kind gets: one after the other, where most are missing for its size, and
+    never more than it has `free`."""
+    free, ideal = np.array(free), (count + have.sum()) * np.array(sizes) / np.sum(sizes)
+    quota = np.zeros(len(free), int)
+    for _ in range(count):
+        quota[np.where(quota < free, ideal - have - quota, -np.inf).argmax()] += 1
+    return quota
+
+
+def _one_of_each(
+    rows: np.ndarray, cluster: np.ndarray, known: np.ndarray, count: int, rng: np.random.Generator
+) -> list[int]:
+    """`count` of the rows that are not known, at random: those of clusters without a known or chosen one first."""
+    order = rng.permutation(np.flatnonzero(~known))
+    met = np.bincount(cluster[known], minlength=cluster.max() + 1)
+    chosen: list[int] = []
+    while len(chosen) < count:
+        order = order[np.argsort(met[cluster[order]], kind="stable")]
+        place, order = order[0], order[1:]
+        met[cluster[place]] += 1
+        chosen.append(int(rows[place]))
+    return chosen
 
 
 def typical(features: np.ndarray, count: int, labelled: Sequence[int] = (), seed: int = 0) -> list[int]:

@@ -1,14 +1,14 @@
 """Which rows are worth an answer: those that stand for many at first, and those that an adapter is unsure of later."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ..data.budget import parse_budget
 from ..data.conversations import as_rows
 from ..errors import LeamlInputError
-from .coverage import k_center, typical, uncertain
+from .coverage import k_center, stratified, typical, uncertain
 from .meaning import QuestionMeaning
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..processing_leaml import LeamlProcessor
     from .cache import FrozenCache
 
-METHODS = ("typical", "k-center", "uncertain")
+METHODS = ("stratified", "typical", "k-center", "uncertain")
 MOST_ROWS = 24_000  # that are compared; of more, as many at random
 MOST_ASKED = 2_000  # rows that an adapter answers to find out which it is unsure of; of more, as many at random
 ENCODED = 256  # pictures at a time
@@ -29,7 +29,7 @@ def select_rows(
     budget: str | int,
     model: "LeamlForVisualQA",
     processor: "LeamlProcessor",
-    method: str = "typical",
+    method: str = "stratified",
     labelled: Sequence[int] = (),
     seed: int = 0,
     progress: bool = False,
@@ -44,8 +44,9 @@ def select_rows(
         budget (`str` or `int`): how many: a share of the rows that may be chosen ("1%"), a number, or "all".
         model ([`LeamlForVisualQA`]): base whose states tell what is alike; for `"uncertain"` one with an adapter.
         processor ([`LeamlProcessor`]): of the model.
-        method (`str`, *optional*, defaults to `"typical"`): `"typical"` (TypiClust) or `"k-center"` for a start
-            without labels, or `"uncertain"`: rows with a low calibrated confidence, spread over clusters.
+        method (`str`, *optional*, defaults to `"stratified"`): `"stratified"` (by kinds of questions, spread over
+            pictures), `"typical"` (TypiClust) or `"k-center"` for a start without labels, or `"uncertain"`: rows with
+            a low calibrated confidence, spread over clusters.
         labelled (`Sequence[int]`, *optional*): places of rows that are labelled or about to be, beside those with an
             answer (where all rows have one, answers don't count); neither they nor rows like them are chosen.
         seed (`int`, *optional*, defaults to 0): of clusters, and of the draw where there are too many rows.
@@ -74,12 +75,20 @@ def select_rows(
     free = _at_most(free, max(count, MOST_ASKED if method == "uncertain" else MOST_ROWS), seed)
     if method == "uncertain":
         features = row_features(rows.select(free), model, processor, cache)
-        places = uncertain(features, _uncertainty(rows.select(free), model, processor, progress, cache), count, seed)
+        places = uncertain(
+            features.joined, _uncertainty(rows.select(free), model, processor, progress, cache), count, seed
+        )
         return free[places].tolist()
     places = np.concatenate([free, np.flatnonzero(asked & known)])
     features = row_features(rows.select(places), model, processor, cache)
-    strategy = typical if method == "typical" else k_center
-    return places[strategy(features, count, range(len(free), len(places)), seed)].tolist()
+    return places[cover(method, features, count, range(len(free), len(places)), seed)].tolist()
+
+
+def cover(method: str, features: "RowFeatures", count: int, labelled: Sequence[int] = (), seed: int = 0) -> list[int]:
+    """Places of `count` rows by `"stratified"`, `"typical"` or `"k-center"`, see [`~training.coverage`]."""
+    if method == "stratified":
+        return stratified(features.questions, features.pictures, count, labelled, seed)
+    return (typical if method == "typical" else k_center)(features.joined, count, labelled, seed)
 
 
 def _wanted(budget: str | int, available: int) -> int:
@@ -108,11 +117,24 @@ def _uncertainty(
     return 1 - apply_reliability(model, answered)["confidence"]
 
 
+class RowFeatures(NamedTuple):
+    """What tells n rows apart: the picture as the frozen encoder sees it, `[n, Dv]`, and the meaning of the question,
+    `[n, D]`; float32, each of length 1."""
+
+    pictures: np.ndarray
+    questions: np.ndarray
+
+    @property
+    def joined(self) -> np.ndarray:
+        """`[n, Dv + D]`, of length 1: half of a squared distance is due to each."""
+        return np.concatenate(self, 1) / np.float32(np.sqrt(2))
+
+
 def row_features(
     rows: "Dataset", model: "LeamlForVisualQA", processor: "LeamlProcessor", cache: "FrozenCache | None" = None
-) -> np.ndarray:
+) -> RowFeatures:
     """
-    What tells rows apart: the picture as the frozen encoder sees it, and the meaning of the question, equally.
+    Features of rows, each kind seen from its own mean.
 
     Args:
         rows (`Dataset`): n rows with `image` and `question`.
@@ -121,14 +143,14 @@ def row_features(
         cache ([`FrozenCache`], *optional*): of the model; pictures are looked up there.
 
     Returns:
-        `np.ndarray`: `[n, Dv + D]` float32, of length 1: half of a squared distance is due to each.
+        [`RowFeatures`].
     """
     from ..evaluation.runner import picture_states
 
     model.eval()
     pictures = picture_states(model, processor, rows, cache)["vision"].astype(np.float32)
     questions = QuestionMeaning(model, processor.tokenizer)(rows["question"])
-    return np.concatenate([_directions(pictures), _directions(questions)], 1) / np.float32(np.sqrt(2))
+    return RowFeatures(_directions(pictures), _directions(questions))
 
 
 def _directions(states: np.ndarray) -> np.ndarray:
