@@ -1,11 +1,12 @@
 """Do chosen rows teach more than random ones? Rules found from few labels of real charts, by how the rows were chosen.
 
-    .venv/bin/python benchmarks/selection.py                      # four ways, five seeds; goes on where it was killed
-    .venv/bin/python benchmarks/selection.py --budget 1% --methods random typical
+    .venv/bin/python benchmarks/selection.py                      # all ways, ten seeds; goes on where it was killed
+    .venv/bin/python benchmarks/selection.py --budget 1% --methods random stratified
 
 Each run chooses training rows, finds the words to ask the base in from their labels (`PatternTeacher`, no step of
-training), and answers the same validation rows. What the base said is kept, so that later runs ask less. Writes
-docs/selection.md and its picture from the results files.
+training), and answers the same validation rows. In two rounds, half of the rows are chosen first, and the others among
+those that the base, asked in the words of the first, is unsure of. What the base said is kept, so that later runs ask
+less. Writes docs/selection.md and its picture from the results files.
 """
 
 import argparse
@@ -13,6 +14,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -23,17 +25,19 @@ from leaml_hf.data.budget import parse_budget, picture_keys
 from leaml_hf.data.sources import load_data
 from leaml_hf.data.visual_arrays import load_visual_arrays
 from leaml_hf.evaluation.answers import answers_match
-from leaml_hf.evaluation.runner import open_pictures
+from leaml_hf.evaluation.runner import open_pictures, predict
 from leaml_hf.phrasebook import Phrasebook
 from leaml_hf.processing_leaml import load_processor
 from leaml_hf.training.adapt import sample_rows
 from leaml_hf.training.cache import FrozenCache
+from leaml_hf.training.coverage import uncertain
 from leaml_hf.training.meaning import QuestionMeaning
 from leaml_hf.training.patterns import PatternTeacher
-from leaml_hf.training.selection import RowFeatures, cover, row_features
+from leaml_hf.training.selection import MOST_ASKED, RowFeatures, cover, row_features
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-STRATEGIES = ("stratified", "typical", "k-center")
+ROUNDS = "stratified+uncertain"
+METHODS = ("random", "stratified", "typical", "k-center", ROUNDS)
 CHUNK = 256  # questions asked at a time
 KNOWN_QUESTIONS = 800  # of unlabelled rows, for the weights of words
 
@@ -66,6 +70,13 @@ class Base:
             self._said.update(zip(part, texts, strict=True))
         return [self._said[ask] for ask in asked]
 
+    def doubts(self, rows, book: Phrasebook) -> np.ndarray:
+        """`[n]`: how probable it is that each answer is wrong, in its own opinion."""
+        self.model.phrasebook = book
+        confidence = predict(self.model, self.processor, rows, cache=self.cache).raw_confidence
+        self.model.phrasebook = None
+        return 1 - confidence
+
     def accuracy(self, rows, book: Phrasebook) -> float:
         """Share of `rows` that are answered rightly with a phrasebook."""
         found = book.find(rows["question"])
@@ -75,22 +86,36 @@ class Base:
         return float(np.mean([answers_match(*pair) for pair in zip(texts, rows["answer"], strict=True)]))
 
 
-def choose(method: str, features: RowFeatures, count: int, seed: int) -> list[int]:
+def choose(
+    method: str, base: Base, source: Any, train: Any, features: RowFeatures, count: int, seed: int
+) -> list[int]:
     """Places of `count` rows."""
+    rng = np.random.default_rng([seed, 4711])
     if method == "random":
-        return np.random.default_rng([seed, 4711]).permutation(len(features.pictures))[:count].tolist()
-    return cover(method, features, count, (), seed)
+        return rng.permutation(len(train))[:count].tolist()
+    if method != ROUNDS:
+        return cover(method, features, count, (), seed)
+    first = cover("stratified", features, count // 2, (), seed)
+    free = rng.permutation(np.setdiff1d(np.arange(len(train)), first))[:MOST_ASKED]
+    doubts = base.doubts(train.select(free), find_words(base, source, train, first))
+    return [*first, *free[uncertain(features.joined[free], doubts, count - len(first), seed)].tolist()]
 
 
-def run(base: Base, source, train, test, chosen: list[int]) -> dict:
+def find_words(base: Base, source: Any, train: Any, chosen: list[int], questions: Sequence[str] = ()) -> Phrasebook:
     """What the labels of the chosen rows lead to."""
-    start, labelled = time.perf_counter(), train.select(chosen)
-    others = sample_rows(train, KNOWN_QUESTIONS, 0)["question"]
+    labelled = train.select(chosen)
+    others = [*sample_rows(train, KNOWN_QUESTIONS, 0)["question"], *questions]
     teacher = PatternTeacher(source, base.meaning).fit(
-        lambda places, questions: base.say(labelled, places, questions, spell=True),
-        labelled["question"], labelled["answer"], others,
+        lambda places, asked: base.say(labelled, places, asked, spell=True),
+        labelled["question"], labelled["answer"], others[:KNOWN_QUESTIONS],
     )  # fmt: skip
-    book = teacher.phrasebook([*others, *test["question"]])
+    return teacher.phrasebook(others)
+
+
+def run(base: Base, source: Any, train: Any, test: Any, chosen: list[int]) -> dict:
+    """How good the words are that the labels of the chosen rows lead to."""
+    start, labelled = time.perf_counter(), train.select(chosen)
+    book = find_words(base, source, train, chosen, test["question"])
     return {
         "labels": len(chosen),
         "programs": len(set(labelled["program"])),
@@ -150,8 +175,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--budget", default="0.5%")
     parser.add_argument("--rows", type=int, default=500, help="validation rows that are answered")
-    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
-    parser.add_argument("--methods", nargs="+", default=["random", *STRATEGIES])
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(range(10)))
+    parser.add_argument("--methods", nargs="+", default=METHODS, choices=METHODS)
     parser.add_argument("--folder", type=Path, default=Path("out/selection"), help="of the results")
     parser.add_argument("--json", action="store_true", help="the figures as one line")
     arguments = parser.parse_args()
@@ -172,7 +197,8 @@ def main() -> None:
         plain_file.write_text(json.dumps(base.accuracy(test, Phrasebook([], {}))))
         for (method, seed), file in files.items():
             if not file.exists():
-                found = run(base, source, train, test, choose(method, features, count, seed))
+                chosen = choose(method, base, source, train, features, count, seed)
+                found = run(base, source, train, test, chosen)
                 file.write_text(json.dumps({"method": method, "seed": seed, **found}))
                 if not arguments.json:
                     print(file.read_text(), flush=True)

@@ -9,7 +9,7 @@ NEIGHBOURS = 20  # of a point, that tell how typical it is
 MOST_CLUSTERS = 500
 LEAST_OF_CLUSTER = 5  # points: smaller ones are outliers
 RESTARTS = 3  # of k-means
-KINDS = 24  # of questions that are told apart
+KINDS = 48  # of questions that are told apart
 
 
 def stratified(
