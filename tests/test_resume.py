@@ -155,7 +155,7 @@ class FoundWords:
 class TestKilled:
     @pytest.mark.parametrize("options", [{}, ALL_PARTS])
     def test_the_adapter_is_the_same_bit_for_bit(self, build, tmp_path, monkeypatch, options) -> None:
-        monkeypatch.setattr("leaml_hf.training.trainer.PatternTeacher", FoundWords)
+        monkeypatch.setattr("leaml_hf.training.words.PatternTeacher", FoundWords)
         build, unbroken = partial(build, **options), tmp_path / "unbroken"
         assert run(lambda: train_and_save(build("unbroken"))) == 0
         moments = {kill_in_step: 4, kill_in_judging: 2}

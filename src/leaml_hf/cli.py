@@ -467,7 +467,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--tolerance", type=float, help="relative error that numbers may have, such as 0.05")
 
     select = command("select", _select, _print_select,
-                     "Choose the rows whose answers will teach most, for a person to answer.",
+                     "Choose rows for a person to answer: so many of each kind of question.",
                      "leaml select my-charts --budget 1%% --output out/to-answer.csv")  # fmt: skip
     select.add_argument("data", help=DATA_HELP)
     select.add_argument("--budget", default="1%", help="share (1%%) or number (200) of rows to choose (default 1%%)")

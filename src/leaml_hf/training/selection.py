@@ -1,4 +1,5 @@
-"""Which rows are worth an answer: those that stand for many at first, and those that an adapter is unsure of later."""
+"""Which rows to have answered: a stratified sample, or (which taught less) those that stand for many, lie far from all
+others, or are answered without certainty."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
@@ -36,7 +37,7 @@ def select_rows(
     cache: "FrozenCache | None" = None,
 ) -> list[int]:
     """
-    Chooses the rows whose answers will teach most; no answer is looked at.
+    Chooses rows to be answered; no answer is looked at.
 
     Args:
         rows (`Dataset`): with `image`, `question` and `answer`, or conversations, whose places are those in
@@ -54,7 +55,7 @@ def select_rows(
         cache ([`FrozenCache`], *optional*): of the model; pictures are looked up there.
 
     Returns:
-        `list[int]`: places of the chosen rows, the most useful first.
+        `list[int]`: places of the chosen rows, the best first.
 
     Raises:
         [`LeamlInputError`]: if the method is unknown, no row with a question is left, or there are fewer of them than

@@ -4,7 +4,6 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +21,7 @@ from ..backbones import attention_for_training
 from ..data.budget import picture_keys, rows_with
 from ..data.conversations import as_rows
 from ..errors import LeamlError, LeamlInputError
-from ..evaluation.runner import CHUNK, Predictions, open_pictures, picture_states, predict
+from ..evaluation.runner import Predictions, picture_states, predict
 from ..modeling_leaml import LeamlForVisualQA, answer_span
 from ..phrasebook import Phrasebook
 from ..processing_leaml import LeamlProcessor
@@ -32,7 +31,6 @@ from .batches import EndlessBatches
 from .cache import FrozenCache, PrefixCache
 from .curriculum import PacedSampler, competence, easy_first
 from .examples import ExampleFinder
-from .meaning import QuestionMeaning
 from .mismatch import PoolCheck
 from .neurons import qa_neurons, tuning_only
 from .objectives import (
@@ -45,26 +43,23 @@ from .objectives import (
     spelling_consistency,
     spelling_loss,
 )
-from .patterns import Ask, PatternTeacher
 from .progress import CheckpointMixin, last_checkpoint, load_adapter, load_progress
 from .pseudo_qa import PairsMixin
 from .publishing import PublishingMixin
 from .rows import LeamlCollator, RowDataset
 from .search import SearchMixin
 from .views import WEAK
+from .words import WordsMixin
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
 logger = logging.getLogger(__name__)
-ASKED_AT_ONCE = 96  # questions a forward pass
 REPLAYED = 400  # source rows that are replayed, again and again: their pictures are encoded once
-DRAWS = 8  # of unlabelled rows, that are looked at for the phrasebook
 TEMPERATURES = 2.0 ** np.arange(-1, 4.5, 0.5)  # at which held-out answers are judged
-FOLDS = 3  # of held-out rows: each is judged with a phrasebook that its own labels had no part in
 
 
-class LeamlTrainer(PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Trainer):
+class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Trainer):
     """
     Trains a LEAML adapter with few labels and the unlabelled rest.
 
@@ -296,69 +291,10 @@ class LeamlTrainer(PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Tr
 
     # The teachers
 
-    def _asker(self, rows: "Dataset", spelled: bool) -> Ask:
-        """Gives the model's answers to questions about `rows`, or what its resampler spells, where it has one; only
-        the pictures of one chunk are open at a time."""
-        keys, model, processor = picture_keys(rows), self.model, self.processing_class
-
-        def told(images: list[Any], questions: list[str]) -> list[str]:
-            if spelled and model.can_spell:
-                return model.spell(images, questions, processor, ASKED_AT_ONCE)
-            return model.collect(images, questions, processor, ASKED_AT_ONCE).texts
-
-        def ask(chosen: Sequence[int], questions: Sequence[str]) -> list[str]:
-            order = sorted(range(len(chosen)), key=lambda k: keys[chosen[k]])  # rows of one picture share its encoding
-            texts: dict[int, str] = {}
-            for start in range(0, len(order), CHUNK):
-                part = order[start : start + CHUNK]
-                spots = {keys[chosen[k]]: int(chosen[k]) for k in part}
-                opened = rows.select(list(spots.values()))["image"]
-                pictures = open_pictures(model, processor, opened, list(spots), self.cache)
-                answers = told([pictures[keys[chosen[k]]] for k in part], [questions[k] for k in part])
-                texts.update(zip(part, answers, strict=True))
-            return [texts[k] for k in range(len(chosen))]
-
-        return ask
-
     def _all_labelled(self) -> "Dataset":
         """Rows that are trained on, then the held-out ones."""
         parts = [self.labelled] if self.held_out is None else [self.labelled, self.held_out]
         return concatenate_datasets([part.select_columns(["image", "question", "answer"]) for part in parts])
-
-    def find_words(self) -> None:
-        """Finds out in which of its own words the base answers the new questions, and which answers can be trusted.
-
-        From then on the model's `phrasebook` puts questions into those words, in training and in answering; only
-        unlabelled rows whose like the base answers rightly are trained on.
-        """
-        rows = self.unlabeled
-        labelled = self._all_labelled()
-        if rows is not None:
-            drawn = np.sort(self._rng.permutation(len(rows))[: DRAWS * self.args.refresh_rows])
-            rows = rows.select(drawn)
-        questions = [] if rows is None else rows["question"]
-        self.model.eval()
-        self.model.phrasebook = None  # an earlier one is found anew
-        self.folds = [(fold, None) for fold, _ in self.folds]
-        teacher = PatternTeacher(self.source, QuestionMeaning(self.model, self.processing_class.tokenizer)).fit(
-            self._asker(labelled, spelled=True),
-            labelled["question"],
-            labelled["answer"],
-            questions,
-            self._asker(labelled, spelled=False),
-        )
-        book = teacher.phrasebook(questions)
-        kept = self._helps(book, teacher)
-        self.model.phrasebook = book if kept else None
-        self.train_dataset = RowDataset(self.labelled, phrasebook=self.model.phrasebook)
-        rules = [asdict(rule) for rule in book.rules]
-        entry = {"step": 0, "patterns": rules if kept else [], "patterns_found": len(rules)}
-        if rows is not None:
-            trust = teacher.trust if kept else teacher.plain_trust
-            asked = [0.0 if place is None else trust[place] for place in teacher.nearest(questions)]
-            self.trusted_rows = drawn[np.array(asked) >= self.args.min_trust]
-            entry["trusted"] = len(self.trusted_rows) / len(rows)
-        self.history.append(entry)
 
     def index_examples(self) -> None:
         """Makes the model's index of labelled examples, and puts them before the questions that are trained on."""
@@ -381,24 +317,6 @@ class LeamlTrainer(PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Tr
         if self.model.retrieval is not None and len(posed):
             posed.examples = self.finder.find(posed)
         return posed
-
-    def _parts(self) -> list[np.ndarray]:
-        """Places of held-out rows, in `FOLDS` parts or fewer; rows of one picture are in one part."""
-        picture = np.unique(picture_keys(self.held_out), return_inverse=True)[1]
-        return [np.flatnonzero(picture % FOLDS == part) for part in np.unique(picture % FOLDS)]
-
-    def _helps(self, book: Phrasebook, teacher: PatternTeacher) -> bool:
-        """Whether it has rules, and no fewer held-out rows are answered rightly with what was found without them."""
-        if self.held_out is None or not book.rules:
-            return bool(book.rules)
-        base_accuracy = self._predict(self.folds).correct.mean()
-        alone, first = self.folds, len(self.labelled)  # held-out rows come after the others in what was taught
-        self.folds = [(self.held_out.select(part), teacher.without(first + part).phrasebook([]))
-                      for part in self._parts()]  # fmt: skip
-        if self._predict(self.folds).correct.mean() >= base_accuracy:
-            return True
-        self.folds = alone
-        return False
 
     def _predict(self, folds: "list[tuple[Dataset, Phrasebook | None]]") -> Predictions:
         """Answers to labelled rows, fold by fold."""
