@@ -39,7 +39,7 @@ def stratified(
     ranked: list[tuple[float, int]] = []  # how much of its kind's share is used up, and the place
     for rows, number, before in zip(members, quota, have, strict=True):
         if number:
-            cluster = _clusters(pictures[rows], min(int(number + before), len(rows)), seed)
+            cluster = _clusters(pictures[rows], min(int(number + before), len(rows), MOST_CLUSTERS), seed)
             chosen = _one_of_each(rows, cluster, known[rows], int(number), rng)
             ranked += [((before + place + 0.5) / (before + number), row) for place, row in enumerate(chosen)]
     return [row for _, row in sorted(ranked)]
