@@ -104,12 +104,12 @@ def choose(
 def find_words(base: Base, source: Any, train: Any, chosen: list[int], questions: Sequence[str] = ()) -> Phrasebook:
     """What the labels of the chosen rows lead to."""
     labelled = train.select(chosen)
-    others = [*sample_rows(train, KNOWN_QUESTIONS, 0)["question"], *questions]
+    known = sample_rows(train, KNOWN_QUESTIONS, 0)["question"]
     teacher = PatternTeacher(source, base.meaning).fit(
         lambda places, asked: base.say(labelled, places, asked, spell=True),
-        labelled["question"], labelled["answer"], others[:KNOWN_QUESTIONS],
+        labelled["question"], labelled["answer"], known,
     )  # fmt: skip
-    return teacher.phrasebook(others)
+    return teacher.phrasebook([*known, *questions])
 
 
 def run(base: Base, source: Any, train: Any, test: Any, chosen: list[int]) -> dict:

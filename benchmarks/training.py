@@ -1,7 +1,7 @@
 """Seconds and memory of few-label training: LEAML, TRL's SFTTrainer and the stock Trainer, both with PEFT's LoRA.
 
-    .venv/bin/python benchmarks/training.py                                  # leaml-smol, five minutes on two cores
-    .venv/bin/python benchmarks/training.py --backbone llava --rows 48       # a quarter of an hour and more
+    .venv/bin/python benchmarks/training.py                                         # leaml-smol, five minutes
+    .venv/bin/python benchmarks/training.py --backbone llava --rows 32 --epochs 2   # five minutes, too
 
 All get the same rows, batches, steps, number format and loss (answers alone), LoRA has rank 8 in all linear layers of
 the decoder, and nothing saves or judges. Each runs in a process of its own, whose largest memory is what counts. The

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from test_training import rows
 
 from leaml_hf import LeamlForVisualQA, LeamlInputError, LeamlTrainer, LeamlTrainingArguments
-from leaml_hf.training import trainer as trainer_module
+from leaml_hf.data.budget import picture_keys
 from leaml_hf.training.batches import EndlessBatches
 from leaml_hf.training.curriculum import PacedSampler, competence, draw_easy, easy_first
 
@@ -119,7 +119,7 @@ class TestTrainer:
         trainer.train()
         assert len(labelled) >= 8 * accumulated and len(unlabelled) == 8 * accumulated
         for data, batches in ((train, labelled), (other, unlabelled)):
-            level = dict(zip(trainer_module.picture_keys(data), levels, strict=True))
+            level = dict(zip(picture_keys(data), levels, strict=True))
             highest = [max(level[key] for key in batch) for batch in batches]
             for number, value in enumerate(highest):
                 assert value <= np.ceil(4 * competence(number, 0.25, 4 * accumulated)), (number, highest)

@@ -23,10 +23,7 @@ def encode_png(image: Image.Image) -> bytes:
         `bytes`: the file.
     """
     stride = 1 + 3 * image.width  # a byte for the filter: that of the next row here, 0 behind the last
-    image.load()
-    packer = Image.core.raw_encoder("RGB", "RGB", stride)  # `tobytes` copies all once more
-    packer.setimage(image.im, (0, 0, *image.size))
-    data = b"\0" + packer.encode(stride * image.height)[2]
+    data = b"\0" + image.tobytes("raw", "RGB", stride)
     rows = np.frombuffer(data, np.uint8, stride * image.height).reshape(image.height, stride)
     if not _is_plain(rows[::_SAMPLED, 1:]):
         rows = np.concatenate([rows[:1], rows[1:] - rows[:-1]])

@@ -172,12 +172,8 @@ class Canvas(Written):
             mask = line.turned(angle)
             width, height = mask.size
         across, down = _BEFORE[anchor]
-        left, top = x - width * across, y - height * down
-        left, top = 2 if left < 2 else left, 1 if top < 1 else top
-        if left + width > FULL - 2:
-            left = FULL - width - 2
-        if top + height > FULL - 1:
-            top = FULL - height - 1
+        left = min(max(2, x - width * across), FULL - width - 2)
+        top = min(max(1, y - height * down), FULL - height - 1)
         pen = self.draw.core
         ink = pen.draw_ink(self.ink)
         if angle:
