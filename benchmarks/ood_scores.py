@@ -57,11 +57,16 @@ def single_scores() -> list[Score]:
                  for kind in (Mahalanobis, RelativeMahalanobis, KNN)]  # fmt: skip
     others = [kind for name, kind in SCORES.items() if name not in ("mahalanobis", "relative_mahalanobis", "knn",
                                                                     "disagreement")]  # fmt: skip
-    return [kind() for kind in others] + [whole("vision"), whole("texture"), Mahalanobis("vision+texture"), *distances]
+    more = [whole("vision"), whole("places"), whole("texture"), Mahalanobis("vision+texture"), shown_where()]
+    return [kind() for kind in others] + more + distances
 
 
 def whole(key: str) -> Score:
     return Mahalanobis(key, normalize=False)
+
+
+def shown_where() -> Score:
+    return Mahalanobis("vision+places", components=128)
 
 
 def combiners() -> dict[str, OODCombiner]:
@@ -78,8 +83,11 @@ def combiners() -> dict[str, OODCombiner]:
         "two scores of what is shown, Fisher (the second default)": OODCombiner(default_scores()),
         "these and texture, Fisher (the third)": OODCombiner([*default_scores(), whole("texture")]),
         "vision and texture, Fisher": OODCombiner([whole("vision"), whole("texture")]),
-        "vision+texture and texture, mean": OODCombiner(method="mean"),
-        "vision+texture and texture, Fisher (the default)": OODCombiner(),
+        "vision+texture and texture, Fisher (the fourth)": OODCombiner(
+            [Mahalanobis("vision+texture"), whole("texture")]
+        ),
+        "vision+places and texture, mean": OODCombiner(method="mean"),
+        "vision+places and texture, Fisher (the default)": OODCombiner(),
     }
 
 

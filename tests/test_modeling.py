@@ -13,6 +13,7 @@ import torch
 from conftest import make_connector_config, make_llava, make_text, make_vision, open_adapter, text_config
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from scipy.spatial import distance
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -469,9 +470,10 @@ class TestAnswers:
         assert seen == [1]
         apart = composed.collect([pictures[0]] * 3, questions, processor, batch_size=1, max_new_tokens=3)
         assert together.texts == apart.texts
-        for name in ("confidence", "vision", "texture", "hidden", "logits", "gates"):
+        for name in ("confidence", "vision", "places", "texture", "hidden", "logits", "gates"):
             np.testing.assert_allclose(getattr(together, name), getattr(apart, name), rtol=1e-4, atol=1e-5)
-        assert set(together.states()) == {"vision", "texture", "question", "hidden", "logits", "gates", "attention"}
+        assert set(together.states()) == {"vision", "places", "texture", "question", "hidden", "logits", "gates",
+                                          "attention"}  # fmt: skip
 
     def test_lora_that_adds_nothing_is_not_run(self, composed, processor, pictures):
         ran = []
@@ -500,8 +502,19 @@ class TestAnswers:
         states, textures = composed.encode_pictures(pixels)
         encoded = [EncodedPicture(*both) for both in zip(states, textures, strict=True)]
         again = composed.collect(encoded, ["how many"] * 3, processor)
-        for name in ("confidence", "vision", "texture"):
+        for name in ("confidence", "vision", "places", "texture"):
             np.testing.assert_allclose(getattr(again, name), getattr(records, name), rtol=1e-4, atol=1e-5)
+
+    def test_places_are_told_by_their_distance_from_the_mean(self, composed, processor, pictures):
+        records = composed.collect(pictures, ["how many"] * 3, processor, batch_size=2)
+        with torch.no_grad():
+            states = composed.encode_vision(processor(images=pictures)["pixel_values"]).double().numpy()
+        mean = states.mean(1)
+        cosine = [
+            [1 - distance.cosine(place, middle) for place in own] for own, middle in zip(states, mean, strict=True)
+        ]
+        away = np.linalg.norm(states - mean[:, None], axis=2) / np.linalg.norm(mean, axis=1, keepdims=True)
+        np.testing.assert_allclose(records.places, np.concatenate([cosine, away], axis=1), rtol=1e-4, atol=1e-4)
 
     def test_confidence_is_the_probability_of_the_tokens(self, composed, processor, pictures):
         open_adapter(composed)

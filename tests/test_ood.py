@@ -398,16 +398,19 @@ def test_wrong_use_is_refused_with_a_sentence():
             call()
 
 
-def test_texture_is_read_where_there_is_one():
-    """Rows drawn in another way are told by it, which the other states do not show."""
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("told_by", ["texture", "places"])
+def test_texture_and_places_are_read_where_there_are_some(told_by):
+    """Rows that are drawn in another way, or elsewhere, are told by them; the mean of a picture does not show it."""
+    rng, widths = np.random.default_rng(0), {"vision": 24, "places": 12, "texture": 8}
 
-    def drawn(n, manner):
-        return {"vision": rng.normal(size=(n, 24)), "texture": rng.normal(size=(n, 8)) + manner}
+    def drawn(n, shift):
+        states = {name: 1 + 0.2 * rng.normal(size=(n, width)) for name, width in widths.items()}
+        states[told_by][:, ::2] += shift
+        return states
 
-    fitted, familiar, other = drawn(300, 0.0), drawn(100, 0.0), drawn(100, 2.0)
+    fitted, familiar, other = drawn(300, 0.0), drawn(100, 0.0), drawn(100, 1.0)
     whole = OODCombiner().fit(fitted)
-    assert [score.name for score in whole.scores] == ["vision+texture.mahalanobis++", "texture.mahalanobis"]
+    assert [score.name for score in whole.scores] == ["vision+places.mahalanobis++", "texture.mahalanobis"]
     without = OODCombiner().fit({"vision": fitted["vision"]})
     assert [score.name for score in without.scores] == ["vision.mahalanobis", "vision.relative_mahalanobis++"]
     labels = np.repeat([0, 1], 100)

@@ -1,4 +1,4 @@
-"""Answers with what is needed to trust them: confidence, states for the out-of-distribution scores, and evidence."""
+"""Answers with what is needed to trust them, from pictures and questions to judged answers."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,15 +10,13 @@ import torch
 from .adapters import skipping_closed_lora
 from .decoding import spelled_tokens, tell
 from .errors import LeamlInputError
-from .fusion import VisionCall
 from .prefix import encode_features
+from .records import AnswerRecords, mean_states, mean_words, read_records
 from .retrieval import thumbnail
 
 if TYPE_CHECKING:
     from .modeling_leaml import LeamlForVisualQA
 
-KEPT_LOGITS = 64
-STATES = ("vision", "texture", "question", "hidden", "logits", "gates", "attention")
 CALL_INPUTS = ("input_ids", "pixel_values", "vision_states", "vision_index", "question_ids", "question_mask",
                "texture", "example_tokens")  # fmt: skip
 
@@ -63,52 +61,6 @@ class Answer:
     abstained: bool
     evidence: np.ndarray
     cause: str | None = None
-
-
-@dataclass
-class AnswerRecords:
-    """
-    Raw results for n rows.
-
-    Args:
-        texts (`list[str]`): n answers.
-        confidence (`np.ndarray`): `[n]` probability of the answer's tokens (end token included), in [0, 1], not
-            calibrated.
-        vision (`np.ndarray`): `[n, Dv]` mean vision state.
-        texture (`np.ndarray`): `[n, Dt]` how pictures are drawn or taken, by the vision encoder's first stages;
-            Dt = 0 for existing models.
-        question (`np.ndarray`): `[n, De]` mean word embedding of the prompt, image tokens left out; of the question
-            alone where labelled examples stand before it.
-        hidden (`np.ndarray`): `[n, D]` last hidden state where the first answer token is predicted.
-        logits (`np.ndarray`): `[n, 64]` float32: the 63 highest logits of the first answer token, falling, and the
-            log-sum-exp of the others: probabilities and energy come out as from all V, and n rows stay small.
-        gates (`np.ndarray`): `[n, G]` gates of all fused layers at that position, in (-1, 1).
-        attention (`np.ndarray`): `[n, A]` entropies of the attention maps at that position, one a fused layer (mean
-            of its heads) and first that of the resampler where there is one; in [0, 1], 1 = looked everywhere alike.
-        evidence (`list[np.ndarray]`): n maps `[h, w]` that sum to 1.
-    """
-
-    texts: list[str]
-    confidence: np.ndarray
-    vision: np.ndarray
-    texture: np.ndarray
-    question: np.ndarray
-    hidden: np.ndarray
-    logits: np.ndarray
-    gates: np.ndarray
-    attention: np.ndarray
-    evidence: list[np.ndarray]
-
-    def states(self) -> dict[str, np.ndarray]:
-        """
-        The states that reliability is fitted on and applied to.
-
-        Returns:
-            `dict[str, np.ndarray]`: `vision`, `question`, `hidden`, `logits`, of composed models `texture` and, where
-                there are fused layers, `gates` and `attention`.
-        """
-        states = {name: getattr(self, name) for name in STATES}
-        return {name: state for name, state in states.items() if state.shape[1]}
 
 
 def answer(
@@ -196,10 +148,7 @@ def collect(
     Returns:
         [`AnswerRecords`]: of n rows.
     """
-    batches = list(iterate(model, images, questions, processor, batch_size, max_new_tokens))
-    arrays = {name: np.concatenate([getattr(batch, name) for batch in batches]) for name in ("confidence", *STATES)}
-    texts = [text for batch in batches for text in batch.texts]
-    return AnswerRecords(texts=texts, evidence=[part for batch in batches for part in batch.evidence], **arrays)
+    return AnswerRecords.joined(list(iterate(model, images, questions, processor, batch_size, max_new_tokens)))
 
 
 def iterate(
@@ -318,37 +267,8 @@ def answer_batch(
         call = model._new_call(**given, record=True, keep_key_values=True)
         call.features = image_features
         told = tell(model, call, given, inputs, processor.tokenizer, max_new_tokens)
-    rows = len(told.tokens)
-    return AnswerRecords(
-        texts=processor.decode_answers(told.tokens),
-        confidence=told.probability.cpu().numpy(),
-        vision=_mean_states(call, rows).cpu().numpy(),
-        texture=_textures(call, rows).cpu().numpy(),
-        question=_mean_words(model, given["input_ids"], inputs["attention_mask"]).cpu().numpy(),
-        hidden=call.last_hidden_state[:, told.place].float().cpu().numpy(),
-        logits=compact_logits(told.first_logits.float()).cpu().numpy(),
-        gates=_gates_at(call, rows, told.place).cpu().numpy(),
-        attention=_dispersion(call, rows, told.place).cpu().numpy(),
-        evidence=_evidence(model, call, rows),
-    )
-
-
-def compact_logits(logits: torch.Tensor, keep: int = KEPT_LOGITS) -> torch.Tensor:
-    """
-    The highest logits, and one that stands for all others.
-
-    Args:
-        logits (`torch.Tensor`): `[B, V]`.
-        keep (`int`, *optional*): columns of the result; nothing is done where V is no larger.
-
-    Returns:
-        `torch.Tensor`: `[B, keep]` with the same log-sum-exp as `logits`.
-    """
-    if logits.shape[1] <= keep:
-        return logits
-    top = logits.topk(keep - 1)
-    others = logits.scatter(1, top.indices, -torch.inf).logsumexp(1, keepdim=True)
-    return torch.cat([top.values, others], dim=1)
+    words = mean_words(model, given["input_ids"], inputs["attention_mask"])
+    return read_records(model, call, told, words, processor)
 
 
 def _answer_batch(
@@ -444,7 +364,7 @@ def mean_words_of(model: "LeamlForVisualQA", processor: Any, questions: Sequence
     """
     inputs = processor.tokenizer(list(questions), add_special_tokens=False, padding=True, return_tensors="pt")
     inputs = inputs.to(model.device)
-    return _mean_words(model, inputs["input_ids"], inputs["attention_mask"]).cpu().numpy()
+    return mean_words(model, inputs["input_ids"], inputs["attention_mask"]).cpu().numpy()
 
 
 @torch.no_grad()
@@ -465,7 +385,7 @@ def read_features(
     """
     inputs = processor(images=pictures, questions=questions)
     call = encode_features(model, {name: value.to(model.device) for name, value in inputs.items()})
-    return _mean_states(call, len(pictures)).cpu().numpy(), call.features
+    return mean_states(call, len(pictures)).cpu().numpy(), call.features
 
 
 def _composed_inputs(pictures: list[Any], questions: list[str], processor: Any) -> dict[str, torch.Tensor]:
@@ -480,88 +400,6 @@ def _composed_inputs(pictures: list[Any], questions: list[str], processor: Any) 
         inputs["pixel_values"] = processor.encode_images(unique)
     inputs["vision_index"] = torch.tensor([place[id(picture)] for picture in pictures])  # [B]
     return inputs
-
-
-def _mean_states(call: VisionCall, rows: int) -> torch.Tensor:
-    if call.picture_states is not None:
-        mean = call.picture_states.float().mean(1)  # [P, Dv]
-        return mean if call.picture_index is None else mean[call.picture_index]
-    states = call.states.float()  # [P, N, Dv]
-    if call.mask is None:
-        mean = states.mean(1)
-    else:
-        weight = call.mask[..., None].float()
-        mean = (states * weight).sum(1) / weight.sum(1).clamp(min=1.0)
-    index = call.rows(rows)
-    return mean if index is None else mean[index]  # [B, Dv]
-
-
-def _textures(call: VisionCall, rows: int) -> torch.Tensor:
-    """`[B, Dt]`; no columns where the model keeps its vision to itself."""
-    if call.texture is None:
-        return torch.zeros(rows, 0)
-    index = call.rows(rows) if call.picture_states is None else call.picture_index
-    return call.texture if index is None else call.texture[index]
-
-
-@torch.no_grad()
-def _mean_words(model: "LeamlForVisualQA", input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-    """`[B, De]` mean word embedding of tokens `[B, T]`; image tokens, where there are any, do not count."""
-    picture = None if model.config.is_composed else getattr(model.config.backbone_config, "image_token_id", None)
-    words = attention_mask.bool() if picture is None else attention_mask.bool() & (input_ids != picture)  # [B, T]
-    embedded = model.get_input_embeddings()(input_ids.where(words, 0)).float()  # [B, T, De]
-    return (embedded * words[..., None]).sum(1) / words.sum(1, keepdim=True).clamp(min=1)
-
-
-def _dispersion(call: VisionCall, rows: int, place: int) -> torch.Tensor:
-    """`[B, A]` entropies of where each row looked, over the largest that its number of tokens allows."""
-    columns = [] if call.looked is None else [_relative_entropy(call.looked.float(), call.looked.shape[1])]
-    index = None if call.mask is None else call.rows(rows)
-    for attentions in call.attentions.values():  # [B, heads, T, N]
-        tokens = attentions.shape[-1]
-        if call.mask is not None:
-            tokens = (call.mask if index is None else call.mask[index]).sum(1, keepdim=True)  # [B, 1]
-        columns.append(_relative_entropy(attentions[:, :, place].float(), tokens).mean(1))
-    return torch.stack(columns, dim=1) if columns else torch.zeros(rows, 0)
-
-
-def _relative_entropy(shares: torch.Tensor, tokens: torch.Tensor | int) -> torch.Tensor:
-    """Entropy over the last axis of `[..., N]` over that of `tokens` equal shares; 0 for a single token."""
-    shares = shares / shares.sum(-1, keepdim=True)
-    largest = torch.as_tensor(tokens, device=shares.device).float().log().clamp(min=1e-6)
-    return torch.special.entr(shares).sum(-1) / largest
-
-
-def _gates_at(call: VisionCall, rows: int, place: int) -> torch.Tensor:
-    if not call.gates:
-        return torch.zeros(rows, 0)
-    return torch.cat([gates[:, place].float() for gates in call.gates.values()], dim=1)  # [B, G]
-
-
-def _evidence(model: "LeamlForVisualQA", call: VisionCall, rows: int) -> list[np.ndarray]:
-    """Attention at the last prompt position, averaged over heads and layers by the size of their gates; with a
-    resampler, that of the question's last token."""
-    if call.looked is not None:
-        maps = (call.looked / call.looked.sum(1, keepdim=True)).float().cpu().numpy()
-        return [row.reshape(model.vision_grid(len(row))) for row in maps]
-    tokens = call.states.shape[1]
-    total = torch.zeros(rows, tokens, device=call.states.device)
-    plain = torch.zeros_like(total)
-    for name, attentions in call.attentions.items():
-        last = attentions[:, :, -1].float()  # [B, heads, N]
-        weight = call.gates[name][:, -1, : last.shape[1]].float().abs()  # [B, heads]
-        total += (weight[..., None] * last).sum(1)
-        plain += last.mean(1)
-    closed = total.sum(1, keepdim=True) == 0
-    maps = torch.where(closed, plain, total)
-    if not call.attentions:
-        maps = torch.ones_like(maps) if call.mask is None else call.mask.float()
-    maps = (maps / maps.sum(1, keepdim=True)).cpu().numpy()
-    if call.mask is None:
-        grid = model.vision_grid(tokens)
-        return [row.reshape(grid) for row in maps]
-    lengths = call.mask.sum(1).tolist()
-    return [row[:length].reshape(model.vision_grid(length)) for row, length in zip(maps, lengths, strict=True)]
 
 
 class AnsweringMixin:

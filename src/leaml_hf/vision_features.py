@@ -19,6 +19,7 @@ at any depth, and encoders that stand beside the decoder."""
 OF_OWN_GENERATE = {"blip-2": "language_projection"}
 """Where `generate` of a model goes past its `get_image_features`: the part that it goes through, by model type."""
 FLAT = 1e-2  # a step of early features, which are near 1, that is as good as none
+TINY = 1e-6  # a length that is as good as none
 
 
 def vision_hidden_size(config: PreTrainedConfig) -> int:
@@ -96,6 +97,27 @@ def picture_texture(stages: Sequence[torch.Tensor]) -> torch.Tensor:
     first = tokens[0].float()
     steps = (first - first.roll(1, dims=1)).abs()  # a step over the picture's edge, once a row, does not matter
     return torch.cat([*(stage.float().mean(1) for stage in tokens), (steps + FLAT).log().mean(1)], dim=1)
+
+
+def picture_places(states: torch.Tensor) -> torch.Tensor:
+    """
+    Where in a picture something stands, which no mean over it tells: an axis or a legend that has moved, say. Of each
+    place, the cosine of its state with the picture's mean state, and how far it is from that mean, in lengths of the
+    mean: neither depends on the directions in which a vision encoder writes things down.
+
+    Args:
+        states (`torch.Tensor`): `[P, N, Dv]`, of the same N places in all pictures.
+
+    Returns:
+        `torch.Tensor`: `[P, 2 N]` float32, the cosines first.
+    """
+    states = states.float()
+    mean = states.mean(1)  # [P, Dv]
+    along, own = torch.einsum("pnd,pd->pn", states, mean), states.square().sum(2)  # [P, N]
+    length = mean.norm(dim=1, keepdim=True).clamp(min=TINY)  # [P, 1]
+    cosine = along / (own.sqrt().clamp(min=TINY) * length)
+    distance = (own - 2 * along + length.square()).clamp(min=0).sqrt() / length
+    return torch.cat([cosine, distance], dim=1)
 
 
 def square_grid(tokens: int) -> tuple[int, int]:

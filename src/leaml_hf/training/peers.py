@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 LORA_ALPHA = 16
 LORA_EPOCHS = 10
-FULL_EPOCHS = 3
+FULL_EPOCHS = 2
 FULL_BATCH = 64
 FULL_LEARNING_RATE = 1e-4
 
@@ -87,9 +87,8 @@ def train_all(base: str, rows: "Dataset", output: str | Path, seed: int = 0) -> 
     set_seed(seed)
     model = LeamlForVisualQA.from_pretrained(resolve_base_path(base), dtype=torch.float32)
     model.requires_grad_(True)
-    half = torch.cuda.is_available() and fastest_dtype() == torch.bfloat16
     _train(model, base, rows, output, seed, num_train_epochs=FULL_EPOCHS, learning_rate=FULL_LEARNING_RATE,
-           per_device_train_batch_size=FULL_BATCH, bf16=half)  # fmt: skip
+           per_device_train_batch_size=FULL_BATCH, bf16=fastest_dtype() == torch.bfloat16)  # fmt: skip
     return model.eval()
 
 
@@ -105,6 +104,7 @@ def _train(model: Any, base: str, rows: "Dataset", output: str | Path, seed: int
         remove_unused_columns=False,
         disable_tqdm=True,
         label_names=["labels"],
+        use_cpu=not torch.accelerator.is_available(),  # which would refuse bfloat16 otherwise
         dataloader_pin_memory=torch.cuda.is_available(),
         **options,
     )

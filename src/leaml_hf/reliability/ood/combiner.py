@@ -23,11 +23,10 @@ _ARRAYS = {"mean": ("centers", "scales"), "fisher": ("centers", "scales", "level
 
 
 def default_scores(states: States = ()) -> list[Score]:
-    """Distances of the picture's states: Mahalanobis++ of what it shows and how it is drawn or taken together, and
-    Mahalanobis of how it is drawn or taken; where there is no such state, Mahalanobis and relative Mahalanobis++ of
-    what it shows."""
-    if "texture" in states:
-        return [Mahalanobis("vision+texture"), Mahalanobis("texture", normalize=False)]
+    """Distances of the picture's states: Mahalanobis++ of what it shows and where, and Mahalanobis of how it is drawn
+    or taken; without these states, Mahalanobis and relative Mahalanobis++ of what it shows."""
+    if "places" in states and "texture" in states:
+        return [Mahalanobis("vision+places", components=128), Mahalanobis("texture", normalize=False)]
     return [Mahalanobis("vision", normalize=False), RelativeMahalanobis("vision")]
 
 
