@@ -91,15 +91,15 @@ def combiners() -> dict[str, OODCombiner]:
     }
 
 
-def draw_rows(name: str, split: str, count: int, seed: int = 0):
-    """`count` rows of a set; of Visual Arrays, two questions a picture."""
+def draw_rows(name: str, split: str, count: int, seed: int = 0, a_picture: int = A_PICTURE):
+    """`count` rows of a set; of Visual Arrays, `a_picture` questions a picture."""
     from datasets import Dataset
 
     if name == REAL_CHARTS:
         return sample_rows(load_data(name, (split,))[split], count, seed)
     task, variant, domain = parse_cell(name)
-    starts = range(0, count // A_PICTURE * QUESTIONS_PER_SCENE, QUESTIONS_PER_SCENE)
-    rows = [row for at in starts for row in iter_rows(task, variant, split, at, at + A_PICTURE, seed, domain)]
+    starts = range(0, count // a_picture * QUESTIONS_PER_SCENE, QUESTIONS_PER_SCENE)
+    rows = [row for at in starts for row in iter_rows(task, variant, split, at, at + a_picture, seed, domain)]
     return Dataset.from_list(rows, features=row_features())
 
 

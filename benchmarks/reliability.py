@@ -48,10 +48,11 @@ Answers = dict[str, np.ndarray]  # states, and `picture`, `correct`, `confidence
 
 
 def answers_of(answer: partial, task: str, cell: str, split: str, count: int, seed: int, folder: Path) -> Answers:
-    """Answers to the first `count` rows of a cell, kept in a file."""
+    """Answers to `count` rows of a cell, kept in a file; of the train split, one a picture."""
     path = folder / f"{task}-{cell.replace('/', '-')}-{split}-{count}-{seed}.npz"
     if not path.exists():
-        rows = draw_rows(f"{VISUAL_ARRAYS}{task}/{cell}", split, count, seed)
+        a_picture = 1 if split == "train" else A_PICTURE
+        rows = draw_rows(f"{VISUAL_ARRAYS}{task}/{cell}", split, count, seed, a_picture)
         seen = answer(rows)
         np.savez(path, picture=picture_keys(rows), correct=seen.correct, confidence=seen.raw_confidence, **seen.states)
         print(path.stem, flush=True)
@@ -148,11 +149,12 @@ def write_page(found: list[dict], base: str) -> None:
         "",
         f"Written by `benchmarks/reliability.py`, with `{base}`. For each task and each of {len(SEEDS)} seeds, OOD",
         f"scores are fitted on {UNLABELLED} unlabelled rows of `base` (train split), calibrator and abstention on",
-        f"{LABELS} labels; judged on {BASE_ROWS} test rows of `base` and {OTHER_ROWS} of each other cell ({A_PICTURE}",
-        "questions a picture). Nothing is fitted on a shift or another domain. Mean over tasks and cells, ± standard",
-        "deviation over seeds; ECE over 15 bins of equal width, debiased ECE over 15 of equal mass. \"Sequence",
-        "probability\": that of the answer's tokens, as confidence and, negated, as OOD score. The best published",
-        "score is picked by its mean AUROC on these sets, so it flatters.",
+        f"{LABELS} labels, one question a picture, as `leaml adapt` nearly has it by drawing from thousands of rows;",
+        f"judged on {BASE_ROWS} test rows of `base` and {OTHER_ROWS} of each other cell ({A_PICTURE} questions a",
+        "picture). Nothing is fitted on a shift or another domain. Mean over tasks and cells, ± standard deviation",
+        "over seeds; ECE over 15 bins of equal width, debiased ECE over 15 of equal mass. \"Sequence probability\":",
+        "that of the answer's tokens, as confidence and, negated, as OOD score. The best published score is picked",
+        "by its mean AUROC on these sets, so it flatters.",
         "",
         "![AUROC and ECE by task and cell](reliability.png)",
     ]  # fmt: skip

@@ -9,6 +9,7 @@ from scipy.special import expit, logit
 from sklearn.linear_model import LogisticRegression
 
 from leaml_hf.errors import LeamlInputError
+from leaml_hf.files import digest
 from leaml_hf.reliability import Reliability
 from leaml_hf.reliability.calibration import (
     CALIBRATORS,
@@ -21,6 +22,7 @@ from leaml_hf.reliability.calibration import (
     ProgramTemperatureScaling,
     TemperatureScaling,
     fit_calibrator,
+    temper,
 )
 from leaml_hf.reliability.conformal import choose_abstention_threshold
 
@@ -284,6 +286,44 @@ def test_states_of_the_labelled_rows_let_confidence_fall_with_unfamiliarity():
     assert reliability.calibrator.kind == "platt_ood"
     near, far = (reliability.apply(states(20, seed=2, shift=s), np.full(20, 0.8))["confidence"] for s in (0, 3))
     assert far.mean() < near.mean() - 0.2
+
+
+@given(
+    st.lists(st.floats(0, 1), min_size=1, max_size=20),
+    st.floats(-50, 50, allow_subnormal=False),
+    st.floats(0, 50, allow_subnormal=False),
+)
+def test_confidence_never_rises_with_unfamiliarity(confidence, excess, more):
+    confidence = np.sort(confidence)
+    near, far = (temper(confidence, np.full(len(confidence), value)) for value in (excess, excess + more))
+    assert (far <= near).all() and (near <= confidence).all() and (np.diff(near) >= 0).all()
+    assert (near[confidence > 0.5] >= 0.5).all() and np.array_equal(
+        near[confidence <= 0.5], confidence[confidence <= 0.5]
+    )
+    assert excess > 0 or np.array_equal(near, confidence)
+
+
+def test_the_temperature_is_one_and_the_logarithm_of_the_excess(fitted):
+    raw, _ = labels(300, seed=7)
+    far = states(300, seed=2, shift=1)
+    judged, calibrated = fitted.apply(far, raw), fitted.calibrator.transform(raw)
+    excess = judged["ood_score"] - fitted.ood.threshold
+    cooled = judged["is_ood"] & (calibrated > 0.5)
+    assert 50 < cooled.sum() < 300
+    expected = np.where(cooled, expit(logit(calibrated) / (1 + np.log1p(excess.clip(0)))), calibrated)
+    np.testing.assert_allclose(judged["confidence"], expected, rtol=1e-9)
+
+
+def test_files_from_before_tempering_give_what_they_gave(fitted, tmp_path):
+    fitted.save(tmp_path)
+    path = tmp_path / "leaml_reliability.json"
+    config = json.loads(path.read_text())
+    del config["tempers"], config["sha256"]
+    tensors = (tmp_path / "leaml_reliability.safetensors").read_bytes()
+    path.write_text(json.dumps({**config, "sha256": digest(config, tensors)}))
+    raw, _ = labels(30, seed=4)
+    judged = Reliability.load(tmp_path).apply(states(30, seed=2, shift=2), raw)
+    assert np.array_equal(judged["confidence"], fitted.calibrator.transform(raw))
 
 
 @pytest.mark.parametrize("name", ["leaml_reliability.safetensors", "leaml_reliability.json"])

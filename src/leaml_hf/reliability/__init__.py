@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import LeamlInputError
 from ..files import damaged, digest, read_checked
 from .boundary import CAUSES, Boundary, report_causes
-from .calibration import CALIBRATORS, Calibrator, Identity, fit_calibrator
+from .calibration import CALIBRATORS, Calibrator, Identity, fit_calibrator, temper
 from .conformal import FALLBACK_THRESHOLD, AbstentionRule, AnswerSets, choose_abstention_threshold
 from .ood import OODCombiner, States
 
@@ -44,6 +44,8 @@ class Reliability:
         unlabeled_rows (`int`): how many rows the out-of-distribution scores were fitted on.
         labeled_rows (`int`): how many rows the calibrator and the abstention rule were fitted on.
         boundary ([`Boundary`], *optional*): fitted; tells why answers may fail.
+        tempers (`bool`, *optional*, defaults to `True`): whether confidence falls with unfamiliarity out of
+            distribution, see [`~calibration.temper`]; it did not in files from before that.
     """
 
     ood: OODCombiner
@@ -52,6 +54,7 @@ class Reliability:
     unlabeled_rows: int
     labeled_rows: int
     boundary: Boundary | None = None
+    tempers: bool = True
 
     @classmethod
     def fit(
@@ -121,10 +124,10 @@ class Reliability:
             programs (`Sequence[str]`, *optional*): `[n]` kinds of the questions, where `fit` was given such.
 
         Returns:
-            `dict[str, np.ndarray]`, each `[n]`: `confidence` (calibrated, in [0, 1]), `ood_score` (0 on average in
-            distribution, higher = more unfamiliar), `is_ood` (bool), `abstained` (bool: the confidence is below the
-            abstention threshold, or the row is out of distribution) and, with a boundary, `cause` (of `CAUSES`; a
-            confidence below that threshold counts as failing).
+            `dict[str, np.ndarray]`, each `[n]`: `confidence` (calibrated, in [0, 1]; lower out of distribution),
+            `ood_score` (0 on average in distribution, higher = more unfamiliar), `is_ood` (bool), `abstained` (bool:
+            the confidence is below the abstention threshold, or the row is out of distribution) and, with a boundary,
+            `cause` (of `CAUSES`; a confidence below that threshold counts as failing).
 
         Raises:
             [`LeamlInputError`]: if a state is missing or has another width than at the fit.
@@ -135,6 +138,8 @@ class Reliability:
                 f"Give one confidence for each row: {len(raw_confidence)} came for {len(ood_score)} rows of states."
             )
         confidence = self.calibrator.transform(raw_confidence, ood_score, programs)
+        if self.tempers:
+            confidence = temper(confidence, ood_score - self.ood.threshold)
         is_ood, unsure = ood_score > self.ood.threshold, confidence < self.abstention.threshold
         judged = {
             "confidence": confidence,
@@ -169,6 +174,7 @@ class Reliability:
             "unlabeled_rows": self.unlabeled_rows,
             "labeled_rows": self.labeled_rows,
             "boundary": None if self.boundary is None else self.boundary.config(),
+            "tempers": self.tempers,
         }
         config["sha256"] = digest(config, tensors)
         (folder / TENSORS_NAME).write_bytes(tensors)
@@ -202,7 +208,8 @@ class Reliability:
             for prefix, part in parts.items():
                 part.load_state_dict({k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)})
             rule = AbstentionRule(**config["abstention"])
-            loaded = cls(ood, calibrator, rule, int(config["unlabeled_rows"]), int(config["labeled_rows"]), boundary)
+            rows = int(config["unlabeled_rows"]), int(config["labeled_rows"])
+            loaded = cls(ood, calibrator, rule, *rows, boundary, bool(config.get("tempers", False)))
             judged = [*ood.example_score(), *calibrator.transform([0.5], [0.0], ["?"]), rule.threshold]
             judged += [] if boundary is None else list(boundary.example_beyond())
             if not np.isfinite(judged).all():

@@ -46,6 +46,29 @@ def checked_confidence(
     return confidence, correct
 
 
+def temper(confidence: np.ndarray, excess: np.ndarray) -> np.ndarray:
+    """
+    Confidence of answers about what is out of distribution, where models are too sure: sigmoid(logit(p) / T) with
+    T = 1 + log(1 + excess) for p above one half; all else stays. It never rises with unfamiliarity, keeps the order of
+    equally unfamiliar rows, and needs no unfamiliar example.
+
+    After density-aware calibration, whose temperature rises with the distance from familiar states: Tomani et al.,
+    2023 (https://arxiv.org/abs/2302.05118), here of one constant shape, for labels tell nothing of what lies beyond.
+
+    Args:
+        confidence (`np.ndarray`): `[n]` in [0, 1].
+        excess (`np.ndarray`): `[n]` how far the out-of-distribution score lies above its threshold, in standard
+            deviations; below 0 for familiar rows.
+
+    Returns:
+        `np.ndarray`: `[n]` in [0, 1].
+    """
+    from scipy.special import expit
+
+    temperature = 1 + np.log1p(np.maximum(excess, 0))
+    return np.where((temperature > 1) & (confidence > 0.5), expit(_logit(confidence) / temperature), confidence)
+
+
 class Identity:
     """Leaves the confidence as it is; what is used when there are too few labels to learn anything from."""
 
