@@ -410,7 +410,7 @@ def _limits(config: LeamlConfig, results: dict[str, Any], retrieves: bool) -> It
                "pictures give other figures.")  # fmt: skip
         if _judged_on(results) == HELD_OUT:
             yield "There was no test split: the labels that it was judged on also chose when to stop training."
-        yield "Confidence is calibrated on pictures like those of training; it is lowered elsewhere, but may be too high."
+        yield "Confidence is calibrated on familiar pictures; on others it is lowered, but may still be too high."
     if retrieves:
         yield (f"{RETRIEVAL_FILES[1]} holds labelled questions with their answers, to put before new questions, "
                "and beside it lie states of their pictures and the brightness of each in 8 x 8 cells.")  # fmt: skip
