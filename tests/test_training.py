@@ -457,7 +457,8 @@ class TestForeignPictures:
         assert trainer.model.reliability.unlabeled_rows <= 36
 
     def states(self, pictures: np.ndarray) -> dict[str, np.ndarray]:
-        return {"vision": pictures[:, :24].astype(np.float32), "texture": pictures[:, 24:].astype(np.float32)}
+        columns = {"vision": slice(16), "places": slice(16, 24), "texture": slice(24, None)}
+        return {name: pictures[:, part].astype(np.float32) for name, part in columns.items()}
 
     def test_a_part_of_the_pool_is_told_apart_that_distances_hardly_tell(self) -> None:
         rng = np.random.default_rng(0)

@@ -24,7 +24,7 @@ class PoolCheck:
     a hundred of the domain itself is taken for foreign, too.
 
     Args:
-        states (`Mapping`): of the n labelled rows, `vision` and where there is one `texture`.
+        states (`Mapping`): of the n labelled rows, `vision` and, where there are such, `places` and `texture`.
         groups (`Sequence`): `[n]`, equal for rows of one picture.
         seed (`int`, *optional*, defaults to 0): of the folds.
     """
