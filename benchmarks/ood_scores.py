@@ -57,16 +57,13 @@ def single_scores() -> list[Score]:
                  for kind in (Mahalanobis, RelativeMahalanobis, KNN)]  # fmt: skip
     others = [kind for name, kind in SCORES.items() if name not in ("mahalanobis", "relative_mahalanobis", "knn",
                                                                     "disagreement")]  # fmt: skip
-    more = [whole("vision"), whole("places"), whole("texture"), Mahalanobis("vision+texture"), shown_where()]
-    return [kind() for kind in others] + more + distances
+    pictures = [*map(whole, ("vision", "places", "texture")), Mahalanobis("vision+texture"),
+                Mahalanobis("vision+places", components=128)]  # fmt: skip
+    return [kind() for kind in others] + pictures + distances
 
 
 def whole(key: str) -> Score:
     return Mahalanobis(key, normalize=False)
-
-
-def shown_where() -> Score:
-    return Mahalanobis("vision+places", components=128)
 
 
 def combiners() -> dict[str, OODCombiner]:

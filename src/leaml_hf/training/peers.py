@@ -104,7 +104,7 @@ def _train(model: Any, base: str, rows: "Dataset", output: str | Path, seed: int
         remove_unused_columns=False,
         disable_tqdm=True,
         label_names=["labels"],
-        use_cpu=not torch.accelerator.is_available(),  # which would refuse bfloat16 otherwise
+        use_cpu=not torch.accelerator.is_available(),  # bfloat16 is refused on a CPU that is not asked for
         dataloader_pin_memory=torch.cuda.is_available(),
         **options,
     )
