@@ -13,6 +13,7 @@ from ..adapters import decoder_lora_modules, lora_config
 from ..backbones import fastest_dtype, resolve_base_path
 from ..modeling_leaml import LeamlForVisualQA
 from ..processing_leaml import LeamlProcessor, load_processor
+from .progress import last_checkpoint
 from .rows import RowDataset
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ LORA_EPOCHS = 10
 FULL_EPOCHS = 2
 FULL_BATCH = 64
 FULL_LEARNING_RATE = 1e-4
+FULL_SAVE_STEPS = 50
 
 
 class PixelCollator:
@@ -73,7 +75,8 @@ def train_lora(base: str, rows: "Dataset", output: str | Path, seed: int = 0, ra
 
 def train_all(base: str, rows: "Dataset", output: str | Path, seed: int = 0) -> LeamlForVisualQA:
     """
-    Fine-tunes every parameter of a base, vision tower included, on labelled rows.
+    Fine-tunes every parameter of a base, vision tower included, on labelled rows; goes on from the last checkpoint in
+    `output`, if there is one.
 
     Args:
         base (`str`): a LEAML base.
@@ -88,7 +91,8 @@ def train_all(base: str, rows: "Dataset", output: str | Path, seed: int = 0) -> 
     model = LeamlForVisualQA.from_pretrained(resolve_base_path(base), dtype=torch.float32)
     model.requires_grad_(True)
     _train(model, base, rows, output, seed, num_train_epochs=FULL_EPOCHS, learning_rate=FULL_LEARNING_RATE,
-           per_device_train_batch_size=FULL_BATCH, bf16=fastest_dtype() == torch.bfloat16)  # fmt: skip
+           per_device_train_batch_size=FULL_BATCH, bf16=fastest_dtype() == torch.bfloat16,
+           save_strategy="steps", save_steps=FULL_SAVE_STEPS, save_total_limit=1)  # fmt: skip
     return model.eval()
 
 
@@ -99,15 +103,14 @@ def _train(model: Any, base: str, rows: "Dataset", output: str | Path, seed: int
         lr_scheduler_type="cosine",
         warmup_steps=0.1,
         report_to="none",
-        save_strategy="no",
         logging_strategy="no",
         remove_unused_columns=False,
         disable_tqdm=True,
         label_names=["labels"],
         use_cpu=not torch.accelerator.is_available(),  # bfloat16 is refused on a CPU that is not asked for
         dataloader_pin_memory=torch.cuda.is_available(),
-        **options,
+        **{"save_strategy": "no", **options},
     )
     trainer = Trainer(model, arguments, PixelCollator(load_processor(base)), RowDataset(rows))
     trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    trainer.train(resume_from_checkpoint=last_checkpoint(output))

@@ -1,6 +1,8 @@
 """Methods side by side: each run of a method with some labels of a target is a line of a journal."""
 
 import logging
+import re
+import shutil
 import tempfile
 import time
 from collections.abc import Sequence
@@ -139,7 +141,8 @@ def run_study(
         target = Target(name, seed, rows, test_rows, validation) if wanted else None
         for method, budget in wanted:
             named = {"target": name, "seed": seed, "method": method, "budget": budget, "base": base}
-            entry = {**named, "split": "validation" if validation else "test", **_run(target, method, budget, base)}
+            figures = _run(target, method, budget, base, output)
+            entry = {**named, "split": "validation" if validation else "test", **figures}
             append_journal(journal, entry)
             logger.info("%s, seed %d: %s with %s of the labels has %.3f after %.0f s", name, seed, method, budget,
                         entry["accuracy"], entry["seconds"])  # fmt: skip
@@ -156,7 +159,7 @@ def _makes_sense(method: str, budget: str) -> bool:
     return budget == "1%" or (method in ("lora", "leaml") and budget != "100%")
 
 
-def _run(target: Target, method: str, budget: str, base: str) -> dict[str, Any]:
+def _run(target: Target, method: str, budget: str, base: str, output: Path) -> dict[str, Any]:
     """Figures of one run."""
     from ..processing_leaml import load_processor
     from .peers import train_all, train_lora
@@ -169,7 +172,10 @@ def _run(target: Target, method: str, budget: str, base: str) -> dict[str, Any]:
         elif method == "lora":
             model = train_lora(base, _all_labels(pool), folder, target.seed)
         elif method == "full":
-            model = train_all(base, _all_labels(pool), folder, target.seed)
+            name = re.sub(r"\W+", "-", target.name)
+            kept = output / f"{method}-{name}-{target.seed}"  # it takes hours: a killed run goes on
+            model = train_all(base, _all_labels(pool), kept, target.seed)
+            shutil.rmtree(kept)
         else:
             pool = target.half_foreign(pool) if method == FOREIGN else pool
             trainer = make_trainer(pool, base, folder, target.seed, cache=target.cache, **LEAML.get(method, {}))
