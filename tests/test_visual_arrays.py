@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import pytest
 from chart_answers import CHART_TYPES, answer_kind
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import ImageDraw
+from PIL import Image, ImageDraw
 from test_layout_scenes import ANSWERS
 
 from leaml_hf import LeamlInputError
@@ -23,7 +24,7 @@ from leaml_hf.data.baselines import question_baselines
 from leaml_hf.data.visual_arrays import draw_scene, iter_rows, load_visual_arrays
 from leaml_hf.data.visual_arrays.baselines import visual_arrays_baselines
 from leaml_hf.data.visual_arrays.builder import ask_scene
-from leaml_hf.data.visual_arrays.canvas import FULL, Canvas
+from leaml_hf.data.visual_arrays.canvas import FULL, SIZE, Canvas
 from leaml_hf.data.visual_arrays.conventions import COLOR_NAMES, VARIANTS, Noise
 from leaml_hf.data.visual_arrays.noise import clutter, sense
 from leaml_hf.data.visual_arrays.pen import SCALE
@@ -538,6 +539,29 @@ class TestBoxes:
                 assert np.allclose(np.array(heights) / heights[0], values / values[0], rtol=0.02)
 
 
+class TestTurnedText:
+    @pytest.mark.parametrize("angle", [45, 90])
+    def test_it_is_the_straight_text_turned(self, angle):
+        canvases = [Canvas(replace(VARIANTS["base"], fonts=VARIANTS["base"].fonts[:1]), np.random.default_rng(3), 0)
+                    for _ in range(2)]  # fmt: skip
+        inks = []
+        for canvas, turned in zip(canvases, (0, angle), strict=True):
+            box = canvas.text(FULL / 2, FULL / 2, "Willow 70", "mm", 24, turned)
+            drawn = np.abs(np.array(canvas.image, np.float32) - np.float32(canvas.ground)).sum(-1)
+            top, bottom = int(box[1]) // SCALE, int(box[3]) // SCALE + 1
+            assert drawn.any() and not drawn[:top].any() and not drawn[bottom:].any()
+            inks.append(drawn)
+        straight, turned = Image.fromarray(inks[0]).rotate(angle, Image.Resampling.BILINEAR), Image.fromarray(inks[1])
+        assert np.sum(turned) == pytest.approx(np.sum(straight), rel=0.05)
+        coarse = [np.array(ink.resize((SIZE // 4, SIZE // 4), Image.Resampling.BOX)).ravel()
+                  for ink in (straight, turned)]  # fmt: skip
+        assert np.corrcoef(*coarse)[0, 1] > 0.95
+        text = canvases[1].texts[0]
+        for glyph in text.glyphs():  # each character's middle has ink around it
+            x, y = int(glyph.x * SIZE), int(glyph.y * SIZE)
+            assert glyph.char == " " or inks[1][y - 5 : y + 6, x - 5 : x + 6].any()
+
+
 class TestNoise:
     def test_patches_leave_characters_and_the_ends_of_marks(self):
         noise = Noise(patches=(6, 6), scribbles=(0, 0), strangers=(0, 0))
@@ -548,7 +572,7 @@ class TestNoise:
             canvas = Canvas(VARIANTS["base"], rng, len(scene.marks))
             DRAW[scene.kind](canvas, scene)
             before = np.array(canvas.image)
-            clutter(canvas, noise, scene)
+            clutter(canvas, noise, scene, canvas.rng.generator())
             changed = (np.array(canvas.image) != before).any(-1).repeat(SCALE, 0).repeat(SCALE, 1)
             patched += changed.any()
             for glyph in canvas.glyphs:
@@ -568,7 +592,7 @@ class TestNoise:
             canvas = Canvas(VARIANTS["base"], np.random.default_rng(index), len(scene.marks))
             DRAW[scene.kind](canvas, scene)
             before = np.array(canvas.image)
-            clutter(canvas, noise, scene)
+            clutter(canvas, noise, scene, canvas.rng.generator())
             changed = (np.array(canvas.image) != before).any(-1).repeat(SCALE, 0).repeat(SCALE, 1)
             patched.setdefault(scene.kind, []).append(changed.any())
             for left, top, right, bottom in np.array(canvas.annotations.get("wires", ())).reshape(-1, 4) * FULL:

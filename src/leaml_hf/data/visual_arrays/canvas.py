@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from .conventions import TITLE_WORDS, Conventions
-from .lettering import reduced, set_line
+from .draws import Draws
+from .lettering import set_line
 from .pen import SCALE, Box, CloseUp, Color, Pen
 from .pictures import Backdrop, Source
 from .scenes import Mark, Scene
@@ -102,18 +103,18 @@ class Canvas(Written):
         self, conventions: Conventions, rng: np.random.Generator, num_marks: int, backdrop: Backdrop | None = None
     ) -> None:
         c = self.conventions = conventions
-        self.rng = rng
+        self.rng = rng = Draws(rng)
         self.ground = c.grounds[rng.integers(len(c.grounds))]
         dark = sum(self.ground) < 300
-        self.ink = (225, 225, 225) if dark else (int(rng.integers(0, 90)),) * 3
+        self.ink = (225, 225, 225) if dark else (rng.integers(0, 90),) * 3
         self.grid_color = tuple([int(g + (i - g) * 0.22) for g, i in zip(self.ground, self.ink, strict=True)])
         self.family = c.fonts[rng.integers(len(c.fonts))]
-        self.font_size = int(rng.integers(c.font_sizes[0], c.font_sizes[1] + 1))
+        self.font_size = rng.integers(c.font_sizes[0], c.font_sizes[1] + 1)
         self.legend_size = self.font_size
-        self.outline = bool(rng.random() < c.outline)
-        self.hatched = bool(rng.random() < c.hatch)
-        self.opposite = bool(rng.random() < c.value_axis_opposite)  # the value axis is at the right or the top
-        self.corner = int(rng.integers(0, 16))  # of boxes, in pixels
+        self.outline = rng.random() < c.outline
+        self.hatched = rng.random() < c.hatch
+        self.opposite = rng.random() < c.value_axis_opposite  # the value axis is at the right or the top
+        self.corner = rng.integers(0, 16)  # of boxes, in pixels
         self.backdrop = backdrop
         # with a backdrop, the fourth channel tells what is drawn (of RGBA, `reduce` would weigh colours by it)
         mode, color = ("RGBX", (*self.ground, 0)) if backdrop else ("RGB", self.ground)
@@ -152,10 +153,10 @@ class Canvas(Written):
         anchors, jitter = self.conventions.shades[name], self.conventions.shade_jitter
         draw = self.rng.integers
         red, green, blue = anchors[draw(len(anchors))]
-        red += (offset := int(draw(-jitter, jitter + 1)))
+        red += (offset := draw(-jitter, jitter + 1))
         is_gray = name in ("gray", "black")  # a tint would make them another colour
-        green += offset if is_gray else int(draw(-jitter, jitter + 1))
-        blue += offset if is_gray else int(draw(-jitter, jitter + 1))
+        green += offset if is_gray else draw(-jitter, jitter + 1)
+        blue += offset if is_gray else draw(-jitter, jitter + 1)
         page = self.ground
         away = 0
         if abs(red - page[0]) + abs(green - page[1]) + abs(blue - page[2]) < 60:  # black on a dark page, say
@@ -169,15 +170,14 @@ class Canvas(Written):
         line = set_line(self.family, size, text)
         width, height = line.width, line.height
         if angle:
-            mask = line.turned(angle)
-            width, height = mask.size
+            width, height = line.turned_size(angle)
         across, down = _BEFORE[anchor]
         left = min(max(2, x - width * across), FULL - width - 2)
         top = min(max(1, y - height * down), FULL - height - 1)
         pen = self.draw.core
         ink = pen.draw_ink(self.ink)
         if angle:
-            pen.draw_bitmap((int(left) >> 1, int(top) >> 1), reduced(mask.im, int(left) & 1, int(top) & 1), ink)
+            line.write_turned(pen, left + width / 2, top + height / 2, angle, ink)
         else:
             row = round(top / SCALE)
             top = row * SCALE

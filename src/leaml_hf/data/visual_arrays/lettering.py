@@ -19,6 +19,7 @@ MASTER = 64  # size in pixels that characters are drawn at
 EDGE = MASTER // 4  # empty pixels at both sides of them
 LEVELS = [round(level / 17) * 17 for level in range(256)]  # 16 shades from page to ink, for a picture of few colors
 Box = tuple[int, int, int, int]
+_DIRECTION = {angle: (math.cos(math.radians(angle)), math.sin(math.radians(angle))) for angle in (45, 90)}
 Core = object  # Pillow's own image: its checks around it take longer than a character
 
 
@@ -53,7 +54,7 @@ class Letter:
     """A character of a font at one size: where it begins right of the pen, its width and how far the pen moves, in
     pixels; the row of the page, counted from the top of the line, that its bitmaps there begin at."""
 
-    __slots__ = ("_box", "_page", "_rows", "_whole", "advance", "left", "row", "stamps", "width")
+    __slots__ = ("_box", "_page", "_rows", "_turned", "_whole", "advance", "left", "row", "stamps", "width")
 
     def __init__(self, family: str, size: int, char: str) -> None:
         scale = MASTER / size
@@ -68,6 +69,7 @@ class Letter:
         self._rows = rows[1] - rows[0]
         self._whole: Core | None = None
         self.stamps: list[Core | None] = [None, None]  # bitmaps on the page, by the half pixel that it begins at
+        self._turned: dict[int, Turned] = {}
 
     @property
     def whole(self) -> Core:
@@ -80,6 +82,37 @@ class Letter:
         """Draws one of `stamps` that is not there yet."""
         self.stamps[half] = reduced(self.whole, half, 0)
         return self.stamps[half]
+
+    def turned(self, angle: int) -> "Turned":
+        """Itself, turned to the left by some degrees."""
+        found = self._turned.get(angle)
+        if found is None:
+            found = self._turned[angle] = Turned(self.whole, angle)
+        return found
+
+    @property
+    def middle(self) -> float:
+        """Row of its bitmap's middle at full size, from the top of the line."""
+        return self.row * SCALE + self._rows / 2
+
+
+class Turned:
+    """A turned character: half its bitmap's width and height at full size, and its bitmaps on the page, by the half
+    pixels that it begins at."""
+
+    __slots__ = ("_whole", "half_height", "half_width", "stamps")
+
+    def __init__(self, upright: Core, angle: int) -> None:
+        mask = Image.new("L", upright.size)
+        mask.im.paste(upright, (0, 0, *upright.size))
+        self._whole = mask.rotate(angle, Image.Resampling.BILINEAR, expand=True).im
+        self.half_width, self.half_height = self._whole.size[0] / 2, self._whole.size[1] / 2
+        self.stamps: list[Core | None] = [None] * 4
+
+    def stamp(self, place: int) -> Core:
+        """Draws one of `stamps` that is not there yet."""
+        self.stamps[place] = reduced(self._whole, place & 1, place >> 1)
+        return self.stamps[place]
 
 
 class _Alphabet(dict):
@@ -121,13 +154,21 @@ class Line(NamedTuple):
             x = left + start
             draw((x >> 1, row + letter.row), letter.stamps[x & 1] or letter.stamp(x & 1), ink)
 
-    def turned(self, angle: int) -> Image.Image:
-        """Its bitmap at full size, turned to the left by some degrees."""
-        mask = Image.new("L", (self.width, self.height))
-        draw = Image.core.draw(mask.im, 0).draw_bitmap
+    def turned_size(self, angle: int) -> tuple[int, int]:
+        """Width and height of the box around it when it is turned by 0 to 90 degrees."""
+        right, up = _DIRECTION[angle]
+        return math.ceil(self.width * right + self.height * up), math.ceil(self.width * up + self.height * right)
+
+    def write_turned(self, pen: Core, x: float, y: float, angle: int, ink: int) -> None:
+        """Writes on a page half as large, turned to the left around its middle at x, y."""
+        right, up = _DIRECTION[angle]
+        draw, middle, centre = pen.draw_bitmap, self.width / 2, self.height / 2
         for letter, start in zip(self.letters, self.lefts, strict=True):
-            draw((start, letter.row * SCALE), letter.whole, 255)
-        return mask.rotate(angle, Image.Resampling.BILINEAR, expand=True)
+            turned, along, down = letter.turned(angle), start + letter.width / 2 - middle, letter.middle - centre
+            left = round(x + along * right + down * up - turned.half_width)
+            top = round(y - along * up + down * right - turned.half_height)
+            place = (left & 1) + 2 * (top & 1)
+            draw((left >> 1, top >> 1), turned.stamps[place] or turned.stamp(place), ink)
 
 
 def reduced(mask: Core, right: int, down: int) -> Core:

@@ -20,15 +20,15 @@ DROPS = 9  # of a stain
 SCALES = (1.0, 0.7, 0.5)  # of a patch, until there is room for it
 
 
-def clutter(canvas: Canvas, noise: Noise, scene: Scene) -> None:
+def clutter(canvas: Canvas, noise: Noise, scene: Scene, rng: np.random.Generator) -> None:
     """Draws patches, scribbles and strangers on a page.
 
     Args:
         canvas (`Canvas`): with a finished drawing.
         noise (`Noise`): how much.
         scene (`Scene`): what it shows; no stranger has the name of one of its marks.
+        rng (`np.random.Generator`): decides.
     """
-    rng = canvas.rng
     parts = [np.array(boxes).reshape(-1, 4) * FULL for boxes in canvas.parts]
     written = np.array([(glyph.x * FULL, glyph.y * FULL) for glyph in canvas.glyphs]).reshape(-1, 2)
     names = {mark.label for mark in scene.marks}
@@ -45,7 +45,7 @@ def clutter(canvas: Canvas, noise: Noise, scene: Scene) -> None:
         if box is not None:
             shade = tuple(int(v) for v in rng.integers(120, 256, 3))
             if scene.task in SHAPED:
-                _stain(canvas, box, shade)
+                _stain(canvas, box, shade, rng)
             else:
                 canvas.draw.rectangle(box, fill=shade, outline=tuple(int(0.7 * v) for v in shade), width=2)
     layer = Image.new("RGBA", (FULL, FULL))
@@ -88,13 +88,13 @@ def sense(image: Image.Image, noise: Noise, rng: np.random.Generator) -> Image.I
     return Image.open(buffer).convert("RGB")
 
 
-def _stain(canvas: Canvas, box: Box, shade: tuple[int, int, int]) -> None:
+def _stain(canvas: Canvas, box: Box, shade: tuple[int, int, int], rng: np.random.Generator) -> None:
     """A stain of drops that run into each other, within a box in pixels."""
     left, top, right, bottom = box
     for _ in range(DROPS):
-        radius = canvas.rng.uniform(0.1, 0.28) * min(right - left, bottom - top)
-        x = canvas.rng.uniform(left + radius, right - radius)
-        y = canvas.rng.uniform(top + radius, bottom - radius)
+        radius = rng.uniform(0.1, 0.28) * min(right - left, bottom - top)
+        x = rng.uniform(left + radius, right - radius)
+        y = rng.uniform(top + radius, bottom - radius)
         canvas.draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=shade)
 
 

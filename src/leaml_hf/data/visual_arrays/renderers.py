@@ -42,13 +42,13 @@ def render(scene: Scene, variant: str, rng: np.random.Generator, backdrop: Backd
     """
     noise = VARIANTS[variant].noise
     canvas = Canvas(VARIANTS[variant], rng, len(scene.marks), backdrop)
-    shown = _in_capitals(scene) if noise and rng.random() < noise.capitals else scene
+    shown = _in_capitals(scene) if noise and canvas.rng.random() < noise.capitals else scene
     DRAW[scene.kind](canvas, shown)
     canvas.settle()
     if noise:
-        clutter(canvas, noise, scene)
-    image = canvas.image
-    image = sense(image, noise, rng) if noise else image
+        rng = canvas.rng.generator()
+        clutter(canvas, noise, scene, rng)
+    image = sense(canvas.image, noise, rng) if noise else canvas.image
     return Drawing(image, canvas.parts, canvas.texts, canvas.annotations, backdrop.source if backdrop else None)
 
 
@@ -70,6 +70,7 @@ def render_page(variant: str, rng: np.random.Generator, tries: int = 60) -> tupl
         `tuple`: the drawing, with one part for each name, and the names.
     """
     canvas = Canvas(VARIANTS[variant], rng, 0)
+    rng = canvas.rng.generator()
     taken = np.zeros((FULL, FULL), bool)
     written: list[str] = []
     words = [word for _ in range(tries // 4) for word in sample_words(rng, 4)]

@@ -83,7 +83,7 @@ def _call_out(canvas: Canvas, i: int, mark: Mark, x: float, y: float, anchor: st
 def _scale_bar(canvas: Canvas, scene: Scene) -> None:
     """A bar with its length in figures, at the lower left, middle or right."""
     length, y = scene.scale_bar * FULL, 0.955 * FULL
-    x = float(canvas.rng.choice((0.08, 0.5 - scene.scale_bar / 2, 0.92 - scene.scale_bar))) * FULL
+    x = canvas.choice((0.08, 0.5 - scene.scale_bar / 2, 0.92 - scene.scale_bar)) * FULL
     canvas.draw.rectangle((x, y - 3, x + length, y + 3), fill=canvas.ink)
     if canvas.conventions.minor_ticks:
         canvas.draw.rectangle((x + length / 4, y - 1, x + length / 2, y + 1), fill=canvas.ground)

@@ -116,7 +116,7 @@ def draw_series(canvas: Canvas, scene: Scene) -> None:
     kind = canvas.choice(canvas.conventions.markers)
     if not lines and kind == "none":
         kind = "dot"
-    thick = int(canvas.rng.integers(3, 9))
+    thick = canvas.rng.integers(3, 9)
     radius = canvas.rng.uniform(8, 12) if scene.dots else canvas.rng.uniform(5, 8)
     if lines:
         count = len(scene.x_labels)

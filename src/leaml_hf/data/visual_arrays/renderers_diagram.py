@@ -102,7 +102,7 @@ def draw_circuit(canvas: Canvas, scene: Scene) -> None:
     """A loop of wire with symbols (IEC 60617: boxes for resistors; or zigzags)."""
     left, right, top, bottom = (v * FULL for v in (0.16, 0.84, 0.14, 0.86))
     boxes = [tuple(v * FULL for v in mark.box) for mark in scene.marks]
-    zigzag = bool(canvas.rng.random() < 0.5)
+    zigzag = canvas.rng.random() < 0.5
     wires = [
         (left, top, right, top),
         (right, top, right, bottom),
