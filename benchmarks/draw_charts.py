@@ -32,9 +32,10 @@ from matplotlib.font_manager import FontProperties
 from leaml_hf.data.png import encode_png
 from leaml_hf.data.visual_arrays.canvas import FULL, SCALE, SIZE, Canvas
 from leaml_hf.data.visual_arrays.conventions import TITLE_WORDS, VARIANTS
+from leaml_hf.data.visual_arrays.draws import Draws
 from leaml_hf.data.visual_arrays.renderers import DRAW, render
 from leaml_hf.data.visual_arrays.sampling import sample_scene
-from leaml_hf.data.visual_arrays.scenes import Scene, rng_for
+from leaml_hf.data.visual_arrays.scenes import Scene
 
 DPI = 100
 POINTS = 72 / DPI / SCALE  # of a pixel at double size
@@ -42,8 +43,8 @@ BASE = VARIANTS["base"]
 MARKERS = {"dot": "o", "square": "s", "none": "None"}
 
 
-def look_rng(index: int) -> np.random.Generator:
-    return rng_for(0, "chart", "train", index, 2, 0)
+def look_rng(index: int) -> Draws:
+    return Draws(0, "chart", "train", index, "base")
 
 
 class Look(Canvas):

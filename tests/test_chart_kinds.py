@@ -13,6 +13,7 @@ from leaml_hf.data.baselines import question_baselines
 from leaml_hf.data.visual_arrays import draw_scene, iter_rows
 from leaml_hf.data.visual_arrays.builder import ask_scene
 from leaml_hf.data.visual_arrays.conventions import COLOR_NAMES, VARIANTS
+from leaml_hf.data.visual_arrays.draws import Draws
 from leaml_hf.data.visual_arrays.programs import PROGRAMS
 from leaml_hf.data.visual_arrays.renderers import render
 from leaml_hf.data.visual_arrays.sampling import sample_scene
@@ -49,7 +50,7 @@ def scenes(kind: str, count: int):
 
 
 def picture(scene: Scene, variant: str = "base", seed: int = 0):
-    return render(scene, variant, np.random.default_rng(seed))
+    return render(scene, variant, Draws(seed))
 
 
 class TestQuestions:

@@ -14,6 +14,7 @@ from leaml_hf.data.visual_arrays.builder import DOMAINS, grid
 from leaml_hf.data.visual_arrays.canvas import FULL, RIM, SIZE, Canvas
 from leaml_hf.data.visual_arrays.conventions import VARIANTS
 from leaml_hf.data.visual_arrays.dataset_builder import VisualArrays
+from leaml_hf.data.visual_arrays.draws import Draws
 from leaml_hf.data.visual_arrays.pen import SCALE
 from leaml_hf.data.visual_arrays.pictures import SOURCES, Backdrop, sample_backdrop, source_image
 from leaml_hf.data.visual_arrays.scenes import SPLITS, TASKS
@@ -127,7 +128,7 @@ class TestRows:
 @pytest.mark.parametrize("ground", [(0, 0, 0), (255, 255, 255)])
 def test_what_is_drawn_has_a_rim_that_tells_it_from_any_picture(ground):
     backdrop = Backdrop(Image.new("RGB", (SIZE, SIZE), ground), SOURCES["natural"][0], 0.0)
-    canvas = Canvas(VARIANTS["base"], np.random.default_rng(0), 0, backdrop)
+    canvas = Canvas(VARIANTS["base"], Draws(0), 0, backdrop)
     canvas.ground, canvas.ink = (250, 250, 250), (10, 10, 10)
     canvas.image.paste((*canvas.ground, 0), (0, 0, SIZE, SIZE))
     middle = FULL // 2

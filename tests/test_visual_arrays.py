@@ -26,6 +26,7 @@ from leaml_hf.data.visual_arrays.baselines import visual_arrays_baselines
 from leaml_hf.data.visual_arrays.builder import ask_scene
 from leaml_hf.data.visual_arrays.canvas import FULL, SIZE, Canvas
 from leaml_hf.data.visual_arrays.conventions import COLOR_NAMES, VARIANTS, Noise
+from leaml_hf.data.visual_arrays.draws import Draws
 from leaml_hf.data.visual_arrays.noise import clutter, sense
 from leaml_hf.data.visual_arrays.pen import SCALE
 from leaml_hf.data.visual_arrays.programs import PROGRAMS, ask
@@ -542,7 +543,7 @@ class TestBoxes:
 class TestTurnedText:
     @pytest.mark.parametrize("angle", [45, 90])
     def test_it_is_the_straight_text_turned(self, angle):
-        canvases = [Canvas(replace(VARIANTS["base"], fonts=VARIANTS["base"].fonts[:1]), np.random.default_rng(3), 0)
+        canvases = [Canvas(replace(VARIANTS["base"], fonts=VARIANTS["base"].fonts[:1]), Draws(3), 0)
                     for _ in range(2)]  # fmt: skip
         inks = []
         for canvas, turned in zip(canvases, (0, angle), strict=True):
@@ -568,8 +569,7 @@ class TestNoise:
         patched = 0
         for index in range(30):
             scene = sample_scene("chart", "train", index)
-            rng = np.random.default_rng(index)
-            canvas = Canvas(VARIANTS["base"], rng, len(scene.marks))
+            canvas = Canvas(VARIANTS["base"], Draws(index), len(scene.marks))
             DRAW[scene.kind](canvas, scene)
             before = np.array(canvas.image)
             clutter(canvas, noise, scene, canvas.rng.generator())
@@ -589,14 +589,15 @@ class TestNoise:
         noise, patched = Noise(patches=(2, 2), scribbles=(0, 0), strangers=(0, 0)), {}
         for index in range(100):
             scene = sample_scene("diagram", "train", index)
-            canvas = Canvas(VARIANTS["base"], np.random.default_rng(index), len(scene.marks))
+            canvas = Canvas(VARIANTS["base"], Draws(index), len(scene.marks))
             DRAW[scene.kind](canvas, scene)
             before = np.array(canvas.image)
             clutter(canvas, noise, scene, canvas.rng.generator())
             changed = (np.array(canvas.image) != before).any(-1).repeat(SCALE, 0).repeat(SCALE, 1)
             patched.setdefault(scene.kind, []).append(changed.any())
-            for left, top, right, bottom in np.array(canvas.annotations.get("wires", ())).reshape(-1, 4) * FULL:
-                assert not changed[int(top) : int(bottom), int(left) : int(right)].any()
+            wires = np.array(canvas.annotations.get("wires", ())).reshape(-1, 4) * FULL  # twice as wide as they are
+            for left, top, right, bottom in wires.astype(int) + (SCALE, SCALE, -SCALE, -SCALE):
+                assert not changed[top:bottom, left:right].any()
         assert set(patched) == set(DIAGRAM_KINDS)
         assert all(np.mean(found) > 0.9 for found in patched.values()), patched
 

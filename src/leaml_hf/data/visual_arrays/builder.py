@@ -7,6 +7,7 @@ from ...errors import LeamlInputError
 from ..png import encode_png
 from .canvas import SIZE, Drawing
 from .conventions import VARIANTS
+from .draws import Draws
 from .pictures import SOURCES, check_pictures, sample_backdrop
 from .programs import ask
 from .renderers import render
@@ -34,7 +35,7 @@ def draw_scene(
 ) -> tuple[Drawing, Scene, list[Question]]:
     """Picture `index` as drawn in a variant, its content and its questions; domains differ in what lies behind it."""
     scene, questions = ask_scene(task, split, index, seed, variant)
-    rng = rng_for(seed, task, split, index, 2, list(VARIANTS).index(variant))
+    rng = Draws(seed, task, split, index, variant)
     drawing = render(scene, variant, rng, sample_backdrop(domain, task, split, index, seed, SIZE))
     return drawing, scene, questions
 

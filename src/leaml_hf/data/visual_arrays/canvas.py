@@ -99,11 +99,9 @@ class Canvas(Written):
     """A page with the look that one picture has, and the parts drawn on it so far; with a backdrop, the
     page is transparent until `settle`."""
 
-    def __init__(
-        self, conventions: Conventions, rng: np.random.Generator, num_marks: int, backdrop: Backdrop | None = None
-    ) -> None:
+    def __init__(self, conventions: Conventions, rng: Draws, num_marks: int, backdrop: Backdrop | None = None) -> None:
         c = self.conventions = conventions
-        self.rng = rng = Draws(rng)
+        self.rng = rng
         self.ground = c.grounds[rng.integers(len(c.grounds))]
         dark = sum(self.ground) < 300
         self.ink = (225, 225, 225) if dark else (rng.integers(0, 90),) * 3

@@ -1,34 +1,37 @@
-"""Random numbers one by one, as NumPy draws them, in a quarter of the time."""
+"""Random numbers one by one, out of a hash: NumPy's streams take longer to seed than all that a picture draws."""
+
+import hashlib
+import struct
 
 import numpy as np
 
 BLOCK = 40  # words taken at once; a picture needs about thirty
-HALF = 2**32
 UNIT = 2.0**-53
+_UNPACK = struct.Struct(f"<{BLOCK}Q").unpack
 
 
 class Draws:
     """
-    The numbers that a `Generator` would give one by one, in the same order: its words are taken in blocks, and each
-    becomes a number here, by the same rules (Lemire 2019, arXiv 1805.10941, for whole ones), since a call of NumPy's
-    takes longer than all of that.
+    A stream of random numbers that depends on a key alone: 64-bit words out of SHAKE128 (FIPS 202) of the key and the
+    number of the block.
 
     Args:
-        generator (`np.random.Generator`): of `np.random.default_rng`; others use words otherwise.
+        key: whole numbers or strings; other keys give other streams.
     """
 
-    __slots__ = ("_bits", "_generator", "_half", "_words")
+    __slots__ = ("_blocks", "_key", "_words")
 
-    def __init__(self, generator: np.random.Generator) -> None:
-        self._generator, self._bits = generator, generator.bit_generator
-        state = self._bits.state
-        self._half: int | None = state["uinteger"] if state["has_uint32"] else None
-        self._words: list[int] = []  # in reverse
+    def __init__(self, *key: int | str) -> None:
+        self._key, self._blocks = repr(key), 0
+        self._words = iter(())
 
     def _word(self) -> int:
-        if not self._words:
-            self._words = self._bits.random_raw(BLOCK)[::-1].tolist()
-        return self._words.pop()
+        for word in self._words:
+            return word
+        digest = hashlib.shake_128(f"{self._key}{self._blocks}".encode()).digest(8 * BLOCK)
+        self._blocks += 1
+        self._words = iter(_UNPACK(digest))
+        return next(self._words)
 
     def random(self) -> float:
         """In [0, 1)."""
@@ -39,26 +42,11 @@ class Draws:
         return low + (high - low) * self.random()
 
     def integers(self, low: int, high: int | None = None) -> int:
-        """From `low` to `high` - 1, or from 0 to `low` - 1; at most 2**32 - 1 different ones."""
+        """From `low` to `high` - 1, or from 0 to `low` - 1, each as often as the others to one in 2**64 / count."""
         if high is None:
             low, high = 0, low
-        count = high - low
-        if count == 1:
-            return low
-        while True:
-            half = self._half
-            if half is None:
-                word = self._word()
-                half, self._half = word % HALF, word // HALF
-            else:
-                self._half = None
-            whole, rest = divmod(half * count, HALF)
-            if rest >= count or rest >= (HALF - count) % count:  # else some numbers would come more often
-                return low + whole
+        return low + (self._word() * (high - low) >> 64)
 
     def generator(self) -> np.random.Generator:
-        """The generator itself, which goes on from here; nothing may be drawn here any more."""
-        self._bits.advance(-len(self._words))
-        if self._half is not None:
-            self._bits.state = self._bits.state | {"has_uint32": 1, "uinteger": self._half}
-        return self._generator
+        """A generator for many numbers at once, seeded by the next two words."""
+        return np.random.default_rng([self._word(), self._word()])

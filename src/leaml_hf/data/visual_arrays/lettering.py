@@ -7,7 +7,6 @@ has a bitmap for each half of a pixel that it may begin at.
 import contextlib
 import math
 from functools import cache, lru_cache
-from itertools import accumulate
 from typing import NamedTuple
 
 from PIL import Image, ImageDraw, ImageFont
@@ -182,11 +181,12 @@ def reduced(mask: Core, right: int, down: int) -> Core:
 @lru_cache(maxsize=20_000)
 def set_line(family: str, size: int, text: str) -> Line:
     """Puts a text together."""
-    letters = list(map(_alphabet(family, size).__getitem__, text))
-    height = line_height(family, size)
-    if not letters:
-        return Line([], [], 1, height)
-    pens = accumulate([letter.advance for letter in letters], initial=-letters[0].left)
-    lefts = [round(pen + letter.left) for pen, letter in zip(pens, letters, strict=False)]
-    width = max([start + letter.width for start, letter in zip(lefts, letters, strict=True)])
-    return Line(letters, lefts, width, height)
+    letters = [*map(_alphabet(family, size).__getitem__, text)]
+    pen, lefts, width = -letters[0].left if letters else 0, [], 1
+    for letter in letters:
+        start = round(pen + letter.left)
+        lefts.append(start)
+        if start + letter.width > width:  # sooner than `max`
+            width = start + letter.width
+        pen += letter.advance
+    return Line(letters, lefts, width, line_height(family, size))

@@ -6,7 +6,7 @@ close-up: a part of the page at double size, which is reduced when it is finishe
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -39,14 +39,17 @@ def _oval(width: int, height: int, right: int, down: int, rim: int) -> Core:
     return mask.reduce(SCALE).im
 
 
+def _bare(image: Image.Image) -> Core:
+    """What `ImageDraw` draws with, without its checks, which take longer than a small shape."""
+    return Image.core.draw(image.im, 0)
+
+
 class Pen:
     """Draws on a page."""
 
     def __init__(self, page: Image.Image) -> None:
         self.page = page
-        self.core = ImageDraw.Draw(
-            page
-        ).draw  # without the checks of `ImageDraw`, which take longer than a small shape
+        self.core = _bare(page)
 
     def _fill(self, left: int, top: int, right: int, bottom: int, ink: int) -> None:
         """Fills a box of whole pixels at double size; right and bottom are the first outside."""
@@ -142,15 +145,20 @@ class Pen:
         else:
             part = self.page.resize(size, Image.Resampling.NEAREST, (left, top, right, bottom))
         yield CloseUp(part, left * SCALE, top * SCALE)
-        self.page.paste(part.reduce(SCALE), (left, top))
+        # by Pillow's own images again: their wrappers take as long as a small part
+        self.page.im.paste(part.im.reduce((SCALE, SCALE), (0, 0, *size)), (left, top, right, bottom))
 
 
 class CloseUp:
     """Draws on a part of a page at double size that begins at `left`, `top`."""
 
     def __init__(self, part: Image.Image, left: int, top: int) -> None:
-        self.draw = ImageDraw.Draw(part)
+        self.part, self.core = part, _bare(part)
         self.left, self.top = left, top
+
+    @cached_property
+    def draw(self) -> ImageDraw.ImageDraw:
+        return ImageDraw.Draw(self.part)
 
     def _moved(self, points: Sequence) -> list[float]:
         if isinstance(points, np.ndarray):
@@ -169,11 +177,14 @@ class CloseUp:
         self.draw.ellipse(self._moved(box), **look)
 
     def polygon(self, points: Sequence, fill: Color, **look) -> None:
-        self.draw.polygon(self._moved(points), fill, **look)
+        if look:
+            self.draw.polygon(self._moved(points), fill, **look)
+        else:
+            self.core.draw_polygon(self._moved(points), self.core.draw_ink(fill), 1)
 
     def line(self, points: Sequence, fill: Color, width: int = 1, joint: str | None = None) -> None:
         """A line; its joints are round if there is a `joint`."""
-        spots, core = self._moved(points), self.draw.draw
+        spots, core = self._moved(points), self.core
         ink = core.draw_ink(fill)
         core.draw_lines(spots, ink, width)
         if joint and width > 2:

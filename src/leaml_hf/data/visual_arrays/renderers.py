@@ -7,6 +7,7 @@ import numpy as np
 
 from .canvas import FULL, Canvas, Drawing
 from .conventions import VARIANTS
+from .draws import Draws
 from .lettering import set_line
 from .noise import clutter, sense
 from .pictures import Backdrop
@@ -28,13 +29,13 @@ DRAW = {"bar": draw_bars, "hbar": draw_bars, "line": draw_series, "scatter": dra
          "annotated": draw_annotated}  # fmt: skip
 
 
-def render(scene: Scene, variant: str, rng: np.random.Generator, backdrop: Backdrop | None = None) -> Drawing:
+def render(scene: Scene, variant: str, rng: Draws, backdrop: Backdrop | None = None) -> Drawing:
     """Draws a scene.
 
     Args:
         scene (`Scene`): what to show.
         variant (`str`): a key of `VARIANTS`.
-        rng (`np.random.Generator`): decides the look, never the content.
+        rng (`Draws`): decides the look, never the content.
         backdrop (`Backdrop`, *optional*): a picture to draw on; nothing moves for it.
 
     Returns:
@@ -42,14 +43,14 @@ def render(scene: Scene, variant: str, rng: np.random.Generator, backdrop: Backd
     """
     noise = VARIANTS[variant].noise
     canvas = Canvas(VARIANTS[variant], rng, len(scene.marks), backdrop)
-    shown = _in_capitals(scene) if noise and canvas.rng.random() < noise.capitals else scene
+    shown = _in_capitals(scene) if noise and rng.random() < noise.capitals else scene
     DRAW[scene.kind](canvas, shown)
     canvas.settle()
     if noise:
-        rng = canvas.rng.generator()
-        clutter(canvas, noise, scene, rng)
-    image = sense(canvas.image, noise, rng) if noise else canvas.image
-    return Drawing(image, canvas.parts, canvas.texts, canvas.annotations, backdrop.source if backdrop else None)
+        many = rng.generator()
+        clutter(canvas, noise, scene, many)
+        canvas.image = sense(canvas.image, noise, many)
+    return Drawing(canvas.image, canvas.parts, canvas.texts, canvas.annotations, backdrop.source if backdrop else None)
 
 
 def _in_capitals(scene: Scene) -> Scene:
@@ -69,8 +70,7 @@ def render_page(variant: str, rng: np.random.Generator, tries: int = 60) -> tupl
     Returns:
         `tuple`: the drawing, with one part for each name, and the names.
     """
-    canvas = Canvas(VARIANTS[variant], rng, 0)
-    rng = canvas.rng.generator()
+    canvas = Canvas(VARIANTS[variant], Draws(int(rng.integers(2**63))), 0)
     taken = np.zeros((FULL, FULL), bool)
     written: list[str] = []
     words = [word for _ in range(tries // 4) for word in sample_words(rng, 4)]
