@@ -37,6 +37,7 @@ from leaml_hf.data.visual_arrays.renderers import DRAW, render
 from leaml_hf.data.visual_arrays.sampling import sample_scene
 from leaml_hf.data.visual_arrays.scenes import Scene
 
+BEFORE = 10_000  # charts, of the hundred thousands that a data set has
 DPI = 100
 POINTS = 72 / DPI / SCALE  # of a pixel at double size
 BASE = VARIANTS["base"]
@@ -235,10 +236,10 @@ def ours(scene: Scene, index: int) -> bytes:
 def measure(rounds: int, each: int) -> dict[str, float]:
     """Charts a second of each side and the ratio; charts drawn before the clock starts fill the caches of both."""
     peer, clock = Matplotlib(), time.process_time
-    for index in range(rounds * each, (rounds + 10) * each):
+    for index in range(rounds * each, rounds * each + BEFORE):
         scene = sample_scene("chart", "train", index)
         ours(scene, index)
-        if index % 10 == 0:  # its caches hold but one font
+        if index % 50 == 0:  # its caches hold but one font
             peer.draw(scene, Look(scene, index))
     sampling, own, other = [], [], []
     for number in range(rounds):
@@ -280,7 +281,7 @@ def write_sheet(path: str, count: int = 12) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--each", type=int, default=200, help="charts of each side a round (default 200)")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--sheet", help="write a picture with charts of both and measure nothing")
