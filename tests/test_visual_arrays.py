@@ -596,7 +596,7 @@ class TestNoise:
             changed = (np.array(canvas.image) != before).any(-1).repeat(SCALE, 0).repeat(SCALE, 1)
             patched.setdefault(scene.kind, []).append(changed.any())
             wires = np.array(canvas.annotations.get("wires", ())).reshape(-1, 4) * FULL  # twice as wide as they are
-            for left, top, right, bottom in wires.astype(int) + (SCALE, SCALE, -SCALE, -SCALE):
+            for left, top, right, bottom in wires.astype(int) + np.array([SCALE, SCALE, -SCALE, -SCALE]):
                 assert not changed[top:bottom, left:right].any()
         assert set(patched) == set(DIAGRAM_KINDS)
         assert all(np.mean(found) > 0.9 for found in patched.values()), patched
