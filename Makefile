@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.setup-done
 
-.PHONY: setup quickstart cards test test-slow families lint metric base bench bench-metrics
+.PHONY: setup quickstart cards test test-slow families lint metric base bench bench-bars bench-metrics
 
 setup: $(SETUP)
 
@@ -49,6 +49,11 @@ base: $(SETUP)
 # Charts a second against matplotlib
 bench: $(SETUP)
 	$(BIN)/python benchmarks/draw_charts.py
+
+# Bar charts a second against Vega-Lite, pygal and pyqtgraph, too
+bench-bars: $(SETUP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[bench-bars]"
+	$(BIN)/python benchmarks/draw_bars.py
 
 # The metrics against torchmetrics, netcal and scikit-learn at 1,000,000 rows
 bench-metrics: $(SETUP)

@@ -1,7 +1,7 @@
 """Bar charts a second on one core: Visual Arrays against whatever draws charts into PNG files faster than matplotlib.
 
-    pip install vl-convert-python pygal cairosvg pyqtgraph PySide6-Essentials   # those that are not there are left out
-    .venv/bin/python benchmarks/draw_bars.py
+    make bench-bars                             # installs the others first
+    .venv/bin/python benchmarks/draw_bars.py    # those that are not there are left out
 
 The same upright bars for all, at 224 x 224 pixels: values, names, colours, page, axis numbers, grid and title, in each
 program's own font and layout; names stand upright where a program can't turn them, and legends and written values are
