@@ -6,6 +6,7 @@ import copy
 import os
 import shutil
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
 from leaml_hf import LeamlForVisualQA, LeamlProcessor
+from leaml_hf.data.visual_arrays.baselines import visual_arrays_baselines
+from leaml_hf.hub import baselines_section
 
 torch.set_num_threads(1)
 settings.register_profile("same cases on any machine", deadline=None, derandomize=True)
@@ -47,6 +50,15 @@ WORDS = [
     "<pad>", "<eos>", "<unk>", "<image>", "Question", "Answer", ":", "?", "how", "many", "bars", "what", "is", "the",
     "tallest", "colour", "red", "blue", "green", "one", "two", "three", "four", "of", "circle", "where",
 ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def quick_cards():
+    """Data cards whose baselines are of few pictures."""
+    with pytest.MonkeyPatch.context() as patch:
+        few = partial(visual_arrays_baselines, train_pictures=200, test_pictures=100)
+        patch.setattr(baselines_section, "visual_arrays_baselines", few)
+        yield
 
 
 def text_config(**options: object) -> LlamaConfig:

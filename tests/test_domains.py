@@ -143,7 +143,7 @@ class TestOutputs:
         for domain in DOMAINS:
             assert parse_cell(f"visual-arrays:annotated/style/{domain}") == ("annotated", "style", domain)
 
-    def test_shards_and_their_card_name_sources_and_licences(self, tmp_path):
+    def test_shards_and_their_card_name_sources_and_licences(self, tmp_path, quick_cards):
         write_shards("visual-arrays:layout/base/natural", tmp_path, {"train": 16, "test": 8}, num_workers=1)
         assert {name.split("/")[1] for name in read_manifest(tmp_path)} == {"layout-base-natural"}
         card = DatasetCard.load(write_data_card(tmp_path))

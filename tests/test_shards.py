@@ -97,7 +97,7 @@ def test_several_cells_share_a_folder(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory):
+def published(tmp_path_factory, quick_cards):
     folder = tmp_path_factory.mktemp("published")
     for cell in ("chart/content", "diagram/noise"):
         write_shards(f"visual-arrays:{cell}", folder, {"train": 24, "test": 8}, num_workers=1)
