@@ -702,6 +702,12 @@ class TestWords:
         assert all(1 <= len(word) <= 12 and word == word.strip() for word in words)
         assert not any(word in COLOR_NAMES for word in words)
 
+    def test_chance_puts_no_insult_into_a_picture(self):
+        rng = np.random.default_rng(5)
+        words = {word.casefold() for _ in range(6000) for word in sample_words(rng, 8)}
+        assert len(words) > 5000
+        assert not [word for word in words if re.search("fuc?k|shit|kkk|cunt", word)]
+
     def test_the_vocabulary_is_open(self):
         rng = np.random.default_rng(0)
         first, second = ({word for _ in range(1500) for word in sample_words(rng, 5)} for _ in range(2))

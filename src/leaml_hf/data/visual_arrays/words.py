@@ -91,6 +91,10 @@ _ONSETS = ("b", "br", "c", "ch", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k",
            "sh", "st", "t", "th", "tr", "v", "w", "y", "z")  # fmt: skip
 _NUCLEI = ("a", "e", "i", "o", "u", "ai", "ea", "ee", "ou", "y")
 _CODAS = ("", "", "", "l", "n", "r", "s", "t", "nd", "ck", "m", "x", "rt", "ng")
+# parts of words that chance should not put into a picture; harmless names with them are left out, too
+_RUDE = re.compile("anal|anus|arse|ass|bitch|bum|cock|coon|crap|cum|cunt|damn|dick|dyke|fag|fuc|fuk|gook|hell|homo|jap|"
+                   "kike|kkk|milf|nazi|nig|paki|penis|piss|poo|porn|pube|rape|semen|sex|shit|slut|spic|tit|turd|twat|"
+                   "vag|wank|whor", re.IGNORECASE)  # fmt: skip
 
 
 def _code(rng: np.random.Generator) -> str:
@@ -159,7 +163,9 @@ def sample_words(rng: np.random.Generator, n: int) -> list[str]:
     make = _code if kind < 0.86 else _invented
     found: dict[str, None] = {}
     while len(found) < n:
-        found[make(rng)] = None
+        word = make(rng)
+        if not _RUDE.search(word):
+            found[word] = None
     return list(found)
 
 
