@@ -24,7 +24,7 @@ def encode_png(image: Image.Image) -> bytes:
     """
     image.load()
     stride = 3 * image.width + 1  # a byte behind each row: 0, the filter of the next one
-    encoder = Image.core.raw_encoder("RGB", "RGB", stride, 1)  # `tobytes` takes three parts, and joins them
+    encoder = Image.core.raw_encoder(image.mode, "RGB", stride, 1)  # `tobytes` takes three parts, and joins them
     encoder.setimage(image.im, (0, 0, *image.size))
     data = encoder.encode(stride * image.height)[2]
     rows = np.frombuffer(data, np.uint8).reshape(image.height, stride)

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
+from safetensors.torch import load_model, save_model
 from torch import Tensor
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
+from transformers.utils import SAFE_WEIGHTS_NAME
 
 from ..adapters import decoder_lora_modules, lora_config
 from ..backbones import fastest_dtype, resolve_base_path
@@ -46,6 +48,17 @@ class PixelCollator:
     def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         batch = self.processor(questions=[row["question"] for row in rows], answers=[row["answer"] for row in rows])
         return {**batch, "pixel_values": torch.stack([self._of(row["key"], row["load_image"]) for row in rows])}
+
+
+class WholeTrainer(Trainer):
+    """A `Trainer` whose checkpoints hold every weight: those of a LEAML base leave out its language model."""
+
+    def _save(self, output_dir: str, state_dict: dict[str, Tensor] | None = None) -> None:
+        Path(output_dir).mkdir(parents=True, exist_ok=True)
+        save_model(self.model, str(Path(output_dir, SAFE_WEIGHTS_NAME)))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load_model(self.model, str(Path(resume_from_checkpoint, SAFE_WEIGHTS_NAME)))
 
 
 def train_lora(base: str, rows: "Dataset", output: str | Path, seed: int = 0, rank: int = 8) -> LeamlForVisualQA:
@@ -111,6 +124,6 @@ def _train(model: Any, base: str, rows: "Dataset", output: str | Path, seed: int
         dataloader_pin_memory=torch.cuda.is_available(),
         **{"save_strategy": "no", **options},
     )
-    trainer = Trainer(model, arguments, PixelCollator(load_processor(base)), RowDataset(rows))
+    trainer = WholeTrainer(model, arguments, PixelCollator(load_processor(base)), RowDataset(rows))
     trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=last_checkpoint(output))

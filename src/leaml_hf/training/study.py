@@ -160,22 +160,20 @@ def _makes_sense(method: str, budget: str) -> bool:
 
 
 def _run(target: Target, method: str, budget: str, base: str, output: Path) -> dict[str, Any]:
-    """Figures of one run."""
+    """Figures of one run; what takes hours keeps checkpoints beside the journal until it ends."""
     from ..processing_leaml import load_processor
     from .peers import train_all, train_lora
 
     start = time.perf_counter()
     pool = draw_labels(target.train, budget, target.seed)
+    kept = output / "-".join((method, re.sub(r"\W+", "-", target.name), str(target.seed)))
     with tempfile.TemporaryDirectory() as folder:
         if method == "base":
             model = _load_base(base)
         elif method == "lora":
             model = train_lora(base, _all_labels(pool), folder, target.seed)
         elif method == "full":
-            name = re.sub(r"\W+", "-", target.name)
-            kept = output / f"{method}-{name}-{target.seed}"  # it takes hours: a killed run goes on
             model = train_all(base, _all_labels(pool), kept, target.seed)
-            shutil.rmtree(kept)
         else:
             pool = target.half_foreign(pool) if method == FOREIGN else pool
             trainer = make_trainer(pool, base, folder, target.seed, cache=target.cache, **LEAML.get(method, {}))
@@ -187,6 +185,7 @@ def _run(target: Target, method: str, budget: str, base: str, output: Path) -> d
     processor, cache = load_processor(base), None if method == "full" else target.cache
     judged = evaluate_model(model, processor, target.test, target.outside, cache=cache)
     source = predict(model, processor, target.source, cache=cache)
+    shutil.rmtree(kept, ignore_errors=True)
     return {
         "labels": 0 if method == "base" else pool.labels_used,
         **_figures(judged),
