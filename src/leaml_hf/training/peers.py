@@ -82,7 +82,7 @@ def train_lora(base: str, rows: "Dataset", output: str | Path, seed: int = 0, ra
     modules = decoder_lora_modules(model, model.layers_path, list(range(model.num_layers)), None)
     wrapped = get_peft_model(model, lora_config("|".join(modules), rank, LORA_ALPHA, 0.0))
     _train(wrapped, base, rows, output, seed, num_train_epochs=LORA_EPOCHS, learning_rate=2e-4,
-           per_device_train_batch_size=16)  # fmt: skip
+           per_device_train_batch_size=16, save_strategy="no")  # fmt: skip
     return model.eval()
 
 
@@ -122,7 +122,7 @@ def _train(model: Any, base: str, rows: "Dataset", output: str | Path, seed: int
         label_names=["labels"],
         use_cpu=not torch.accelerator.is_available(),  # bfloat16 is refused on a CPU that is not asked for
         dataloader_pin_memory=torch.cuda.is_available(),
-        **{"save_strategy": "no", **options},
+        **options,
     )
     trainer = WholeTrainer(model, arguments, PixelCollator(load_processor(base)), RowDataset(rows))
     trainer.remove_callback(PrinterCallback)
