@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from conftest import SMALL_ADAPTER, make_llava, open_adapter
+from test_modeling import RESAMPLER, make_base
 from test_training import rows
 
 from leaml_hf import LeamlForVisualQA, LeamlInputError, LeamlTrainer, LeamlTrainingArguments
@@ -24,6 +25,13 @@ def composed(backbone_folders) -> LeamlForVisualQA:
 @pytest.fixture()
 def llava() -> LeamlForVisualQA:
     return LeamlForVisualQA.from_backbone(make_llava(), **LAYERS, **SMALL_ADAPTER)
+
+
+@pytest.fixture()
+def resampler(backbone_folders, tmp_path) -> LeamlForVisualQA:
+    folder = tmp_path / "base"
+    make_base(backbone_folders[1], folder, **RESAMPLER)
+    return LeamlForVisualQA.from_backbone(str(folder), adapt_bridge=True, **LAYERS, **SMALL_ADAPTER)
 
 
 @pytest.fixture()
@@ -90,11 +98,13 @@ class TestTrainer:
 
         return run
 
-    @pytest.mark.parametrize("kind", ["composed", "llava"])
+    @pytest.mark.parametrize("kind", ["composed", "llava", "resampler"])
     def test_other_neurons_are_exactly_the_backbones(self, kind, request, train, processor, tmp_path) -> None:
         model = request.getfixturevalue(kind)
         if kind == "llava":
             processor = LeamlBackboneProcessor(request.getfixturevalue("llava_processor"))
+        if kind == "resampler":
+            processor.max_question_tokens = RESAMPLER["resampler_max_tokens"]
         trainer = train(model, processor)
         moved = {name: change.abs().sum(1) > 0 for name, change in changes(model).items()}
         share = torch.cat([*moved.values()]).float().mean().item()
@@ -102,7 +112,7 @@ class TestTrainer:
         trainer.average.load(trainer.average.values)
         for name, change in changes(model).items():
             assert not change[~moved[name]].any()
-        if kind == "composed":
+        if kind != "llava":
             trainer.save_model(str(tmp_path / "saved"))
             loaded = LeamlForVisualQA.from_pretrained(tmp_path / "saved")
             for name, change in changes(loaded).items():

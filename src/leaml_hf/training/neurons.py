@@ -55,8 +55,8 @@ def neuron_importance(
             gradients = torch.autograd.grad(loss, [output for _, output in seen], allow_unused=True)
             for (name, output), gradient in zip(seen, gradients, strict=True):
                 if gradient is not None:
-                    product = (output.detach() * gradient).float()  # [B, …, out]
-                    total[name] += product.flatten(1, -2).sum(1).abs().sum(0).cpu()
+                    product = (output.detach() * gradient).float()  # [B, out] or [B, …, out]
+                    total[name] += product.reshape(len(product), -1, product.shape[-1]).sum(1).abs().sum(0).cpu()
     finally:
         for handle in handles:
             handle.remove()
