@@ -199,6 +199,35 @@ def test_the_choice_is_seeded():
     assert np.array_equal(one.transform(raw), two.transform(raw))
 
 
+class TestEarlierAnswers:
+    """Calibration with 60 labels and 140 that a model answered before it was trained on them."""
+
+    def errors(self, drift: float) -> np.ndarray:
+        """`[8, 2]`, mean error of the probabilities with and without the earlier answers, by seed."""
+        asked, _ = labels(4000, seed=99)
+        true = expit(0.5 * logit(asked) - 0.5)
+        found = []
+        for seed in range(8):
+            given = labels(60, 0.5, -0.5, seed)
+            earlier = (*labels(140, 0.5, -0.5 - drift, 50 + seed), None)
+            found.append([np.abs(fit_calibrator(*given, earlier=told).transform(asked) - true).mean()
+                          for told in (earlier, None)])  # fmt: skip
+        return np.array(found)
+
+    def test_they_help_where_training_changed_little(self):
+        with_them, without = self.errors(drift=0.2).mean(0)
+        assert with_them < 0.9 * without
+
+    def test_they_are_left_out_where_it_changed_much(self):
+        with_them, without = self.errors(drift=3.0).T
+        assert np.array_equal(with_them, without)
+
+    def test_programs_are_not_known_of_them(self):
+        raw, correct = labels(20)
+        with pytest.raises(LeamlInputError, match="not both"):
+            fit_calibrator(raw, correct, programs=["count"] * 20, earlier=(raw, correct, None))
+
+
 @pytest.mark.parametrize(
     ("confidence", "correct", "message"),
     [

@@ -22,9 +22,9 @@ from leaml_hf import (
     LeamlTrainingArguments,
 )
 from leaml_hf.data.budget import picture_keys
-from leaml_hf.evaluation.runner import Predictions
+from leaml_hf.evaluation.runner import Predictions, predict
 from leaml_hf.phrasebook import Phrasebook, Rule
-from leaml_hf.reliability import OODCombiner
+from leaml_hf.reliability import OODCombiner, Reliability
 from leaml_hf.training.cache import FrozenCache
 from leaml_hf.training.mismatch import PoolCheck
 from leaml_hf.training.objectives import (
@@ -267,10 +267,10 @@ class TestTrainer:
             not torch.equal(value, trainer.best["values"][name]) for name, value in trainer.teacher.values.items()
         )
 
-    def test_switched_off_they_are_never_touched(self, make_trainer) -> None:
-        trainer = make_trainer(consistency_weight=0.0)
+    def test_switched_off_no_teacher_is_asked(self, make_trainer) -> None:
+        trainer = make_trainer(unlabeled_dataset=rows(24, 1, answered=False), consistency_weight=0.0)
         trainer.train()
-        assert trainer.unlabeled_batches is None and trainer.unlabeled is None
+        assert trainer.unlabeled_batches is None and trainer.teacher is None and len(trainer.unlabeled) == 24
 
     def test_an_adapter_worse_than_its_base_is_not_handed_over(self, make_trainer, model: LeamlForVisualQA) -> None:
         options = {"max_steps": 60, "evaluate_every": 20, "learning_rate": 1e-2, "consistency_weight": 0.0}
@@ -354,6 +354,23 @@ class TestTrainer:
         assert trainer.model.reliability is reliability and reliability.labeled_rows == 16
         answers = trainer.model.answer([rows(1, 9)[0]["image"]], ["what colour is the circle ?"], processor)
         assert 0 <= answers[0].confidence <= 1 and np.isfinite(answers[0].ood_score)
+
+    def test_calibration_hears_what_the_base_says_of_labels_trained_on(
+        self, make_trainer, model: LeamlForVisualQA, processor, monkeypatch
+    ) -> None:
+        given, fit = [], Reliability.fit
+        monkeypatch.setattr(Reliability, "fit", lambda *args, **named: given.append(named) or fit(*args, **named))
+        base = predict(model, processor, rows(24))  # a new adapter adds nothing
+        trainer = make_trainer(max_steps=12, learning_rate=1e-2, evaluate_every=12, eval_dataset=rows(16, 2))
+        trainer.train()
+        values = {n: p.detach().clone() for n, p in model.named_parameters()}
+        trained = predict(model, processor, rows(24))
+        trainer.fit_reliability()
+        confidence, correct, states = given[0]["earlier"]
+        assert np.allclose(confidence, base.raw_confidence, atol=1e-5) and np.array_equal(correct, base.correct)
+        assert np.allclose(states["hidden"], base.states["hidden"], atol=1e-4)
+        assert not np.allclose(confidence, trained.raw_confidence, atol=1e-2)
+        assert all(torch.equal(parameter, values[name]) for name, parameter in model.named_parameters())
 
     def test_same_seed_same_adapter(self, make_trainer, model: LeamlForVisualQA) -> None:
         start = {n: p.detach().clone() for n, p in model.named_parameters() if p.requires_grad}

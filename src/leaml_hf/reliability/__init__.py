@@ -69,6 +69,7 @@ class Reliability:
         seed: int = 0,
         confidence_level: float = 0.95,
         programs: Sequence[str] | None = None,
+        earlier: tuple[Sequence[float], Sequence[float], States] | None = None,
     ) -> "Reliability":
         """
         Fits everything on in-distribution rows.
@@ -90,6 +91,9 @@ class Reliability:
             confidence_level (`float`, *optional*, defaults to 0.95): how sure that target is to be kept.
             programs (`Sequence[str]`, *optional*): `[m]` kinds of the labelled questions; with them the calibrator may
                 differ by kind, and `apply` has to be told the kinds of new questions if it does.
+            earlier (`tuple`, *optional*): confidences, correct and states as of labelled rows, but of answers to other
+                labels, that the model gave before it was trained on these; the calibrator alone may learn from them,
+                see [`fit_calibrator`].
 
         Returns:
             [`Reliability`].
@@ -105,7 +109,9 @@ class Reliability:
             rule = AbstentionRule(FALLBACK_THRESHOLD, False, target_risk, confidence_level, 0.0)
             return cls(ood, Identity(), rule, rows, 0, boundary)
         ood_score = None if labeled_states is None else ood.score(labeled_states)
-        calibrator = fit_calibrator(raw_confidence, correct, ood_score, seed=seed, programs=programs)
+        if earlier is not None:
+            earlier = (*earlier[:2], None if ood_score is None else ood.score(earlier[2]))
+        calibrator = fit_calibrator(raw_confidence, correct, ood_score, seed=seed, programs=programs, earlier=earlier)
         confidence = calibrator.transform(raw_confidence, ood_score, programs)
         # Rows that are out of distribution get no answer anyway: the last ones to be accepted.
         ranked = confidence if ood_score is None else np.where(ood_score > ood.threshold, 0.0, confidence)

@@ -389,6 +389,10 @@ _KINDS: tuple[type[Calibrator], ...] = (
 CALIBRATORS: dict[str, type[Calibrator]] = {kind.kind: kind for kind in _KINDS}
 
 
+# Raw confidences, zeros and ones, and out-of-distribution scores, if any
+Earlier = tuple[Sequence[float], Sequence[float], Sequence[float] | None]
+
+
 def fit_calibrator(
     confidence_raw: Sequence[float],
     correct: Sequence[float],
@@ -397,6 +401,7 @@ def fit_calibrator(
     repeats: int = 5,
     seed: int = 0,
     programs: Sequence[str] | None = None,
+    earlier: Earlier | None = None,
 ) -> Calibrator:
     """
     Chooses a calibrator by cross-validated negative log-likelihood and fits it on all labels.
@@ -407,6 +412,10 @@ def fit_calibrator(
     confidence is left as it is. With more, leaving it is no candidate of its own: the prior keeps the temperature near
     1 where that fits, whereas a rule that prefers no change misses gross overconfidence with 12 to 30 labels.
 
+    Labels that the model was trained on say nothing of how sure it is, but what it answered there before may: if a
+    calibrator fitted on those earlier answers makes these ones as likely as the cross-validated one does, within one
+    standard error, it is fitted on both together.
+
     Args:
         confidence_raw (`Sequence[float]`): `[n]` raw confidences in [0, 1].
         correct (`Sequence[float]`): `[n]` zeros and ones; they must not be labels that the model was trained on.
@@ -415,6 +424,9 @@ def fit_calibrator(
         repeats (`int`, *optional*, defaults to 5): how often it is repeated with other folds.
         seed (`int`, *optional*, defaults to 0): for the folds.
         programs (`Sequence[str]`, *optional*): `[n]` kinds of questions; they must be known for new answers too.
+        earlier (`tuple`, *optional*): raw confidences `[m]`, correct `[m]` and out-of-distribution scores `[m]` (or
+            `None`, as `ood_score`) of answers to other labels, that the model gave before it was trained on them;
+            not together with `programs`.
 
     Returns:
         `Calibrator`: fitted.
@@ -434,7 +446,37 @@ def fit_calibrator(
     names = None if programs is None else np.asarray(programs, dtype=str)
     kinds = [kind for kind in _KINDS[1:]
              if (ood is not None or not kind.uses_ood) and (names is not None or not kind.uses_programs)]  # fmt: skip
-    generator = np.random.default_rng(seed)
+    losses = _cross_validated(kinds, confidence, correct, ood, names, folds, repeats, seed)
+    excess = losses - losses[np.argmin(losses.mean(axis=1))]  # [candidates, n]
+    chosen = int(np.argmax(excess.mean(axis=1) <= _standard_error(excess)))
+    if earlier is not None and len(earlier[0]) >= _FEWEST_ROWS:
+        if names is not None:
+            raise LeamlInputError("Give programs or earlier answers, not both.")
+        before = fit_calibrator(*earlier, folds, repeats, seed)
+        worse = _row_nll(before.transform(confidence, ood), correct) - losses[chosen]
+        if worse.mean() <= _standard_error(worse):
+            columns = zip((confidence, correct, ood), earlier, strict=True)
+            both = [None if now is None else np.concatenate([now, then]) for now, then in columns]
+            return fit_calibrator(*both, folds, repeats, seed)
+    return kinds[chosen]().fit(confidence, correct, ood, names)
+
+
+def _standard_error(rows: np.ndarray) -> np.ndarray:
+    return rows.std(axis=-1) / np.sqrt(rows.shape[-1])
+
+
+def _cross_validated(
+    kinds: Sequence[type[Calibrator]],
+    confidence: np.ndarray,
+    correct: np.ndarray,
+    ood: np.ndarray | None,
+    names: np.ndarray | None,
+    folds: int,
+    repeats: int,
+    seed: int,
+) -> np.ndarray:
+    """Negative log-likelihoods `[kinds, n]` of rows by calibrators fitted without them, mean over repeats."""
+    generator, n = np.random.default_rng(seed), len(confidence)
     losses = np.zeros((len(kinds), n))
     for _ in range(repeats):
         fold = np.empty(n, dtype=int)
@@ -448,7 +490,4 @@ def fit_calibrator(
             for row, kind in enumerate(kinds):
                 fitted = kind().fit(confidence[inside], correct[inside], *known)
                 losses[row, outside] += _row_nll(fitted.transform(confidence[outside], *asked), correct[outside])
-    losses /= repeats
-    excess = losses - losses[np.argmin(losses.mean(axis=1))]  # [candidates, n]
-    close_to_best = excess.mean(axis=1) <= excess.std(axis=1) / np.sqrt(n)
-    return kinds[int(np.argmax(close_to_best))]().fit(confidence, correct, ood, names)
+    return losses / repeats

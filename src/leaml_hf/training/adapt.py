@@ -255,7 +255,7 @@ def _show_foreign(trainer: "LeamlTrainer", output: Path) -> float:
     """Share of the unlabelled rows that looked as if from another domain; many are warned of, with a contact sheet."""
     from ..data.contact_sheet import write_contact_sheet
 
-    share = max((entry["foreign"] for entry in trainer.history if "foreign" in entry), default=0.0)
+    share = next((entry["foreign"] for entry in reversed(trainer.history) if "foreign" in entry), 0.0)
     if share > MANY_FOREIGN:
         shown = trainer.foreign.select(range(min(len(trainer.foreign), FOREIGN_SHOWN)))
         sheet = write_contact_sheet(output / "foreign.png", shown["image"], shown["question"])

@@ -39,7 +39,7 @@ def search_space(trainer: "LeamlTrainer") -> dict[str, tuple[float, float]]:
     args, space = trainer.args, dict(RANGES)
     if args.max_steps > 0:
         space["max_steps"] = (max(1, args.max_steps // TIMES_STEPS), TIMES_STEPS * args.max_steps)
-    if trainer.unlabeled is None:
+    if trainer.unlabeled is None or not args.consistency_weight:
         del space["consistency_weight"], space["unlabeled_share"]
     if trainer.replay is None:
         del space["replay_share"]

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 REPLAYED = 400  # source rows that are replayed, again and again: their pictures are encoded once
+EARLIER_ANSWERS = 200  # at most: where there are more labels, the held-out ones are enough to calibrate with
 TEMPERATURES = 2.0 ** np.arange(-1, 4.5, 0.5)  # at which held-out answers are judged
 
 
@@ -153,7 +154,7 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
             [] if eval_dataset is None else [(eval_dataset, model.phrasebook)]
         )
         self.unlabeled: Dataset | None = None  # with a question
-        if unlabeled_dataset is not None and args.consistency_weight and "question" in unlabeled_dataset.column_names:
+        if unlabeled_dataset is not None and "question" in unlabeled_dataset.column_names:
             self.unlabeled = rows_with(unlabeled_dataset, "question") or None
         self.pictures = (unlabeled_dataset or None) if args.pseudo_qa_weight else None  # that pairs are written for
         super().__init__(
@@ -184,7 +185,7 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
         self.unlabeled_batches: EndlessBatches | None = None  # each as it is, and as the student sees it
         self.teacher: AdapterSnapshot | None = None
         self.draw: dict[str, Any] | None = None  # what the teacher was asked last
-        self.foreign: Dataset | None = None  # unlabelled rows of the last draw that look as if from another domain
+        self.foreign: Dataset | None = None  # unlabelled rows, of those looked at last, as if from another domain
         self.trusted_rows: np.ndarray | None = None  # places of unlabelled rows; `None` for all
         self.pairs: Dataset | None = None  # that were written
         self.judged_pairs: list[tuple[Dataset, Dataset, Phrasebook | None]] = []  # with labels of the same pictures
@@ -337,8 +338,7 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
             self.teacher = AdapterSnapshot(self.model)
             predictions = predict(self.model, self.processing_class, rows.select(drawn), cache=self.cache)
         self.model.train()
-        foreign = self._foreign(predictions.states)
-        self.history.append({"step": self.state.global_step, "foreign": float(foreign.mean())})
+        foreign = self._note_foreign(rows.select(drawn), predictions.states)
         order = np.arange(len(drawn))
         if self.args.curriculum_steps:
             order = easy_first(rows.select(drawn), lambda: -predictions.raw_confidence)
@@ -355,8 +355,8 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
             taken (`int`, *optional*, defaults to 0): batches of them that were taken before.
         """
         self.draw = draw
-        rows, foreign = self.trusted.select(draw["rows"]), np.array(draw["foreign"], bool)
-        self.foreign, rows = rows.select(np.flatnonzero(foreign)), rows.select(np.flatnonzero(~foreign))
+        foreign = np.array(draw["foreign"], bool)
+        rows = self.trusted.select(np.array(draw["rows"])[~foreign])
         texts = [text for text, is_foreign in zip(draw["texts"], foreign, strict=True) if not is_foreign]
         taught, share = self._rows(rows, texts, self.model.phrasebook), self.args.unlabeled_share
         drawn = taken * self._batch_size(taught, share)
@@ -366,6 +366,13 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
         self.unlabeled_batches = self._cycle(
             taught, share, lambda batch: (self.rows_collator(batch), views(batch)), taken, pace
         )
+
+    def _note_foreign(self, rows: "Dataset", states: dict[str, np.ndarray]) -> np.ndarray:
+        """As `_foreign`; which rows these are, and their share, is kept for the report."""
+        foreign = self._foreign(states)
+        self.foreign = rows.select(np.flatnonzero(foreign))
+        self.history.append({"step": self.state.global_step, "foreign": float(foreign.mean())})
+        return foreign
 
     def _foreign(self, states: dict[str, np.ndarray]) -> np.ndarray:
         """`[n]` bool, whether unlabelled rows look as if they were not from the labelled rows' domain."""
@@ -553,7 +560,7 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
     def fit_reliability(self, id_dataset: "Dataset | None" = None) -> Reliability:
         """
         Fits OOD scores on unlabelled in-distribution rows, those that look foreign left out, and the calibrator on
-        the held-out labels.
+        the held-out labels, and on what the base says of those that were trained on if that helps.
 
         Args:
             id_dataset (`Dataset`, *optional*): rows with pictures and questions; defaults to the unlabelled rows.
@@ -569,9 +576,9 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
             raise LeamlInputError("fit_reliability needs 8 or more unlabelled rows with questions; give id_dataset.")
         seen = predict(self.model, self.processing_class, rows, cache=self.cache)
         states, groups = seen.states, np.array(picture_keys(rows))
-        known = ~self._foreign(states)
-        if known.sum() >= 8:
-            states, groups = {name: state[known] for name, state in states.items()}, groups[known]
+        foreign = self._note_foreign(rows, states)
+        if (~foreign).sum() >= 8:
+            states, groups = {name: state[~foreign] for name, state in states.items()}, groups[~foreign]
         held = self._predict(self.folds) if self.folds else None
         self.model.reliability = Reliability.fit(
             states,
@@ -580,8 +587,22 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
             groups=groups,
             labeled_states=None if held is None else held.states,
             seed=self.args.seed,
+            earlier=None if held is None else self._earlier_answers(),
         )
         return self.model.reliability
+
+    def _earlier_answers(self) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Confidence, correct and states of the base's answers, in the words found, to labels that are trained on."""
+        untrained, retrieval = AdapterSnapshot(self.model), self.model.retrieval
+        untrained.values = {name: torch.zeros_like(value) for name, value in untrained.values.items()}
+        rows = self.labelled.select(range(min(len(self.labelled), EARLIER_ANSWERS)))
+        self.model.retrieval = None
+        try:
+            with untrained:
+                told = predict(self.model, self.processing_class, rows, cache=self.cache)
+        finally:
+            self.model.retrieval = retrieval
+        return told.raw_confidence, told.correct, told.states
 
 
 def _cache_for(
@@ -616,7 +637,7 @@ class _Guards(TrainerCallback):
         since = state.global_step - start
         if since < 0 or since % args.refresh_steps:
             return
-        if self.trainer.trusted:
+        if args.consistency_weight and self.trainer.trusted:
             self.trainer.refresh_teacher()
         if self.trainer.pairs is not None:
             self.trainer.choose_pairs()
