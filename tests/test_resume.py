@@ -50,6 +50,7 @@ def build(backbone_folders: tuple[Path, Path], processor, tmp_path: Path) -> Cal
             "refresh_rows": 8,
             "per_device_train_batch_size": 4,
             "teacher_decay": 0.5,
+            "consistency_weight": 1.0,
             "save_strategy": "steps",
             "save_steps": 2,
             "save_total_limit": 2,

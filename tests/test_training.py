@@ -75,6 +75,7 @@ def make_trainer(model: LeamlForVisualQA, processor: LeamlProcessor, tmp_path) -
             "refresh_rows": 12,
             "per_device_train_batch_size": 8,
             "replay_share": 0.0,
+            "consistency_weight": 1.0,
             "use_cpu": True,
             "disable_tqdm": True,
         }

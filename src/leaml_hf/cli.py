@@ -431,7 +431,8 @@ def _parser() -> argparse.ArgumentParser:
                        "the upper third)")  # fmt: skip
     adapt.add_argument("--max-steps", type=_integer(1), help="training steps at most")
     adapt.add_argument("--learning-rate", type=float, help="peak learning rate")
-    adapt.add_argument("--consistency-weight", type=float, help="weight of the unlabelled pictures; 0 leaves them out")
+    adapt.add_argument("--consistency-weight", type=float, help="weight of what a teacher says "
+                       "of unlabelled pictures (default 0: none is asked)")  # fmt: skip
     adapt.add_argument("--replay-share", type=float, help="source rows per labelled row; 0 for none")
     adapt.add_argument("--calibration-objective", choices=("focal", "mmce"), help="what the loss adds for calibration")
     adapt.add_argument("--pseudo-qa-weight", type=float, help="weight of questions and answers that are written for "

