@@ -91,8 +91,8 @@ def write_comparison(runs: Sequence[Run], path: str | Path, command: str) -> Pat
         "",
         f"Written by `{command}` from the journal of its runs; figures on the {' and '.join(splits)} split, means and",
         "deviations over seeds, accuracies in percent. Intervals: 95%, bootstrap over seeds. `leaml-words` is LEAML",
-        "without its words, `leaml+consistency` LEAML with consistency, which is off by default, and so on; seconds are",
-        "of training, on different machines.",
+        "without its words, `leaml+consistency` LEAML with what is off by default, and so on; seconds are of",
+        "training, on different machines.",
         "",
         *(line for name, title in pictures.items() for line in (f"![{title}]({name})", "")),
     ]
