@@ -299,13 +299,20 @@ def budget_curves(path: str | Path, runs: Sequence[Mapping[str, Any]]) -> Path:
     """
     Accuracy against the share of labels, one panel for each target; what has one budget alone is a level line.
 
+    Seeds differ in their rows and so in what any method reaches: where the base was run, each run is shown by how many
+    points it is above the base with the same target and seed, and left out if there is none.
+
     Args:
         path (`str` or `Path`): the PNG to write.
-        runs (`Sequence[Mapping]`): of a study, with `target, method, budget, accuracy`, one or more.
+        runs (`Sequence[Mapping]`): of a study, with `target, seed, method, budget, accuracy`, one or more.
 
     Returns:
         `Path`: the PNG.
     """
+    start = {(run["target"], run["seed"]): run["accuracy"] for run in runs if run["method"] == "base"}
+    if start:
+        runs = [{**run, "accuracy": 100 * (run["accuracy"] - start[run["target"], run["seed"]])}
+                for run in runs if (run["target"], run["seed"]) in start]  # fmt: skip
     targets, methods = (sorted({run[name] for run in runs}) for name in ("target", "method"))
     columns = min(3, len(targets))
     figure, axes = _figure(3.4 * columns, 2.6 * -(-len(targets) // columns) + 0.5, len(targets), columns)
@@ -329,7 +336,7 @@ def budget_curves(path: str | Path, runs: Sequence[Mapping[str, Any]]) -> Path:
         ax.set_xlim(0.4, 6.2)
         ax.minorticks_off()
         ax.set_title(_plain(target.removeprefix("visual-arrays:")), color=INK, fontsize=10)
-        _label(ax, "Labels", "Accuracy")
+        _label(ax, "Labels", "Points above the base" if start else "Accuracy")
     for ax in axes[len(targets) :]:
         ax.set_visible(False)
     handles = {label: handle for ax in axes for handle, label in zip(*ax.get_legend_handles_labels(), strict=True)}

@@ -85,7 +85,7 @@ Unfamiliar pictures, by where they are from:
 ```
 {% endif %}
 Learning from a domain's unlabelled pictures beside few labels is the idea of LEAML (arXiv 2510.03232); the gated
-fusion, the consistency training and the reliability module are leaml-hf's own.
+fusion, the words and the reliability module are leaml-hf's own.
 
 ## Failure modes
 
@@ -364,8 +364,8 @@ def _procedure(config: LeamlConfig, results: dict[str, Any]) -> str:
     if rules:
         text += f" {rules} kinds of question are put to the base in words that it knows."
     return (f"{text} {results['labels_used']} answers were used, those held back to stop early and to calibrate "
-            f"included; {results['unlabeled_used']} questions without answers kept what the base knew of the domain, "
-            f"and gave the statistics of what is familiar. Seed {results['seed']}, one run.")  # fmt: skip
+            f"included; {results['unlabeled_used']} questions without answers helped to find the words and "
+            f"gave the statistics of what is familiar. Seed {results['seed']}, one run.")  # fmt: skip
 
 
 def _versions(config: LeamlConfig) -> str:
