@@ -65,11 +65,11 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
     Trains a LEAML adapter with few labels and the unlabelled rest.
 
     First a [`~training.patterns.PatternTeacher`] finds out from all labels in which words the base is to be asked
-    (held-out rows are judged with what was found without their labels). Each step then adds up three losses: on
-    labelled rows; on unlabelled rows with questions whose like is answered rightly, where a teacher, the adapter's
-    exponential average of some steps ago, is to be agreed with; and on source rows that are replayed. With
-    `pseudo_qa_weight` there is a fourth, on pairs that a [`~training.pseudo_qa.PairGenerator`] wrote for unlabelled
-    pictures and that the averaged adapter agrees with. Every
+    (held-out rows are judged with what was found without their labels). Each step then adds up the losses on labelled
+    rows and on source rows that are replayed. With `consistency_weight` there is a third, on unlabelled rows with
+    questions whose like is answered rightly, where a teacher, the adapter's exponential average of some steps ago, is
+    to be agreed with; with `pseudo_qa_weight` a fourth, on pairs that a [`~training.pseudo_qa.PairGenerator`] wrote
+    for unlabelled pictures and that the averaged adapter agrees with. Every
     `evaluate_every` steps the averaged adapter is judged on `eval_dataset`: of those that answer no fewer rows rightly
     than the start, the one with the lowest loss of the right answers, at the temperature that suits it best, is kept
     (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what remains: the base,
