@@ -413,8 +413,8 @@ def fit_calibrator(
     1 where that fits, whereas a rule that prefers no change misses gross overconfidence with 12 to 30 labels.
 
     Labels that the model was trained on say nothing of how sure it is, but what it answered there before may: if a
-    calibrator fitted on those earlier answers makes these ones as likely as the cross-validated one does, within one
-    standard error, it is fitted on both together.
+    calibrator fitted on those earlier answers makes these ones as likely as one of the same kind that was
+    cross-validated on them, within one standard error, it is fitted on both together.
 
     Args:
         confidence_raw (`Sequence[float]`): `[n]` raw confidences in [0, 1].
@@ -453,7 +453,7 @@ def fit_calibrator(
         if names is not None:
             raise LeamlInputError("Give programs or earlier answers, not both.")
         before = fit_calibrator(*earlier, folds, repeats, seed)
-        worse = _row_nll(before.transform(confidence, ood), correct) - losses[chosen]
+        worse = _row_nll(before.transform(confidence, ood), correct) - losses[kinds.index(type(before))]
         if worse.mean() <= _standard_error(worse):
             columns = zip((confidence, correct, ood), earlier, strict=True)
             both = [None if now is None else np.concatenate([now, then]) for now, then in columns]
