@@ -113,7 +113,7 @@ class TestTrainer:
     def test_each_step_draws_from_more_rows(self, make, monkeypatch, accumulated: int) -> None:
         levels = [4, 2, 1, 3] * 4
         train, other = (rows(16, seed).add_column("complexity", levels) for seed in (0, 1))
-        trainer = make(train, other, curriculum_steps=4, curriculum_start=0.25, max_steps=8,
+        trainer = make(train, other, curriculum_steps=4, curriculum_start=0.25, max_steps=8, consistency_weight=1.0,
                        gradient_accumulation_steps=accumulated)  # fmt: skip
         labelled, unlabelled = self.spied(trainer, monkeypatch)
         trainer.train()

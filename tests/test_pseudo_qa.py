@@ -204,7 +204,7 @@ class TestTrainer:
     def test_a_picture_with_questions_is_written_for_once(self, make_trainer) -> None:
         asked = rows(6, 1, answered=False).select([0, 1, 2, 3, 4, 5, 0, 1])
         assert len(one_row_a_picture(asked)) == 6
-        trainer = make_trainer(unlabeled_dataset=asked, eval_dataset=None)
+        trainer = make_trainer(unlabeled_dataset=asked, eval_dataset=None, consistency_weight=1.0)
         trainer.train()
         names = {name for entry in trainer.history for name in entry}
         assert {"foreign", "pairs_written", "pairs_kept"} <= names  # the teacher's rows are there as ever
