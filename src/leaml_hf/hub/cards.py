@@ -363,8 +363,9 @@ def _procedure(config: LeamlConfig, results: dict[str, Any]) -> str:
     rules = sum(len(entry.get("patterns", [])) for entry in results.get("history", []))
     if rules:
         text += f" {rules} kinds of question are put to the base in words that it knows."
+    helped = "helped to find the words and " * bool(rules)
     return (f"{text} {results['labels_used']} answers were used, those held back to stop early and to calibrate "
-            f"included; {results['unlabeled_used']} questions without answers helped to find the words and "
+            f"included; {results['unlabeled_used']} questions without answers {helped}"
             f"gave the statistics of what is familiar. Seed {results['seed']}, one run.")  # fmt: skip
 
 

@@ -389,10 +389,6 @@ _KINDS: tuple[type[Calibrator], ...] = (
 CALIBRATORS: dict[str, type[Calibrator]] = {kind.kind: kind for kind in _KINDS}
 
 
-# Raw confidences, zeros and ones, and out-of-distribution scores, if any
-Earlier = tuple[Sequence[float], Sequence[float], Sequence[float] | None]
-
-
 def fit_calibrator(
     confidence_raw: Sequence[float],
     correct: Sequence[float],
@@ -401,7 +397,7 @@ def fit_calibrator(
     repeats: int = 5,
     seed: int = 0,
     programs: Sequence[str] | None = None,
-    earlier: Earlier | None = None,
+    earlier: tuple[Sequence[float], Sequence[float], Sequence[float] | None] | None = None,
 ) -> Calibrator:
     """
     Chooses a calibrator by cross-validated negative log-likelihood and fits it on all labels.
