@@ -26,8 +26,9 @@ from transformers import (
 )
 
 from leaml_hf import LeamlConfig, LeamlForVisualQA, LeamlInputError, LeamlProcessor
+from leaml_hf.adapters import lora_layers
 from leaml_hf.answering import EncodedPicture
-from leaml_hf.modeling_leaml import answer_span
+from leaml_hf.modeling_leaml import answer_places
 
 SRC = Path(__file__).resolve().parents[1] / "src"
 SMALL = {"fusion_dim": 16, "fusion_heads": 2, "fusion_ffn_dim": 16}
@@ -323,11 +324,19 @@ class TestGradients:
         out = composed(**batch, labels=labels)
         chosen = out.logits[:, 5:7].log_softmax(-1).gather(-1, labels[:, 6:, None])
         torch.testing.assert_close(out.loss, -chosen.mean())
-        span = answer_span(labels)
-        assert span == 3
-        short = composed(**batch, labels=labels, logits_to_keep=span)
+        short = composed(**batch, labels=labels, logits_to_keep=3)
         assert short.logits.shape[1] == 3
         torch.testing.assert_close(short.loss, out.loss)
+
+    def test_logits_of_chosen_places_alone(self, composed, batch):
+        labels = torch.full_like(batch["input_ids"], -100)
+        labels[0, 7:] = labels[1, 5:7] = 1
+        places = answer_places(labels)
+        assert places.nonzero().tolist() == [[0, 6], [1, 4], [1, 5]]
+        chosen = composed(**batch, logits_to_keep=places).logits
+        torch.testing.assert_close(chosen, composed(**batch).logits[places])
+        with pytest.raises(LeamlInputError, match="leave out the places"):
+            composed(**batch, labels=labels, logits_to_keep=places)
 
 
 class TestCachedParts:
@@ -476,20 +485,18 @@ class TestAnswers:
                                           "attention"}  # fmt: skip
 
     def test_lora_that_adds_nothing_is_not_run(self, composed, processor, pictures):
-        ran = []
-        lora = [module for name, module in composed.named_modules() if name.endswith("lora_A.default")]
-        for part in lora:
-            part.register_forward_hook(lambda *_: ran.append(1))
-        answered = {"pictures": pictures, "questions": ["how many"] * 3, "processor": processor}
-        before = composed.collect(*answered.values())
-        assert lora and not ran
-        plain = composed(**processor(images=pictures, questions=["how many"] * 3)).logits
-        assert ran  # everywhere else it does
+        asked = pictures, ["how many"] * 3, processor
+        before = composed.collect(*asked)
+        down = [layer.lora_A["default"].weight for layer in lora_layers(composed).values()]
+        kept = [weight.clone() for weight in down]
+        for weight in down:
+            torch.nn.init.constant_(weight, float("nan"))  # times B = 0 is NaN
+        assert down and np.array_equal(composed.collect(*asked).logits, before.logits)
+        assert composed(**processor(images=pictures, questions=asked[1])).logits.isnan().any()  # there it does run
+        for weight, values in zip(down, kept, strict=True):
+            weight.data.copy_(values)
         open_adapter(composed)
-        ran.clear()
-        after = composed.collect(*answered.values())
-        assert ran and not np.array_equal(before.logits, after.logits)
-        assert not torch.equal(composed(**processor(images=pictures, questions=["how many"] * 3)).logits, plain)
+        assert not np.array_equal(composed.collect(*asked).logits, before.logits)
 
     def test_texture_is_of_the_first_layers(self, composed, processor, pictures):
         records = composed.collect(pictures, ["how many"] * 3, processor, batch_size=2)

@@ -1,6 +1,7 @@
 """Pairs of questions and answers that a second adapter writes: text, generator, filter, and training on them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from test_training import COLORS, rows
 from leaml_hf import LeamlError, LeamlForVisualQA, LeamlInputError, LeamlTrainer, LeamlTrainingArguments
 from leaml_hf.adapters import lora_layers
 from leaml_hf.processing_leaml import LeamlBackboneProcessor
-from leaml_hf.training.objectives import AdapterSnapshot, consistency_loss
+from leaml_hf.training.objectives import AdapterSnapshot, AnswerTokens, consistency_loss
 from leaml_hf.training.pseudo_qa import (
     PAIRS_A_PICTURE,
     PairGenerator,
@@ -101,7 +102,8 @@ class TestFilter:
         labels = torch.tensor([[-100, -100, 3, 1], [-100, -100, -100, 2]])
         first = logits[0, 1].softmax(-1)[3] * logits[0, 2].softmax(-1)[1]
         expected = torch.stack([first, logits[1, 2].softmax(-1)[2]])
-        torch.testing.assert_close(answer_probability(logits, labels), expected)
+        answers = AnswerTokens.of(logits, labels, torch.ones(2))
+        torch.testing.assert_close(answer_probability(answers), expected)
 
     def test_precision_is_of_answered_questions_alone(self) -> None:
         labelled = rows(4, 7)
@@ -155,9 +157,9 @@ class TestGenerator:
             captions = generator._captions(pictures)
             batch = generator.collator([captions[i] for i in range(8)])
             with torch.no_grad():
-                told, labels, _ = generator.forward(batch)
+                told = generator.forward(batch)
                 with generator.adapter:
-                    drift[weight] = consistency_loss(generator.forward(batch)[0], told, labels).item()
+                    drift[weight] = consistency_loss(generator.forward(batch), told.logits).item()
         assert drift[10.0] < 0.5 * drift[0.0]
 
     def test_only_chosen_neurons_learn(self, make_generator, model) -> None:
@@ -169,7 +171,7 @@ class TestGenerator:
     def test_nan_stops_with_a_sentence(self, make_generator, model) -> None:
         before, generator = AdapterSnapshot(model), make_generator()
         forward = generator.forward
-        generator.forward = lambda batch: (forward(batch)[0] * float("nan"), *forward(batch)[1:])
+        generator.forward = lambda batch: replace(forward(batch), logits=forward(batch).logits * float("nan"))
         with pytest.raises(LeamlError, match="lower learning_rate"):
             generator.fit(rows(8), rows(2, 1))
         assert all(torch.equal(p, before.values[n]) for n, p in before.parameters.items())

@@ -30,6 +30,7 @@ from leaml_hf.training.mismatch import PoolCheck
 from leaml_hf.training.objectives import (
     SPELLING_SCALE,
     AdapterSnapshot,
+    AnswerTokens,
     AveragedAdapter,
     answer_loss,
     calibration_error,
@@ -111,7 +112,9 @@ class TestAnswerLoss:
                 log_probs = logits[row, t - 1].log_softmax(-1)
                 losses.append(-(1 - smoothing) * log_probs[labels[row, t]] - smoothing * log_probs.mean())
             expected += weights[row] * sum(losses) / len(losses)
-        torch.testing.assert_close(answer_loss(logits, labels, weights, smoothing), expected / weights.sum())
+        torch.testing.assert_close(
+            answer_loss(AnswerTokens.of(logits, labels, weights), smoothing), expected / weights.sum()
+        )
 
 
 class TestSpellingLoss:
@@ -168,8 +171,9 @@ class TestConsistency:
             spots = [t for t in range(4) if labels[row, t + 1] != -100]
             p, q = (x[row, spots].softmax(-1).numpy().astype(np.float64) for x in (teacher, student))
             rows.append(scipy.stats.entropy(p, q, axis=1).mean())
-        assert consistency_loss(student, teacher, labels).item() == pytest.approx(np.mean(rows), rel=1e-5)
-        assert consistency_loss(teacher, teacher, labels).item() == pytest.approx(0, abs=1e-6)
+        answers, told = (AnswerTokens.of(logits, labels, torch.ones(3)) for logits in (student, teacher))
+        assert consistency_loss(answers, told.logits).item() == pytest.approx(np.mean(rows), rel=1e-5)
+        assert consistency_loss(told, told.logits).item() == pytest.approx(0, abs=1e-6)
 
     def test_spelt_answers_are_compared_as_von_mises_fisher_distributions(self) -> None:
         rng = np.random.default_rng(0)
@@ -417,9 +421,10 @@ class TestCalibrationObjectives:
             places = [t for t in range(1, 5) if labels[row, t] != -100]
             right = [scipy.special.softmax(logits[row, t - 1].numpy())[labels[row, t]] for t in places]
             expected += float(weights[row]) * np.mean([-((1 - p) ** 3) * np.log(p) for p in right])
-        assert focal_loss(logits, labels, weights).item() == pytest.approx(expected / 5.5, rel=1e-5)
-        plain = answer_loss(logits, labels, weights, 0.0)
-        assert focal_loss(logits, labels, weights, gamma=0.0).item() == pytest.approx(plain.item(), rel=1e-5)
+        answers = AnswerTokens.of(logits, labels, weights)
+        assert focal_loss(answers).item() == pytest.approx(expected / 5.5, rel=1e-5)
+        plain = answer_loss(answers, 0.0)
+        assert focal_loss(answers, gamma=0.0).item() == pytest.approx(plain.item(), rel=1e-5)
 
     def test_calibration_error_is_the_formula(self, batch) -> None:
         logits, labels = batch
@@ -432,14 +437,17 @@ class TestCalibrationObjectives:
         expected = np.mean([[(right[i] - confidence[i]) * (right[j] - confidence[j])
                              * np.exp(-abs(confidence[i] - confidence[j]) / 0.4) for j in range(6)]
                             for i in range(6)])  # fmt: skip
-        assert calibration_error(logits, labels).item() == pytest.approx(expected, rel=1e-5)
+        assert calibration_error(AnswerTokens.of(logits, labels, torch.ones(6))).item() == pytest.approx(
+            expected, rel=1e-5
+        )
 
     def test_it_falls_where_over_confidence_falls(self) -> None:
         labels = torch.tensor([[-100, 1], [-100, 2], [-100, 3], [-100, 4]])
         said = torch.tensor([1, 2, 1, 1])  # half of them right
         logits = torch.zeros(4, 2, 6)
         logits[torch.arange(4), 0, said] = 1.0
-        errors = [calibration_error(scale * logits, labels).item() for scale in (1.6, 4.0, 12.0)]
+        told = [AnswerTokens.of(scale * logits, labels, torch.ones(4)) for scale in (1.6, 4.0, 12.0)]
+        errors = [calibration_error(answers).item() for answers in told]
         assert errors == sorted(errors)  # confidences of about 0.5, 0.9 and 1.0
         assert errors[0] < 0.01 < 0.1 < errors[2]
 

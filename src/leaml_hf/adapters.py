@@ -4,8 +4,6 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -252,29 +250,6 @@ def lora_layers(model: nn.Module) -> dict[str, "LoraLayer"]:
     from peft.tuners.lora import LoraLayer
 
     return {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
-
-
-@contextmanager
-def skipping_closed_lora(model: nn.Module) -> Iterator[None]:
-    """
-    Inside the `with` block LoRA that adds exactly nothing (B = 0, as before training) does not run.
-
-    Args:
-        model (`nn.Module`): with LoRA or without.
-    """
-
-    def is_closed(layer: "LoraLayer") -> bool:
-        active = [name for name in layer.active_adapters if name in layer.lora_B]
-        return not (layer.merged or layer.disable_adapters or any(layer.lora_B[n].weight.any() for n in active))
-
-    closed = [layer for layer in lora_layers(model).values() if is_closed(layer)]
-    for layer in closed:
-        layer._disable_adapters = True  # `enable_adapters` would change what is trained, too
-    try:
-        yield
-    finally:
-        for layer in closed:
-            layer._disable_adapters = False
 
 
 def activate_lora(model: nn.Module, adapter_name: str) -> None:

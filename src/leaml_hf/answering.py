@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from .adapters import skipping_closed_lora
 from .decoding import spelled_tokens, tell
 from .errors import LeamlInputError
 from .prefix import encode_features
+from .quick_lora import quick_lora
 from .records import AnswerRecords, mean_states, mean_words, read_records
 from .retrieval import thumbnail
 
@@ -201,7 +201,7 @@ def iterate(
             if model.phrasebook is not None:
                 asked, rules = zip(*model.phrasebook.find(posed), strict=True)
             answer_part = _answer_batch if model.retrieval is None else _answer_with_examples
-            with skipping_closed_lora(model):
+            with torch.no_grad(), quick_lora(model):
                 records = answer_part(model, pictures, list(asked), processor, max_new_tokens)
             records.texts = [text if rule is None else rule.said(text, question)
                              for text, rule, question in zip(records.texts, rules, posed, strict=True)]  # fmt: skip

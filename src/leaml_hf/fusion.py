@@ -33,6 +33,8 @@ class VisionCall:
             (existing image-text-to-text models).
         example_tokens (`torch.Tensor`, *optional*): `[B]` tokens of the examples before each row's question.
         since (`torch.Tensor`, *optional*): `[B, T]` how many tokens more than its question a row has, in this pass.
+        chosen (`torch.Tensor`, *optional*): `[B, T]` bool, places whose logits are wanted, until the output head
+            has seen them; defaults to all.
         keep_key_values (`bool`): whether keys and values of the pictures are kept for the next decoding step.
         record (`bool`): whether attention and gates of the first pass are kept.
     """
@@ -49,6 +51,7 @@ class VisionCall:
     features: Any = None
     example_tokens: torch.Tensor | None = None
     since: torch.Tensor | None = None
+    chosen: torch.Tensor | None = None
     keep_key_values: bool = False
     record: bool = False
     key_values: dict[str, KeyValue] = field(default_factory=dict)

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 from transformers import AutoModel, AutoModelForCausalLM, AutoModelForImageTextToText, PreTrainedModel
@@ -57,7 +58,7 @@ class LeamlOutput(ModelOutput):
 
     Args:
         loss (`torch.Tensor`): cross-entropy over the labels, in nats; only with labels.
-        logits (`torch.Tensor`): `[B, T, V]`, or `[B, logits_to_keep, V]`.
+        logits (`torch.Tensor`): `[B, T, V]`, `[B, logits_to_keep, V]`, or `[n, V]` of n chosen places.
         past_key_values (`Cache`): of the decoder; only with `use_cache`.
         last_hidden_state (`torch.Tensor`): `[B, T, D]` after the decoder's final norm.
         vision_states (`torch.Tensor`): `[P, N, Dv]`; `None` for text alone.
@@ -79,18 +80,23 @@ class LeamlOutput(ModelOutput):
     spelled: torch.Tensor | None = None
 
 
-def answer_span(labels: torch.Tensor) -> int:
+def answer_places(labels: torch.Tensor) -> torch.Tensor:
     """
-    How many positions at the end are needed for the loss; give it as `logits_to_keep` to save the others' logits.
+    Where a model tells the tokens of the answers, one place before each; give it as `logits_to_keep` to save the
+    others' logits.
 
     Args:
         labels (`torch.Tensor`): `[B, T]`, -100 where there is no target.
 
     Returns:
-        `int`: from 1 to T.
+        `torch.Tensor`: `[B, T]` bool.
     """
-    labelled = (labels != -100).any(0).nonzero()
-    return 1 if labelled.numel() == 0 else min(labels.shape[1], labels.shape[1] - int(labelled[0]) + 1)
+    return F.pad(labels[:, 1:] != -100, (0, 1))
+
+
+def _at(places: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+    """`[n, V]` of values `[B, T', V]` at places `[B, T]` of the text, before which some models have the picture."""
+    return values[:, -places.shape[1] :][places]
 
 
 class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrainedModel, GenerationMixin):
@@ -169,9 +175,8 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         decoder.register_forward_hook(self._leave_decoder)
         for number, layer in enumerate(decoder_layers(decoder)):
             layer.register_forward_pre_hook(partial(self._fuse, str(number)), with_kwargs=True)
-        # A slice of the hidden states makes PyTorch copy the whole head for each row on a CPU: up to 100 times slower.
         if (head := self.get_output_embeddings()) is not None:
-            head.register_forward_pre_hook(lambda module, args: (args[0].contiguous(),))
+            head.register_forward_pre_hook(self._enter_head)
         self.post_init()
         if config.has_adapter:
             self._build_adapter()
@@ -250,6 +255,14 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         spelled = call.spelled if index is None else call.spelled[index]  # [B, S, De]
         output.last_hidden_state = self.bridge["copy"](output.last_hidden_state, spelled, call.since)
         return output
+
+    def _enter_head(self, module: nn.Module, args: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        """Only chosen places go on, if some were chosen: as one row, since some models change their logits."""
+        states, call = args[0], self._call
+        if call is not None and call.chosen is not None and states.dim() == 3:
+            states, call.chosen = _at(call.chosen, states)[None], None
+        # A slice of the hidden states makes PyTorch copy the whole head for each row on a CPU: up to 100 times slower.
+        return (states.contiguous(),)
 
     def _fuse(self, layer: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = self._call
@@ -395,7 +408,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         position_ids: torch.Tensor | None = None,
         past_key_values: Any = None,
         use_cache: bool = False,
-        logits_to_keep: int = 0,
+        logits_to_keep: int | torch.Tensor = 0,
         output_attentions: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
         example_tokens: torch.Tensor | None = None,
@@ -422,7 +435,8 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             position_ids (`torch.Tensor`, *optional*): `[B, T]`; defaults to counting the unpadded tokens.
             past_key_values (`Cache`, *optional*): of earlier passes.
             use_cache (`bool`, *optional*, defaults to `False`): whether to return a cache.
-            logits_to_keep (`int`, *optional*, defaults to 0): logits of the last positions only; 0 for all.
+            logits_to_keep (`int` or `torch.Tensor`, *optional*, defaults to 0): logits of the last positions only; 0
+                for all. Or `[B, T]` bool, n places whose logits `[n, V]` are wanted; not with labels.
             output_attentions (`bool`, *optional*, defaults to `False`): whether to return gates and cross-attentions.
             num_items_in_batch (`torch.Tensor` or `int`, *optional*): the loss is divided by it instead of by the
                 number of targets.
@@ -440,6 +454,9 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             raise LeamlInputError(
                 "lower_states is for passes without a cache: leave out use_cache and past_key_values."
             )
+        chosen = logits_to_keep if isinstance(logits_to_keep, torch.Tensor) else None
+        if chosen is not None and labels is not None:
+            raise LeamlInputError("The loss of labels needs all logits: leave out the places in logits_to_keep.")
         if self.config.is_composed or lower_states is None:
             call = self._new_call(
                 input_ids,
@@ -453,6 +470,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             )
         else:
             call = self._prefix_call(input_ids, pixel_values, vision_states, vision_mask, record=output_attentions)
+        call.chosen = chosen
         decodes = self.backbone.config.is_encoder_decoder  # its labels are what the decoder reads, one place later
         if decodes and labels is not None:
             kwargs["labels"] = labels
@@ -464,10 +482,13 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             pixel_values,
             lower_states,
             position_ids,
-            logits_to_keep,
+            0 if chosen is not None else logits_to_keep,
             **cached,
             **kwargs,
         )
+        logits = output.logits
+        if chosen is not None:
+            logits = logits[0] if call.chosen is None else _at(chosen, logits)
         loss = None
         if labels is not None:
             targets = labels[:, -logits_to_keep:] if logits_to_keep else labels
@@ -481,7 +502,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             )
         return LeamlOutput(
             loss=loss,
-            logits=output.logits,
+            logits=logits,
             past_key_values=output.get("past_key_values"),
             last_hidden_state=call.last_hidden_state,
             vision_states=call.states if call.picture_states is None else call.picture_states,

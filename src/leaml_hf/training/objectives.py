@@ -1,38 +1,93 @@
 """Losses, and the averaged teacher."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def _mean_over_rows(token_loss: Tensor, rows: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean over B rows of the mean over each row's tokens: losses `[n]` of tokens, the row `[n]` of each, and
-    weights `[B]`."""
-    scale = weights.to(token_loss)[rows] / torch.bincount(rows, minlength=len(weights)).to(token_loss)[rows]
-    return (token_loss * scale).sum() / weights.sum().clamp_min(1e-6).to(token_loss)
+@dataclass
+class AnswerTokens:
+    """
+    What a model says of the n tokens of the answers of B rows.
+
+    Args:
+        logits (`Tensor`): `[n, V]`.
+        tokens (`Tensor`): `[n]` long, the right ones.
+        rows (`Tensor`): `[n]` long, the row of each.
+        weights (`Tensor`): `[B]` of the rows, 0 or more.
+    """
+
+    logits: Tensor
+    tokens: Tensor
+    rows: Tensor
+    weights: Tensor
+
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor, weights: Tensor) -> "AnswerTokens":
+        """
+        Picks the answers out of all that a model says.
+
+        Args:
+            logits (`Tensor`): `[B, T, V]`, or `[n, V]` where only these were made.
+            labels (`Tensor`): `[B, T]`, -100 outside the answer.
+            weights (`Tensor`): `[B]`.
+        """
+        targets = labels[:, 1:]
+        chosen = targets != -100
+        picked = logits[:, :-1][chosen] if logits.dim() == 3 else logits
+        return cls(picked, targets[chosen], chosen.nonzero()[:, 0], weights)
+
+    def by_row(self, token_loss: Tensor) -> Tensor:
+        """`[B]` means over each row's tokens, of losses `[n]`; 0 where a row has none."""
+        count = torch.bincount(self.rows, minlength=len(self.weights)).clamp_min(1).to(token_loss)
+        return token_loss.new_zeros(len(count)).index_add(0, self.rows, token_loss) / count
+
+    def mean(self, token_loss: Tensor) -> Tensor:
+        """Weighted mean over rows of `by_row`, of losses `[n]`."""
+        means = self.by_row(token_loss)
+        return (means * self.weights.to(means)).sum() / self.weights.sum().clamp_min(1e-6).to(means)
+
+    def are_right(self, said: Tensor) -> Tensor:
+        """`[B]` bool, whether all of a row's tokens are the right ones, of tokens `[n]` that were said."""
+        wrong = torch.bincount(self.rows[said != self.tokens], minlength=len(self.weights))
+        return wrong == 0
 
 
-def answer_loss(logits: Tensor, labels: Tensor, weights: Tensor, smoothing: float) -> Tensor:
+def answer_loss(answers: AnswerTokens, smoothing: float) -> Tensor:
     """
     Weighted mean over rows of the mean cross-entropy of each row's answer tokens.
 
     Args:
-        logits (`Tensor`): `[B, T, V]`.
-        labels (`Tensor`): `[B, T]`, -100 outside the answer.
-        weights (`Tensor`): `[B]`, 0 or more.
+        answers ([`AnswerTokens`]): of B rows.
         smoothing (`float`): label smoothing in [0, 1).
 
     Returns:
         `Tensor`: scalar.
     """
-    labels = labels[:, 1:]  # [B, T - 1]
-    chosen = labels != -100
-    token_loss = F.cross_entropy(logits[:, :-1][chosen].float(), labels[chosen], label_smoothing=smoothing,
-                                 reduction="none")  # fmt: skip
-    return _mean_over_rows(token_loss, chosen.nonzero()[:, 0], weights)
+    return answers.mean(_cross_entropy(answers, smoothing))
 
 
-def focal_loss(logits: Tensor, labels: Tensor, weights: Tensor, gamma: float = 3.0) -> Tensor:
+def row_losses(answers: AnswerTokens, smoothing: float) -> Tensor:
+    """
+    Mean cross-entropy of each row's answer tokens.
+
+    Args:
+        answers ([`AnswerTokens`]): of B rows.
+        smoothing (`float`): label smoothing in [0, 1).
+
+    Returns:
+        `Tensor`: `[B]`.
+    """
+    return answers.by_row(_cross_entropy(answers, smoothing))
+
+
+def _cross_entropy(answers: AnswerTokens, smoothing: float) -> Tensor:
+    return F.cross_entropy(answers.logits.float(), answers.tokens, label_smoothing=smoothing, reduction="none")
+
+
+def focal_loss(answers: AnswerTokens, gamma: float = 3.0) -> Tensor:
     """
     Focal loss on answers: tokens that are certain already count less, so that few labels teach no over-confidence.
 
@@ -40,25 +95,20 @@ def focal_loss(logits: Tensor, labels: Tensor, weights: Tensor, gamma: float = 3
     2020, arXiv 2002.09437, who recommend gamma = 3 for calibration).
 
     Args:
-        logits (`Tensor`): `[B, T, V]`.
-        labels (`Tensor`): `[B, T]`, -100 outside the answer.
-        weights (`Tensor`): `[B]`, 0 or more.
+        answers ([`AnswerTokens`]): of B rows.
         gamma (`float`, *optional*, defaults to 3.0): 0 or more; 0 gives the cross-entropy.
 
     Returns:
         `Tensor`: scalar, weighted mean over rows of the mean over tokens.
     """
-    labels = labels[:, 1:]  # [B, T - 1]
-    chosen = labels != -100
-    log_right = -F.cross_entropy(logits[:, :-1][chosen].float(), labels[chosen], reduction="none")
-    token_loss = -((1 - log_right.exp()) ** gamma) * log_right
-    return _mean_over_rows(token_loss, chosen.nonzero()[:, 0], weights)
+    log_right = -_cross_entropy(answers, 0.0)
+    return answers.mean(-((1 - log_right.exp()) ** gamma) * log_right)
 
 
 MMCE_WIDTH = 0.4  # of the kernel over confidences, as in the paper
 
 
-def calibration_error(logits: Tensor, labels: Tensor) -> Tensor:
+def calibration_error(answers: AnswerTokens) -> Tensor:
     """
     Maximum mean calibration error of the rows of a batch (Kumar et al. 2018, ICML: MMCE, equation 4), squared.
 
@@ -67,18 +117,14 @@ def calibration_error(logits: Tensor, labels: Tensor) -> Tensor:
     the chances to be right.
 
     Args:
-        logits (`Tensor`): `[B, T, V]`.
-        labels (`Tensor`): `[B, T]`, -100 outside the answer.
+        answers ([`AnswerTokens`]): of B rows.
 
     Returns:
         `Tensor`: scalar in [0, 1]; its gradient goes through the confidences alone.
     """
-    labels = labels[:, 1:]  # [B, T - 1]
-    chosen = labels != -100
-    likeliest, said = logits[:, :-1].float().log_softmax(-1).max(-1)  # [B, T - 1]
-    confidence = (likeliest * chosen).sum(1).exp()  # [B]
-    right = ((said == labels) | ~chosen).all(1).to(confidence)
-    gap = right - confidence
+    likeliest, said = answers.logits.float().log_softmax(-1).max(-1)  # [n]
+    confidence = likeliest.new_zeros(len(answers.weights)).index_add(0, answers.rows, likeliest).exp()  # [B]
+    gap = answers.are_right(said).to(confidence) - confidence
     kernel = (-(confidence[:, None] - confidence[None]).abs() / MMCE_WIDTH).exp()
     return (gap[:, None] * gap[None] * kernel).mean()
 
@@ -104,32 +150,28 @@ def spelling_loss(spelled: Tensor, labels: Tensor, weights: Tensor, word_embeddi
     place = (labels != -100).cumsum(1) - 1  # which token of the answer
     rows, columns = ((labels != -100) & (place < spelled.shape[1])).nonzero(as_tuple=True)
     told = spelled[rows, place[rows, columns]].to(word_embeddings.dtype)  # [answer tokens, De]
-    logits = SPELLING_SCALE * (told @ word_embeddings.T).float()
-    token_loss = F.cross_entropy(logits, labels[rows, columns], reduction="none")
-    return _mean_over_rows(token_loss, rows, weights)
+    logits = SPELLING_SCALE * (told @ word_embeddings.T)
+    return answer_loss(AnswerTokens(logits, labels[rows, columns], rows, weights), 0.0)
 
 
-def consistency_loss(logits: Tensor, told: Tensor, labels: Tensor) -> Tensor:
+def consistency_loss(answers: AnswerTokens, told: Tensor) -> Tensor:
     """
-    Mean over rows of the mean divergence KL(teacher || student) of each row's answer tokens, in nats.
+    Weighted mean over rows of the mean divergence KL(teacher || student) of each row's answer tokens, in nats.
 
     The teacher's whole distribution is matched (Hinton et al. 2015, arXiv 1503.02531), where hard pseudo-answers would
     make the student surer than the teacher is. On unlabelled pictures of the new domain it also keeps what few labels
     would make the model forget (Li & Hoiem 2016, arXiv 1606.09282).
 
     Args:
-        logits (`Tensor`): `[B, T, V]` of the student.
-        told (`Tensor`): `[B, T, V]` of the teacher.
-        labels (`Tensor`): `[B, T]`, the teacher's answer, -100 outside it.
+        answers ([`AnswerTokens`]): of the student, the teacher's answers being the right ones.
+        told (`Tensor`): `[n, V]` logits of the teacher.
 
     Returns:
         `Tensor`: scalar.
     """
-    chosen = labels[:, 1:] != -100
-    expected = told[:, :-1][chosen].float().log_softmax(-1)
-    token_loss = F.kl_div(logits[:, :-1][chosen].float().log_softmax(-1), expected, reduction="none", log_target=True)
-    row = torch.arange(len(labels), device=labels.device)[:, None].expand_as(chosen)[chosen]
-    return (token_loss.sum(-1) / chosen.sum(1)[row]).sum() / len(labels)
+    expected = told.float().log_softmax(-1)
+    token_loss = F.kl_div(answers.logits.float().log_softmax(-1), expected, reduction="none", log_target=True)
+    return answers.mean(token_loss.sum(-1))
 
 
 def spelling_consistency(spelled: Tensor, told: Tensor) -> Tensor:

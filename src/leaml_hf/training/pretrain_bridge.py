@@ -8,9 +8,9 @@ from torch import nn
 
 from ..data.visual_arrays import load_visual_arrays
 from ..evaluation.runner import predict
-from ..modeling_leaml import LeamlForVisualQA
+from ..modeling_leaml import LeamlForVisualQA, answer_places
 from ..processing_leaml import LeamlProcessor
-from .objectives import answer_loss
+from .objectives import AnswerTokens, answer_loss
 from .source_data import CELLS
 from .stage import Averages, Stage, Step, schedule
 from .tower import DenseHeads, TowerBatch, grounding_loss
@@ -93,11 +93,11 @@ def _step(model: LeamlForVisualQA, dense: DenseHeads, batch: TowerBatch, joint: 
             vision = model.encode_vision(pixels)
         out = model(input_ids=batch.prompts, attention_mask=batch.prompt_mask,
                     question_ids=batch.input_ids.flatten(0, 1), question_mask=batch.mask.flatten(0, 1),
-                    vision_states=vision, vision_index=index, logits_to_keep=batch.labels.shape[1])  # fmt: skip
+                    vision_states=vision, vision_index=index, logits_to_keep=answer_places(batch.labels))  # fmt: skip
         extra = DENSE_WEIGHT * dense(vision, batch.targets)[0] if joint else 0.0
     grounding = grounding_loss(out.looked, batch.relevant)
-    labels = batch.labels
-    loss = answer_loss(out.logits, labels, torch.ones(len(labels), device=model.device), 0.0)
-    wrong = (out.logits[:, :-1].argmax(-1) != labels[:, 1:]) & (labels[:, 1:] != -100)
+    weights = torch.ones(len(batch.labels), device=model.device)
+    answers = AnswerTokens.of(out.logits, batch.labels, weights)
+    loss = answer_loss(answers, 0.0)
     figures = {"answer_loss": loss, "grounding": grounding}
-    return Step(loss + GROUNDING_WEIGHT * grounding + extra, figures, ~wrong.any(1))
+    return Step(loss + GROUNDING_WEIGHT * grounding + extra, figures, answers.are_right(answers.logits.argmax(-1)))

@@ -24,7 +24,7 @@ from ..errors import LeamlError
 from ..evaluation.answers import answers_match, normalize_answer
 from ..evaluation.runner import open_pictures, picture_states, predict
 from .neurons import qa_neurons, tuning_only
-from .objectives import AdapterSnapshot, answer_loss, consistency_loss
+from .objectives import AdapterSnapshot, AnswerTokens, answer_loss, consistency_loss
 from .rows import LeamlCollator, RowDataset
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ..processing_leaml import LeamlProcessor
     from .cache import FrozenCache, PrefixCache
 
-Forward = Callable[[dict[str, Any]], tuple[Tensor, Tensor, Tensor]]  # a batch's logits, labels and weights of rows
+Forward = Callable[[dict[str, Any]], AnswerTokens]  # of a batch
 
 INSTRUCTION = "Write a question about this picture and its answer."
 CAPTION = "Describe this picture."
@@ -80,7 +80,7 @@ class PairGenerator:
     Args:
         model ([`LeamlForVisualQA`]): with an adapter, whose values are the same after each method.
         processor ([`LeamlProcessor`]): of the model.
-        forward (`Callable`): gives logits `[B, T, V]` and labels `[B, T]` of a batch's answers, and weights `[B]`.
+        forward (`Callable`): gives [`AnswerTokens`] of a batch.
         cache ([`FrozenCache`] or [`PrefixCache`], *optional*): of the model's frozen parts.
         steps (`int`, *optional*, defaults to 60): of AdamW.
         learning_rate (`float`, *optional*, defaults to 2e-4): its peak, after a warm-up and before a cosine to 0.
@@ -162,13 +162,12 @@ class PairGenerator:
         if captioned is None:
             return self._written_loss(batch)
         with torch.no_grad(), start:  # before there is a graph: the parameters change for a moment
-            told, *_ = self.forward(captioned)
+            told = self.forward(captioned)
         loss = self._written_loss(batch)
-        logits, labels, _ = self.forward(captioned)
-        return loss + self.caption_weight * consistency_loss(logits, told, labels)
+        return loss + self.caption_weight * consistency_loss(self.forward(captioned), told.logits)
 
     def _written_loss(self, batch: dict[str, Any]) -> Tensor:
-        return answer_loss(*self.forward(batch), smoothing=0.0)
+        return answer_loss(self.forward(batch), smoothing=0.0)
 
     def _captions(self, pictures: "Dataset") -> RowDataset | None:
         """The first pictures with what the model, as it is, says of them."""
@@ -264,24 +263,23 @@ def agreed(
         `np.ndarray`: `[n]` bool.
     """
     rows = RowDataset(pairs, phrasebook=phrasebook)
-    kept = [torch.stack([answer_probability(*forward(view(part))[:2]) for view in collators]).min(0).values.cpu()
+    kept = [torch.stack([answer_probability(forward(view(part))) for view in collators]).min(0).values.cpu()
             for part in DataLoader(rows, AT_ONCE, collate_fn=list)]  # fmt: skip
     return torch.cat(kept).numpy() >= MIN_PROBABILITY if kept else np.zeros(0, dtype=bool)
 
 
-def answer_probability(logits: Tensor, labels: Tensor) -> Tensor:
+def answer_probability(answers: AnswerTokens) -> Tensor:
     """
     Probability of each row's answer tokens.
 
     Args:
-        logits (`Tensor`): `[B, T, V]`.
-        labels (`Tensor`): `[B, T]`, -100 outside the answer.
+        answers ([`AnswerTokens`]): of B rows.
 
     Returns:
         `Tensor`: `[B]` in [0, 1].
     """
-    log_likelihood = -F.cross_entropy(logits[:, :-1].float().transpose(1, 2), labels[:, 1:], reduction="none")
-    return log_likelihood.sum(1).exp()  # 0 where there is no label
+    log_likelihood = -F.cross_entropy(answers.logits.float(), answers.tokens, reduction="none")  # [n]
+    return log_likelihood.new_zeros(len(answers.weights)).index_add(0, answers.rows, log_likelihood).exp()
 
 
 def pair_precision(pairs: "Dataset", labelled: "Dataset") -> tuple[int, int]:
@@ -335,8 +333,8 @@ class PairsMixin:
         self.pairs = generator.write(pictures)
         self.judged_pairs = [(generator.write(one_row_a_picture(fold)), fold, book) for fold, book in self.folds]
 
-    def _answers(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
-        return self._forward(self.model, self._prepare_inputs(batch))[:3]
+    def _answers(self, batch: dict[str, Any]) -> AnswerTokens:
+        return self._forward(self.model, self._prepare_inputs(batch))[0]
 
     def choose_pairs(self) -> None:
         """Those pairs are trained on that the averaged adapter, as it is now, agrees with."""

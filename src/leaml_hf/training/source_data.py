@@ -27,7 +27,6 @@ from ..data.visual_arrays.targets import (
     token_targets,
 )
 from ..data.visual_arrays.wording import Question
-from ..modeling_leaml import answer_span
 from ..processing_leaml import LeamlProcessor
 from .tower import CLAIM, NAMES, RIVALRY, SPELLED, TowerBatch
 
@@ -170,8 +169,7 @@ class SourceStream(IterableDataset):
         if self.processor is None:
             return {}
         text = self.processor.encode_text([q.text for q in asked], [q.answer for q in asked])
-        labels = text["labels"][:, -answer_span(text["labels"]) :]
-        return {"prompts": text["input_ids"], "prompt_mask": text["attention_mask"], "labels": labels}
+        return {"prompts": text["input_ids"], "prompt_mask": text["attention_mask"], "labels": text["labels"]}
 
 
 def _end_of(name: str, text: str) -> int:

@@ -3,7 +3,8 @@
 import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +23,10 @@ from ..data.budget import picture_keys, rows_with
 from ..data.conversations import as_rows
 from ..errors import LeamlError, LeamlInputError
 from ..evaluation.runner import Predictions, picture_states, predict
-from ..modeling_leaml import LeamlForVisualQA, answer_span
+from ..modeling_leaml import LeamlForVisualQA, answer_places
 from ..phrasebook import Phrasebook
 from ..processing_leaml import LeamlProcessor
+from ..quick_lora import quick_lora
 from ..reliability import Reliability
 from .arguments import LeamlTrainingArguments
 from .batches import EndlessBatches
@@ -35,11 +37,13 @@ from .mismatch import PoolCheck
 from .neurons import qa_neurons, tuning_only
 from .objectives import (
     AdapterSnapshot,
+    AnswerTokens,
     AveragedAdapter,
     answer_loss,
     calibration_error,
     consistency_loss,
     focal_loss,
+    row_losses,
     spelling_consistency,
     spelling_loss,
 )
@@ -218,11 +222,11 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
         if self.unlabeled_batches is not None:
             plain, seen = map(self._prepare_inputs, next(self.unlabeled_batches))
             with torch.no_grad(), self.teacher:  # before there is a graph: the parameters change for a moment
-                told, *_, told_spelled = self._forward(model, plain)
+                told, told_spelled = self._forward(model, plain)
         loss = self._rows_loss(model, inputs)
         if self.unlabeled_batches is not None:
-            logits, labels, _, spelled = self._forward(model, seen)
-            loss = loss + self.args.consistency_weight * consistency_loss(logits, told, labels)
+            answers, spelled = self._forward(model, seen)
+            loss = loss + self.args.consistency_weight * consistency_loss(answers, told.logits)
             if spelled is not None:
                 weight = self.args.consistency_weight * self.args.spelling_weight
                 loss = loss + weight * spelling_consistency(spelled, told_spelled)
@@ -238,28 +242,36 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
             )
         return (loss, {}) if return_outputs else loss
 
-    def _forward(self, model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Logits and labels of the answers, weights of the rows, and what a resampler spells."""
+    def _forward(self, model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[AnswerTokens, Tensor | None]:
+        """What the model says of the answers, and what a resampler spells."""
         inputs = dict(inputs)
         labels, weights = inputs.pop("labels"), inputs.pop("weights")
-        span = answer_span(labels)
+        places = answer_places(labels)
         if inputs.get("lower_states") is not None and self.model.config.is_composed:
             inputs.pop("input_ids")
-        attention = attention_for_training(self.model.device, self.model.backbone.dtype, labels.shape[1])
-        with nullcontext() if self.args.gradient_checkpointing else attention:  # what runs again there runs outside
-            output = model(**inputs, logits_to_keep=span)
-        return output.logits, labels[:, -span:], weights, output.spelled
+            places = places[:, :-1]
+            for name in ("lower_states", "attention_mask"):  # nothing comes after the last token
+                inputs[name] = inputs[name][:, :-1]
+        with ExitStack() as quick:
+            if not self.args.gradient_checkpointing:  # what runs again there runs outside
+                quick.enter_context(
+                    attention_for_training(self.model.device, self.model.backbone.dtype, labels.shape[1])
+                )
+                quick.enter_context(quick_lora(self.model))
+            output = model(**inputs, logits_to_keep=places)
+        return AnswerTokens.of(output.logits, labels, weights), output.spelled
 
     def _rows_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> Tensor:
-        logits, labels, weights, spelled = self._forward(model, inputs)
+        answers, spelled = self._forward(model, inputs)
         if self.args.calibration_objective == "focal":
-            loss = focal_loss(logits, labels, weights)
+            loss = focal_loss(answers)
         else:
-            loss = answer_loss(logits, labels, weights, self.args.label_smoothing_factor)
+            loss = answer_loss(answers, self.args.label_smoothing_factor)
         if self.args.calibration_objective == "mmce":
-            loss = loss + self.args.calibration_weight * calibration_error(logits, labels)
+            loss = loss + self.args.calibration_weight * calibration_error(answers)
         if spelled is not None and self.args.spelling_weight:
-            loss = loss + self.args.spelling_weight * spelling_loss(spelled, labels, weights, self.words)
+            spelling = spelling_loss(spelled, inputs["labels"], inputs["weights"], self.words)
+            loss = loss + self.args.spelling_weight * spelling
         return loss
 
     def _cycle(
@@ -408,24 +420,23 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
         over-confidence is the calibrator's to mend, and no reason to keep a step."""
         rows = ConcatDataset([self._rows(fold, phrasebook=book) for fold, book in folds])
         total = np.zeros(len(TEMPERATURES))
-        for logits, labels, weights in self._told(rows):
-            total += [len(labels) * answer_loss(logits / t, labels, weights, 0.0).item() for t in TEMPERATURES]
+        for told in self._told(rows):
+            total += [len(told.weights) * answer_loss(replace(told, logits=told.logits / t), 0.0).item()
+                      for t in TEMPERATURES]  # fmt: skip
         return float(total.min()) / len(rows)
 
     def _losses(self, rows: TorchDataset) -> np.ndarray:
         """`[n]`, of the right answer of each row."""
-        return np.array([answer_loss(*row, 0.0).item()
-                         for batch in self._told(rows) for row in zip(*(part.split(1) for part in batch), strict=True)]
-                        )  # fmt: skip
+        return np.concatenate([row_losses(told, 0.0).cpu().numpy() for told in self._told(rows)])
 
     @torch.no_grad()
-    def _told(self, rows: TorchDataset) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Logits, labels and weights of the rows' answers, batch by batch."""
+    def _told(self, rows: TorchDataset) -> Iterator[AnswerTokens]:
+        """What the model says of the rows' answers, batch by batch."""
         self.model.eval()
         size = self.args.per_device_train_batch_size
         for start in range(0, len(rows), size):
             batch = self.rows_collator([rows[i] for i in range(start, min(start + size, len(rows)))])
-            yield self._forward(self.model, self._prepare_inputs(batch))[:3]
+            yield self._forward(self.model, self._prepare_inputs(batch))[0]
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
         """
