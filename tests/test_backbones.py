@@ -27,7 +27,13 @@ from transformers import (
 
 from leaml_hf import LeamlForVisualQA, LeamlInputError
 from leaml_hf import backbones as backbones_module
-from leaml_hf.backbones import decoder_slice, find_decoder, load_text_backbone, resolve_base_path
+from leaml_hf.backbones import (
+    attention_for_training,
+    decoder_slice,
+    find_decoder,
+    load_text_backbone,
+    resolve_base_path,
+)
 from leaml_hf.vision_features import pad_image_features, square_grid
 
 TEXT = {
@@ -216,3 +222,19 @@ class TestSources:
         assert source == "folder"
         assert model.config.hidden_size == 32
         assert vision_config().image_size == 32
+
+
+def test_short_texts_train_with_plain_products_alone(composed, processor, pictures):
+    composed.backbone.bfloat16()
+    batch = dict(processor(images=pictures, questions=["how many"] * 3))
+    fused = composed(**batch).logits
+    with pytest.raises(KeyError), attention_for_training(composed, 30):
+        assert composed.decoder.config._attn_implementation == "eager"
+        torch.testing.assert_close(composed(**batch).logits, fused, atol=0.05, rtol=0.02)
+        raise KeyError
+    assert composed.decoder.config._attn_implementation == "sdpa"
+    with attention_for_training(composed, 300):
+        assert torch.equal(composed(**batch).logits, fused)
+    composed.backbone.float()
+    with attention_for_training(composed, 30):
+        assert composed.decoder.config._attn_implementation == "sdpa"

@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import SMALL_ADAPTER, make_llava, open_adapter
+from test_modeling import RESAMPLER, make_base
 from test_training import rows
 
 from leaml_hf import LeamlForVisualQA, LeamlInputError, LeamlTrainer, LeamlTrainingArguments
+from leaml_hf.modeling_leaml import answer_places
 from leaml_hf.prefix import encode_prefix
 from leaml_hf.processing_leaml import LeamlBackboneProcessor
 from leaml_hf.training.cache import FrozenCache, PrefixCache
@@ -117,6 +119,39 @@ def test_encoded_pictures_of_a_composed_model_are_read_from_the_folder(composed,
     assert all(torch.equal(first[name], again[name]) for name in first)
     FrozenCache(composed, processor, seed=1, folder=tmp_path).inputs(batch, views)  # other strong views
     assert seen
+
+
+@pytest.mark.parametrize("adapt_bridge", [False, True])
+def test_what_questions_read_is_kept_where_nothing_changes_it(
+    backbone_folders, processor, some_rows, tmp_path: Path, adapt_bridge: bool
+) -> None:
+    base = make_base(backbone_folders[1], tmp_path / "base", **RESAMPLER)
+    base.bridge["copy"].open_gate(0.5)
+    base.save_pretrained(tmp_path / "base")
+    model = LeamlForVisualQA.from_backbone(
+        str(tmp_path / "base"), adapt_bridge=adapt_bridge, **LAYERS, **SMALL_ADAPTER
+    )
+    open_adapter(model).eval()
+    processor.max_question_tokens = RESAMPLER["resampler_max_tokens"]
+    calls: list[int] = []
+    model.resampler.register_forward_hook(lambda *_: calls.append(1))
+    collate, batch = LeamlCollator(processor, FrozenCache(model, processor)), [some_rows[i] for i in range(6)]
+    plain = without_weights(LeamlCollator(processor, None)(batch))
+    asked = {name: value for name, value in without_weights(collate(batch)).items() if name != "input_ids"}
+    assert ("question_states" in asked, "vision_states" in asked) == (not adapt_bridge, adapt_bridge)
+    places = answer_places(asked.pop("labels"))
+    calls.clear()
+    with torch.no_grad():
+        kept = model(**asked, logits_to_keep=places)
+        assert len(calls) == adapt_bridge
+        whole = model(**{name: value for name, value in plain.items() if name != "labels"})
+    torch.testing.assert_close(kept.logits, whole.logits[places], atol=0.05, rtol=0.02)  # lower states in bfloat16
+    torch.testing.assert_close(kept.spelled, whole.spelled)
+    calls.clear()
+    again = collate(batch[2:5])
+    assert not calls
+    if not adapt_bridge:
+        assert torch.equal(again["spelled"], asked["spelled"][2:5])
 
 
 def test_what_is_wrong_is_told(llava, backbone_processor, some_rows) -> None:

@@ -555,6 +555,10 @@ class TestAnswers:
         assert answer.evidence.shape == (4, 4)
         assert answer.evidence.std() > 0
 
+    def test_only_a_resampler_reads_questions(self, composed, pictures):
+        with pytest.raises(LeamlInputError, match="bases with a resampler"):
+            composed.read_questions(*questions().values(), torch.zeros(3, 4, 32))
+
     @pytest.mark.parametrize(
         ("images", "questions", "options", "message"),
         [

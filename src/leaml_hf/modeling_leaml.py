@@ -378,6 +378,30 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             self._check_lower_states(input_ids[:1], None if attention_mask is None else attention_mask[:1])
         return lower_hidden_states(self.decoder, self.first_adapted_layer, input_ids, attention_mask)
 
+    @torch.no_grad()
+    def read_questions(
+        self, question_ids: torch.Tensor, question_mask: torch.Tensor, vision_states: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """
+        What questions read in pictures, which never changes in training unless the bridge is adapted.
+
+        Args:
+            question_ids (`torch.Tensor`): `[B, Tq]`, as in `forward`.
+            question_mask (`torch.Tensor`): `[B, Tq]`.
+            vision_states (`torch.Tensor`): `[B, N, Dv]`.
+
+        Returns:
+            `dict[str, torch.Tensor]`: for `forward`, `question_states` `[B, Tq, Dv]` and, of a base that spells
+                answers, `spelled` `[B, S, De]`.
+
+        Raises:
+            [`LeamlInputError`]: for a base without a resampler.
+        """
+        if self.resampler is None:
+            raise LeamlInputError("read_questions is for bases with a resampler: give vision_states to forward().")
+        call = self._new_call(None, None, vision_states, None, question_ids, question_mask)
+        return {"question_states": call.states} | ({} if call.spelled is None else {"spelled": call.spelled})
+
     def _check_lower_states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> None:
         decoder = self.decoder
         lower = lower_hidden_states(decoder, self.first_adapted_layer, input_ids, attention_mask)
@@ -412,6 +436,8 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         output_attentions: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
         example_tokens: torch.Tensor | None = None,
+        question_states: torch.Tensor | None = None,
+        spelled: torch.Tensor | None = None,
         **kwargs: Any,
     ) -> LeamlOutput:
         """
@@ -442,6 +468,9 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
                 number of targets.
             example_tokens (`torch.Tensor`, *optional*): `[B]` tokens of the examples before each question; for a base
                 with a resampler, whose processor makes them.
+            question_states (`torch.Tensor`, *optional*): `[B, Tq, Dv]` from `read_questions`, with `question_mask`
+                and its `spelled`, instead of `vision_states` and `question_ids`.
+            spelled (`torch.Tensor`, *optional*): `[B, S, De]` from `read_questions`.
             kwargs: other inputs of an existing image-text-to-text model.
 
         Returns:
@@ -457,7 +486,15 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         chosen = logits_to_keep if isinstance(logits_to_keep, torch.Tensor) else None
         if chosen is not None and labels is not None:
             raise LeamlInputError("The loss of labels needs all logits: leave out the places in logits_to_keep.")
-        if self.config.is_composed or lower_states is None:
+        if question_states is not None:
+            call = VisionCall(
+                states=question_states,
+                mask=question_mask.bool(),
+                spelled=spelled,
+                example_tokens=example_tokens,
+                record=output_attentions,
+            )
+        elif self.config.is_composed or lower_states is None:
             call = self._new_call(
                 input_ids,
                 pixel_values,

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 from ..answering import EncodedPicture
 from ..errors import LeamlInputError
@@ -39,9 +40,10 @@ def _folder_for(folder: str | Path | None, model: torch.nn.Module, processor: An
 
 class FrozenCache:
     """
-    Vision states (as they are) and lower text states (in bfloat16) of a composed model.
+    Vision states, what questions read in them, and lower text states (in bfloat16) of a composed model.
 
-    Lower text states never change in training; vision states do where LoRA is in the vision half.
+    Lower text states never change in training; vision states do where LoRA is in the vision half, and what is read
+    where it is in the bridge.
 
     Args:
         model (`LeamlForVisualQA`): composed, in evaluation mode while the cache fills.
@@ -59,6 +61,10 @@ class FrozenCache:
     ) -> None:
         self.model, self.processor, self.seed = model, processor, seed
         self.vision_is_frozen = not model.config.adapt_vision
+        self.reading_is_frozen = (
+            self.vision_is_frozen and model.resampler is not None and not model.config.adapt_bridge
+        )
+        self._read: dict[tuple[str, int, str], dict[str, Tensor]] = {}
         self._vision = FeatureStore(_folder_for(folder, model, processor, seed))
         self.text_states: dict[str, Tensor] = {}
 
@@ -108,11 +114,31 @@ class FrozenCache:
         if not self.vision_is_frozen:
             pictures = [view_of(load(), k, v, self.seed) for load, k, v in zip(images, keys, views, strict=True)]
         batch = dict(self.processor(images=pictures, questions=questions, answers=answers, examples=examples))
-        if pictures is None:
+        if self.reading_is_frozen:
+            batch |= self._readings(rows, views, batch.pop("question_ids"), batch.pop("question_mask"))
+        elif pictures is None:
             batch["vision_states"] = torch.stack([picture.states for picture in self.pictures(keys, views, images)])
         texts = ["\n".join(_words(row)) for row in rows]
         batch["lower_states"] = self.lower(texts, batch["input_ids"], batch["attention_mask"])
         return batch
+
+    def _readings(
+        self, rows: Sequence[dict[str, Any]], views: Sequence[int], question_ids: Tensor, question_mask: Tensor
+    ) -> dict[str, Tensor]:
+        """What rows' questions, padded on the right, read in their pictures. Each is read alone: what comes out must
+        not depend, in its last bits, on what else is in a batch, or no training could be gone on from."""
+        names = [(row["key"], view, row["question"]) for row, view in zip(rows, views, strict=True)]
+        missing = [i for i, name in enumerate(names) if name not in self._read]
+        keys, images = ([rows[i][name] for i in missing] for name in ("key", "load_image"))
+        for i, picture in zip(missing, self.pictures(keys, [views[i] for i in missing], images), strict=True):
+            ids = question_ids[i, question_mask[i].bool()][None].to(self.model.device)
+            read = self.model.read_questions(ids, torch.ones_like(ids), picture.states[None].to(ids.device))
+            self._read[names[i]] = {name: value[0].cpu() for name, value in read.items()}
+        read = [self._read[name] for name in names]
+        batch = {"question_states": pad_sequence([one["question_states"] for one in read], batch_first=True)}
+        if "spelled" in read[0]:
+            batch["spelled"] = torch.stack([one["spelled"] for one in read])
+        return batch | {"question_mask": question_mask}
 
 
 class PrefixCache:

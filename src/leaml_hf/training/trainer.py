@@ -254,9 +254,7 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
                 inputs[name] = inputs[name][:, :-1]
         with ExitStack() as quick:
             if not self.args.gradient_checkpointing:  # what runs again there runs outside
-                quick.enter_context(
-                    attention_for_training(self.model.device, self.model.backbone.dtype, labels.shape[1])
-                )
+                quick.enter_context(attention_for_training(self.model, labels.shape[1]))
                 quick.enter_context(quick_lora(self.model))
             output = model(**inputs, logits_to_keep=places)
         return AnswerTokens.of(output.logits, labels, weights), output.spelled
