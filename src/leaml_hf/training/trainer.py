@@ -242,6 +242,11 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
             )
         return (loss, {}) if return_outputs else loss
 
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """0, as for models that can't tell: counting all parameters for all tokens, as is done elsewhere at each step,
+        would count what is frozen and does not run."""
+        return 0
+
     def _forward(self, model: torch.nn.Module, inputs: dict[str, Any]) -> tuple[AnswerTokens, Tensor | None]:
         """What the model says of the answers, and what a resampler spells."""
         inputs = dict(inputs)
