@@ -33,22 +33,31 @@ def small(monkeypatch, composed, processor) -> None:
         monkeypatch.setattr(peers, name, value)
 
 
-def test_a_killed_fine_tuning_goes_on(small, composed, rows, tmp_path, monkeypatch) -> None:
+@pytest.mark.parametrize("when", ["in a step", "while a checkpoint is written"])
+def test_a_killed_fine_tuning_goes_on(small, composed, rows, tmp_path, monkeypatch, when: str) -> None:
     whole = peers.train_all("base", rows, tmp_path / "whole").state_dict()
     changed = [name for name, tensor in composed.state_dict().items() if not torch.equal(tensor, whole[name])]
     assert any("vision" in name for name in changed) and any("lm_head" in name or "layers" in name for name in changed)
 
     collated, collate = [], peers.PixelCollator.__call__
 
-    def dying(self, batch):
+    def counted(self, batch):
         collated.append(len(batch))
-        if len(collated) == 6:
+        if when == "in a step" and len(collated) == 6:
             raise KeyboardInterrupt
         return collate(self, batch)
 
-    monkeypatch.setattr(peers.PixelCollator, "__call__", dying)
+    def stopped(self, output_dir):
+        if when != "in a step" and len(collated) == 4:  # the weights are there already
+            raise KeyboardInterrupt
+        save_scheduler(self, output_dir)
+
+    save_scheduler = peers.WholeTrainer._save_optimizer_and_scheduler
+    monkeypatch.setattr(peers.PixelCollator, "__call__", counted)
+    monkeypatch.setattr(peers.WholeTrainer, "_save_optimizer_and_scheduler", stopped)
     with pytest.raises(KeyboardInterrupt):
         peers.train_all("base", rows, tmp_path / "killed")
+    collated.append(0)
     again = peers.train_all("base", rows, tmp_path / "killed").state_dict()
     assert len(collated) < 6 + 8  # not all of the eight steps again
     assert all(torch.equal(tensor, again[name]) for name, tensor in whole.items())

@@ -8,14 +8,14 @@ import torch
 from PIL import Image
 from safetensors.torch import load_model, save_model
 from torch import Tensor
-from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
+from transformers import PrinterCallback, TrainingArguments, set_seed
 from transformers.utils import SAFE_WEIGHTS_NAME
 
 from ..adapters import decoder_lora_modules, lora_config
 from ..backbones import fastest_dtype, resolve_base_path
 from ..modeling_leaml import LeamlForVisualQA
 from ..processing_leaml import LeamlProcessor, load_processor
-from .progress import last_checkpoint
+from .progress import WholeCheckpoints, last_checkpoint
 from .rows import RowDataset
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class PixelCollator:
         return {**batch, "pixel_values": torch.stack([self._of(row["key"], row["load_image"]) for row in rows])}
 
 
-class WholeTrainer(Trainer):
+class WholeTrainer(WholeCheckpoints):
     """A `Trainer` whose checkpoints hold every weight: those of a LEAML base leave out its language model."""
 
     def _save(self, output_dir: str, state_dict: dict[str, Tensor] | None = None) -> None:

@@ -161,10 +161,37 @@ def _row_counts(trainer: "LeamlTrainer") -> list[int]:
     return [0 if rows is None else len(rows) for rows in given]
 
 
-class CheckpointMixin(Trainer):
-    """The methods of [`LeamlTrainer`] that write checkpoints and end a training that one was the end of."""
+class WholeCheckpoints(Trainer):
+    """A `Trainer` that writes a checkpoint elsewhere and moves it to its place when it is whole, so that a folder
+    called `checkpoint-N` can always be gone on from."""
 
     _inside = ""  # of the output folder, where a checkpoint is written
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return str(Path(super()._get_output_dir(trial)) / self._inside)
+
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        output, name = Path(self._get_output_dir(trial)), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        partial = output / PARTIAL
+        with telling_if_full(output):
+            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+            self._inside = PARTIAL
+            try:
+                super()._save_checkpoint(model, trial)
+                self._save_more(partial / name)
+                shutil.rmtree(output / name, ignore_errors=True)  # of an earlier training
+                (partial / name).rename(output / name)
+            finally:
+                self._inside = ""
+                shutil.rmtree(partial, ignore_errors=True)
+        rotate_checkpoints(str(output), self.args.save_total_limit, use_mtime=True)
+
+    def _save_more(self, folder: Path) -> None:
+        """What else a checkpoint holds."""
+
+
+class CheckpointMixin(WholeCheckpoints):
+    """The methods of [`LeamlTrainer`] that write checkpoints and end a training that one was the end of."""
 
     def _run_epoch(self, **kwargs: Any) -> None:
         if self.is_over:  # already when the checkpoint was written
@@ -181,25 +208,8 @@ class CheckpointMixin(Trainer):
                 return True
         return self.state.global_step >= self.state.max_steps
 
-    def _get_output_dir(self, trial: Any) -> str:
-        return str(Path(super()._get_output_dir(trial)) / self._inside)
-
-    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """Writes a checkpoint elsewhere and moves it to its place when it is whole."""
-        output, name = Path(self._get_output_dir(trial)), f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        partial = output / PARTIAL
-        with telling_if_full(output):
-            shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-            self._inside = PARTIAL
-            try:
-                super()._save_checkpoint(model, trial)
-                save_progress(self, partial / name)
-                shutil.rmtree(output / name, ignore_errors=True)  # of an earlier training
-                (partial / name).rename(output / name)
-            finally:
-                self._inside = ""
-                shutil.rmtree(partial, ignore_errors=True)
-        rotate_checkpoints(str(output), self.args.save_total_limit, use_mtime=True)
+    def _save_more(self, folder: Path) -> None:
+        save_progress(self, folder)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: torch.nn.Module | None = None) -> None:
         """Nothing yet: the training loop does it, after what the adapter's start decides."""
