@@ -255,7 +255,7 @@ def attention_for_training(model: "LeamlForVisualQA", tokens: int) -> Iterator[N
         model ([`LeamlForVisualQA`]): whose forward pass runs.
         tokens (`int`): length T of the text.
     """
-    config = model.decoder.config
+    config = model.backbone.config
     if tokens > SHORT_TEXT or model.backbone.dtype != torch.bfloat16 or model.device.type != "cpu":
         yield
     elif model.config.is_composed and config._attn_implementation == "sdpa":
