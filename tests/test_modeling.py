@@ -495,8 +495,10 @@ class TestAnswers:
         assert composed(**processor(images=pictures, questions=asked[1])).logits.isnan().any()  # there it does run
         for weight, values in zip(down, kept, strict=True):
             weight.data.copy_(values)
+        plain = composed(**processor(images=pictures, questions=asked[1])).logits
         open_adapter(composed)
         assert not np.array_equal(composed.collect(*asked).logits, before.logits)
+        assert not torch.equal(composed(**processor(images=pictures, questions=asked[1])).logits, plain)
 
     def test_texture_is_of_the_first_layers(self, composed, processor, pictures):
         records = composed.collect(pictures, ["how many"] * 3, processor, batch_size=2)
@@ -558,6 +560,8 @@ class TestAnswers:
     def test_only_a_resampler_reads_questions(self, composed, pictures):
         with pytest.raises(LeamlInputError, match="bases with a resampler"):
             composed.read_questions(*questions().values(), torch.zeros(3, 4, 32))
+        with pytest.raises(LeamlInputError, match="bases with a resampler"):
+            composed(input_ids=torch.ones(3, 4).long(), question_states=torch.zeros(3, 4, 32))
 
     @pytest.mark.parametrize(
         ("images", "questions", "options", "message"),

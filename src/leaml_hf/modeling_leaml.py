@@ -487,6 +487,10 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         if chosen is not None and labels is not None:
             raise LeamlInputError("The loss of labels needs all logits: leave out the places in logits_to_keep.")
         if question_states is not None:
+            if self.resampler is None or question_mask is None:
+                raise LeamlInputError(
+                    "question_states are for bases with a resampler, and go with their question_mask."
+                )
             call = VisionCall(
                 states=question_states,
                 mask=question_mask.bool(),

@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..modeling_leaml import answer_places
+
 
 @dataclass
 class AnswerTokens:
@@ -34,10 +36,9 @@ class AnswerTokens:
             labels (`Tensor`): `[B, T]`, -100 outside the answer.
             weights (`Tensor`): `[B]`.
         """
-        targets = labels[:, 1:]
-        chosen = targets != -100
-        picked = logits[:, :-1][chosen] if logits.dim() == 3 else logits
-        return cls(picked, targets[chosen], chosen.nonzero()[:, 0], weights)
+        places = answer_places(labels)
+        picked = logits[places] if logits.dim() == 3 else logits
+        return cls(picked, labels[:, 1:][places[:, :-1]], places.nonzero()[:, 0], weights)
 
     def by_row(self, token_loss: Tensor) -> Tensor:
         """`[B]` means over each row's tokens, of losses `[n]`; 0 where a row has none."""
