@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 import torch.nn.functional as F
 
-from .fusion import VisionCall
+from .calls import VisionCall
 
 if TYPE_CHECKING:
     from .modeling_leaml import LeamlForVisualQA
@@ -36,7 +36,7 @@ def tell(
 
     Args:
         model ([`LeamlForVisualQA`]): answers.
-        call ([`~fusion.VisionCall`]): of these rows, with `keep_key_values`.
+        call ([`~calls.VisionCall`]): of these rows, with `keep_key_values`.
         given (`dict[str, torch.Tensor]`): the inputs named in `CALL_INPUTS`.
         inputs (`dict[str, torch.Tensor]`): the others.
         tokenizer: the model's.

@@ -1,98 +1,12 @@
 """Where vision meets text: gated cross-attention before a decoder layer, and gated copying behind the last one."""
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 KeyValue = tuple[torch.Tensor, torch.Tensor]
-
-
-@dataclass
-class VisionCall:
-    """
-    What the fused layers need during one pass through the decoder, and what they leave behind.
-
-    Args:
-        states (`torch.Tensor`, *optional*): `[P, N, Dv]` vision states of P pictures, or with a resampler `[B, N, Dv]`
-            what each row's question found; `None` for text alone.
-        mask (`torch.Tensor`, *optional*): `[P, N]` bool, `False` where a state is padding.
-        index (`torch.Tensor`, *optional*): `[B]` long, the picture of each row; defaults to row b looking at picture
-            b.
-        image_token_counts (`torch.Tensor`, *optional*): `[B]` image tokens in each row (existing image-text-to-text
-            models).
-        picture_states (`torch.Tensor`, *optional*): `[P, N, Dv]` vision states, where `states` come from a resampler.
-        picture_index (`torch.Tensor`, *optional*): `[B]` picture of each row there.
-        looked (`torch.Tensor`, *optional*): `[B, N]` where each row's question looked there.
-        spelled (`torch.Tensor`, *optional*): `[B, S, De]` the answer as the resampler spells it.
-        texture (`torch.Tensor`, *optional*): `[P, Dt]` of the pictures; only of composed models.
-        features (*optional*): what the backbone's `get_image_features` gave, or is to give again without running
-            (existing image-text-to-text models).
-        example_tokens (`torch.Tensor`, *optional*): `[B]` tokens of the examples before each row's question.
-        since (`torch.Tensor`, *optional*): `[B, T]` how many tokens more than its question a row has, in this pass.
-        chosen (`torch.Tensor`, *optional*): `[B, T]` bool, places whose logits are wanted, until the output head
-            has seen them; defaults to all.
-        keep_key_values (`bool`): whether keys and values of the pictures are kept for the next decoding step.
-        record (`bool`): whether attention and gates of the first pass are kept.
-    """
-
-    states: torch.Tensor | None = None
-    mask: torch.Tensor | None = None
-    index: torch.Tensor | None = None
-    image_token_counts: torch.Tensor | None = None
-    picture_states: torch.Tensor | None = None
-    picture_index: torch.Tensor | None = None
-    looked: torch.Tensor | None = None
-    spelled: torch.Tensor | None = None
-    texture: torch.Tensor | None = None
-    features: Any = None
-    example_tokens: torch.Tensor | None = None
-    since: torch.Tensor | None = None
-    chosen: torch.Tensor | None = None
-    keep_key_values: bool = False
-    record: bool = False
-    key_values: dict[str, KeyValue] = field(default_factory=dict)
-    attentions: dict[str, torch.Tensor] = field(default_factory=dict)
-    gates: dict[str, torch.Tensor] = field(default_factory=dict)
-    last_hidden_state: torch.Tensor | None = None
-
-    def select(self, rows: list[int]) -> "VisionCall":
-        """
-        A call of some rows, for more passes; of a base with a resampler.
-
-        Args:
-            rows (`list[int]`): b places of rows.
-
-        Returns:
-            [`VisionCall`]: that records nothing.
-        """
-        before = None if self.example_tokens is None else self.example_tokens[rows]
-        return VisionCall(
-            states=self.states[rows],
-            mask=self.mask[rows],
-            spelled=self.spelled[rows],
-            example_tokens=before,
-            keep_key_values=True,
-            key_values={name: (keys[rows], values[rows]) for name, (keys, values) in self.key_values.items()},
-        )
-
-    def rows(self, batch_size: int) -> torch.Tensor | None:
-        """
-        The picture of each of `batch_size` rows.
-
-        Args:
-            batch_size (`int`): rows in the decoder now; a multiple of the rows at the start where beams were added.
-
-        Returns:
-            `torch.Tensor` or `None`: `[batch_size]`, or `None` where row b looks at picture b.
-        """
-        if self.index is None and self.states.shape[0] == batch_size:
-            return None
-        index = torch.arange(self.states.shape[0], device=self.states.device) if self.index is None else self.index
-        return index.repeat_interleave(batch_size // index.shape[0]) if index.shape[0] != batch_size else index
 
 
 STREAM_AXIS = {"Gemma3nTextDecoderLayer": 0}  # elsewhere streams lie before the last axis
@@ -238,7 +152,8 @@ class GatedCrossAttention(nn.Module):
             vision (`torch.Tensor`, *optional*): `[P, N, Dv]` vision states of the pictures; not needed with
                 `key_value`.
             vision_index (`torch.Tensor`, *optional*): `[B]` picture of each row; defaults to row b and picture b.
-            vision_mask (`torch.Tensor`, *optional*): `[P, N]` bool, `False` where a vision state is padding.
+            vision_mask (`torch.Tensor`, *optional*): `[P, N]` bool, `False` where a vision state is padding, or
+                `[P, T, N]`, `False` where a token is not to see it.
             key_value (`tuple`, *optional*): what `key_value` gave for the pictures.
             output_attentions (`bool`, *optional*, defaults to `False`): whether to return attention weights.
 
@@ -254,8 +169,10 @@ class GatedCrossAttention(nn.Module):
                 key.index_select(0, vision_index),
                 value.index_select(0, vision_index),
             )  # [B, heads, N, head_dim]
-            vision_mask = None if vision_mask is None else vision_mask.index_select(0, vision_index)  # [B, N]
-        mask = None if vision_mask is None else vision_mask[:, None, None, :]  # [B, 1, 1, N]
+            vision_mask = None if vision_mask is None else vision_mask.index_select(0, vision_index)
+        mask = None
+        if vision_mask is not None:  # [B, 1, 1 or T, N]
+            mask = vision_mask[:, None, None] if vision_mask.dim() == 2 else vision_mask[:, None]
 
         text = hidden_states.to(self.alpha.dtype)
         normed = self.norm(text)  # [B, T, D]

@@ -6,8 +6,6 @@ Two kinds of backbone:
 The fused layers hang on the decoder's layers as hooks, so no parameter of a backbone changes its name.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,25 +23,22 @@ from .answering import AnsweringMixin
 from .backbones import (
     decoder_hidden_size,
     decoder_layers,
-    decoder_slice,
     find_decoder,
     lower_hidden_states,
     module_path,
-    position_ids_of,
 )
 from .building import BuildingMixin
+from .calls import ChosenPlaces, VisionCall, tokens_asked
 from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
-from .fusion import AnswerCopy, GatedCrossAttention, VisionCall, add_to_streams, mean_stream
-from .prefix import skipping_lower_layers
-from .resampler import QuestionResampler, read_pictures
+from .fusion import AnswerCopy, GatedCrossAttention
+from .resampler import QuestionResampler
+from .running import RunningMixin
 from .switching import SwitchingMixin
 from .vision_features import (
-    capture_image_features,
     encoder_states,
     find_image_features,
     image_feature_size,
-    pad_image_features,
     picture_texture,
     square_grid,
     vision_encoder,
@@ -94,12 +89,7 @@ def answer_places(labels: torch.Tensor) -> torch.Tensor:
     return F.pad(labels[:, 1:] != -100, (0, 1))
 
 
-def _at(places: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """`[n, V]` of values `[B, T', V]` at places `[B, T]` of the text, before which some models have the picture."""
-    return values[:, -places.shape[1] :][places]
-
-
-class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrainedModel, GenerationMixin):
+class LeamlForVisualQA(BuildingMixin, RunningMixin, SwitchingMixin, AnsweringMixin, PreTrainedModel, GenerationMixin):
     """
     A vision–language model with a LEAML adapter, or a base for one.
 
@@ -169,7 +159,6 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         self.reliability = None
         self.phrasebook = None
         self.retrieval = None
-        self._call: VisionCall | None = None
         self._grid: tuple[int, int] | None = None
         self._lower_states_checked = False
         decoder.register_forward_hook(self._leave_decoder)
@@ -234,69 +223,6 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             return gradient_checkpointing_func(run, *args, **inner)
 
         super()._set_gradient_checkpointing(enable, checkpoint_within_call, **kwargs)
-
-    @contextmanager
-    def _during(self, call: VisionCall | None) -> Iterator[None]:
-        previous, self._call = self._call, call
-        try:
-            yield
-        finally:
-            self._call = previous
-
-    def _leave_decoder(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:
-        call = self._call
-        if call is None:
-            return None
-        if call.last_hidden_state is None:
-            call.last_hidden_state = output[0]
-        if call.spelled is None:
-            return None
-        index = call.rows(output.last_hidden_state.shape[0])
-        spelled = call.spelled if index is None else call.spelled[index]  # [B, S, De]
-        output.last_hidden_state = self.bridge["copy"](output.last_hidden_state, spelled, call.since)
-        return output
-
-    def _enter_head(self, module: nn.Module, args: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-        """Only chosen places go on, if some were chosen: as one row, since some models change their logits."""
-        states, call = args[0], self._call
-        if call is not None and call.chosen is not None and states.dim() == 3:
-            states, call.chosen = _at(call.chosen, states)[None], None
-        # A slice of the hidden states makes PyTorch copy the whole head for each row on a CPU: up to 100 times slower.
-        return (states.contiguous(),)
-
-    def _fuse(self, layer: str, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        call = self._call
-        if call is None or call.states is None or (layer not in self.bridge and layer not in self.fusion):
-            return None
-        given = args[0] if args else kwargs["hidden_states"]  # [B, T, D], or several streams of it
-        hidden_states = one = mean_stream(given, self.hidden_size, module)
-        index = call.rows(hidden_states.shape[0])
-        if call.spelled is not None and int(layer) == self.config.bridge_layers[0]:
-            asked = call.mask.sum(1)  # [B] tokens of the questions, and of the examples before them
-            asked = asked if call.example_tokens is None else asked + call.example_tokens
-            asked = asked if index is None else asked[index]
-            call.since = kwargs["position_ids"] + 1 - asked[:, None]  # [B, T]
-        for part, modules in (("bridge", self.bridge), ("fusion", self.fusion)):
-            if layer not in modules:
-                continue
-            name = f"{part}.{layer}"
-            key_value = call.key_values.get(name)
-            if key_value is None:
-                key_value = modules[layer].key_value(call.states)
-                if call.keep_key_values:
-                    call.key_values[name] = key_value
-            hidden_states, gates, attentions = modules[layer](
-                hidden_states,
-                vision_index=index,
-                vision_mask=call.mask,
-                key_value=key_value,
-                output_attentions=call.record,
-            )
-            if call.record and name not in call.gates:
-                call.gates[name], call.attentions[name] = gates, attentions
-        if one is not given:
-            hidden_states = add_to_streams(given, hidden_states - one, module)
-        return ((hidden_states, *args[1:]), kwargs) if args else (args, kwargs | {"hidden_states": hidden_states})
 
     def encode_vision(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """
@@ -495,7 +421,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
                 states=question_states,
                 mask=question_mask.bool(),
                 spelled=spelled,
-                example_tokens=example_tokens,
+                asked=tokens_asked(question_mask, example_tokens),
                 record=output_attentions,
             )
         elif self.config.is_composed or lower_states is None:
@@ -511,7 +437,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             )
         else:
             call = self._prefix_call(input_ids, pixel_values, vision_states, vision_mask, record=output_attentions)
-        call.chosen = chosen
+        call.chosen = None if chosen is None else ChosenPlaces.of(chosen)
         decodes = self.backbone.config.is_encoder_decoder  # its labels are what the decoder reads, one place later
         if decodes and labels is not None:
             kwargs["labels"] = labels
@@ -529,7 +455,7 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
         )
         logits = output.logits
         if chosen is not None:
-            logits = logits[0] if call.chosen is None else _at(chosen, logits)
+            logits = call.chosen_logits(logits)
         loss = None
         if labels is not None:
             targets = labels[:, -logits_to_keep:] if logits_to_keep else labels
@@ -552,124 +478,6 @@ class LeamlForVisualQA(BuildingMixin, SwitchingMixin, AnsweringMixin, PreTrained
             looked=call.looked,
             spelled=call.spelled,
         )
-
-    def _run(
-        self,
-        call: VisionCall,
-        input_ids: torch.Tensor | None,
-        attention_mask: torch.Tensor | None,
-        pixel_values: torch.Tensor | None = None,
-        lower_states: torch.Tensor | None = None,
-        position_ids: torch.Tensor | None = None,
-        logits_to_keep: int = 0,
-        **kwargs: Any,
-    ) -> Any:
-        """The backbone's output for a call; arguments as in `forward`."""
-        inputs = {"use_cache": False} | kwargs | {"attention_mask": attention_mask}
-        if logits_to_keep:
-            inputs["logits_to_keep"] = logits_to_keep
-        slicing = nullcontext()
-        if lower_states is not None and not self.config.is_composed:
-            inputs["input_ids"] = input_ids
-            slicing = skipping_lower_layers(self, lower_states)
-        elif lower_states is not None:
-            inputs["inputs_embeds"] = lower_states.to(self.get_input_embeddings().weight.dtype)
-            slicing = decoder_slice(self.decoder, self.first_adapted_layer, None)
-        else:
-            inputs["input_ids"] = input_ids
-        if self.config.is_composed:
-            tokens = lower_states if input_ids is None else input_ids
-            inputs["position_ids"] = position_ids_of(tokens, attention_mask) if position_ids is None else position_ids
-        else:
-            if pixel_values is not None:
-                inputs["pixel_values"] = pixel_values
-            if position_ids is not None:
-                inputs["position_ids"] = position_ids
-        with self._during(call), self._capture(call, input_ids, pixel_values), slicing:
-            return self.backbone(**inputs)
-
-    def _new_call(
-        self,
-        input_ids: torch.Tensor | None,
-        pixel_values: torch.Tensor | None,
-        vision_states: torch.Tensor | None,
-        vision_index: torch.Tensor | None,
-        question_ids: torch.Tensor | None,
-        question_mask: torch.Tensor | None,
-        texture: torch.Tensor | None = None,
-        example_tokens: torch.Tensor | None = None,
-        **flags: bool,
-    ) -> VisionCall:
-        if not self.config.is_composed:
-            if vision_states is not None or vision_index is not None:
-                raise LeamlInputError(
-                    "vision_states and vision_index are for composed models: give pixel_values instead."
-                )
-            token = getattr(self.config.backbone_config, "image_token_id", None)
-            counts = None if token is None or input_ids is None else (input_ids == token).sum(1)
-            return VisionCall(image_token_counts=counts, **flags)
-        if vision_states is None and pixel_values is not None:
-            vision_states, texture = self.encode_pictures(pixel_values)
-        if self.resampler is None or vision_states is None:
-            return VisionCall(states=vision_states, index=vision_index, texture=texture, **flags)
-        if question_ids is None:
-            raise LeamlInputError(
-                "This base reads a picture with its question: give question_ids, as its processor does."
-            )
-        given, most = question_ids.shape[1], self.config.resampler_max_tokens
-        if given > most:
-            raise LeamlInputError(
-                f"question_ids has {given} tokens, but this base reads {most} at most: keep the last ones, as its "
-                "processor does."
-            )
-        mask = (torch.ones_like(question_ids) if question_mask is None else question_mask).bool()
-        embeddings = self.get_input_embeddings()(question_ids).to(self.resampler.position.dtype)  # [B, Tq, De]
-        states, looked, spelled = read_pictures(self.resampler, embeddings, mask, vision_states, vision_index)
-        return VisionCall(
-            states=states,
-            mask=mask,
-            picture_states=vision_states,
-            picture_index=vision_index,
-            looked=looked,
-            spelled=spelled,
-            texture=texture,
-            example_tokens=example_tokens,
-            **flags,
-        )
-
-    def _prefix_call(
-        self,
-        input_ids: torch.Tensor | None,
-        pixel_values: torch.Tensor | None,
-        vision_states: torch.Tensor | None,
-        vision_mask: torch.Tensor | None,
-        **flags: bool,
-    ) -> VisionCall:
-        if input_ids is None or vision_states is None or pixel_values is not None:
-            raise LeamlInputError(
-                "With lower_states an existing model takes input_ids and vision_states, as encode_prefix gives them, "
-                "and no pixel_values."
-            )
-        return VisionCall(states=vision_states, mask=vision_mask, **flags)
-
-    @contextmanager
-    def _capture(
-        self, call: VisionCall, input_ids: torch.Tensor | None, pixel_values: torch.Tensor | None
-    ) -> Iterator[None]:
-        def keep(features: Any) -> None:
-            rows = None if input_ids is None else input_ids.shape[0]
-            call.features = features
-            call.states, call.mask = pad_image_features(features, call.image_token_counts, rows)
-
-        composed = self.config.is_composed
-        watched = (self.backbone, keep, self.features_path, call.features)
-        with nullcontext() if composed else capture_image_features(*watched):
-            yield
-        if pixel_values is not None and call.states is None and not composed:
-            raise LeamlInputError(
-                f"{type(self.backbone).__name__} made no picture features where they were looked for "
-                f"({self.features_path or 'get_image_features'}): name the module that gives them as vision_features=."
-            )
 
     @torch.no_grad()
     def generate(

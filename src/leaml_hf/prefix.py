@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 from .backbones import decoder_layers
+from .calls import VisionCall
 from .errors import LeamlInputError
-from .fusion import VisionCall
 
 if TYPE_CHECKING:
     from .modeling_leaml import LeamlForVisualQA

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from .calls import VisionCall
 from .decoding import Told
-from .fusion import VisionCall
 from .vision_features import picture_places
 
 if TYPE_CHECKING:
