@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from .calls import ChosenPlaces, VisionCall
 
 JOINED = 64  # tokens that rows are joined to, unless one is longer: attention then costs little more than before
+STEP = 8  # lengths are multiples of it: few shapes leave few gaps in memory, and few kernels to be made
 
 
 @dataclass
@@ -40,6 +42,7 @@ class Packing:
         places = torch.arange(kept.numel(), device=kept.device).view(kept.shape)
         joined = [torch.cat([places[row][kept[row]] for row in group]) for group in groups]
         index = pad_sequence(joined, batch_first=True, padding_value=-1)
+        index = F.pad(index, (0, -index.shape[1] % STEP), value=-1)
         own = index >= 0
         return cls(torch.where(own, index, index[:, :1]), own, (kept.shape[0], kept.shape[1]))
 

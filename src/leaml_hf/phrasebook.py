@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-
-from sklearn.feature_extraction.text import TfidfVectorizer
+from typing import TYPE_CHECKING
 
 from .errors import LeamlInputError
 from .files import damaged, read_json
+
+if TYPE_CHECKING:
+    from sklearn.feature_extraction.text import TfidfVectorizer
 
 FILE_NAME = "leaml_phrasebook.json"
 FORMAT = 1
@@ -191,13 +193,15 @@ class Phrasebook:
         return book
 
 
-def character_ngrams(texts: int) -> TfidfVectorizer:
+def character_ngrams(texts: int) -> "TfidfVectorizer":
     """
     Parts of words, so that "colour" and "color" are alike; those in two of `texts` texts or more.
 
     Args:
         texts (`int`): how many texts it will be fitted on.
     """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     return TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, min_df=min(2, max(1, texts - 1)))
 
 
