@@ -137,7 +137,7 @@ def test_a_decoder_that_hides_positions_cannot_copy_answers() -> None:
         model(**make_batch())
 
 
-@pytest.mark.parametrize("case", ["no padding", "a record is kept", "all logits", "no mask"])
+@pytest.mark.parametrize("case", ["no padding", "a record is kept", "all logits", "no mask", "padding is wanted"])
 def test_rows_stay_as_they_are(case: str) -> None:
     model, batch, given = make_model("llama"), make_batch(), {}
     seen = count_tokens(model)
@@ -145,7 +145,9 @@ def test_rows_stay_as_they_are(case: str) -> None:
         batch["attention_mask"] = torch.ones_like(batch["attention_mask"])
     if case == "no mask":
         del batch["attention_mask"]
-    if case != "all logits":
+    if case == "a record is kept":
+        given["logits_to_keep"] = last_places(batch["attention_mask"], [1] * ROWS)
+    elif case != "all logits":
         given["logits_to_keep"] = torch.ones_like(batch["input_ids"], dtype=torch.bool)
     with torch.no_grad():
         model(**batch, **given, output_attentions=case == "a record is kept")

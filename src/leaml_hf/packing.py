@@ -126,7 +126,7 @@ def pack_call(call: VisionCall, attention_mask: Tensor) -> tuple[VisionCall, Pac
     columns = call.chosen.columns % attention_mask.shape[1]
     last = columns.new_full((len(attention_mask),), -1).scatter_reduce(0, call.chosen.rows, columns, "amax")
     kept = attention_mask.bool() & (torch.arange(attention_mask.shape[1], device=last.device) <= last[:, None])
-    if not kept.any():
+    if not kept.any() or not kept[call.chosen.rows, columns].all():  # nothing is wanted, or padding is
         return None
     groups = group_rows(kept.sum(1).tolist())
     text, seen = Packing.of(kept, groups), Packing.of(call.mask, groups)
