@@ -55,7 +55,8 @@ class LeamlOutput(ModelOutput):
         loss (`torch.Tensor`): cross-entropy over the labels, in nats; only with labels.
         logits (`torch.Tensor`): `[B, T, V]`, `[B, logits_to_keep, V]`, or `[n, V]` of n chosen places.
         past_key_values (`Cache`): of the decoder; only with `use_cache`.
-        last_hidden_state (`torch.Tensor`): `[B, T, D]` after the decoder's final norm.
+        last_hidden_state (`torch.Tensor`): `[B, T, D]` after the decoder's final norm; where places were chosen, 0 for
+            tokens that they do not depend on.
         vision_states (`torch.Tensor`): `[P, N, Dv]`; `None` for text alone.
         gates (`dict[str, torch.Tensor]`): `[B, T, G]` by fused layer (`"bridge.3"`, `"fusion.5"`); only with
             `output_attentions`.
@@ -388,7 +389,8 @@ class LeamlForVisualQA(BuildingMixin, RunningMixin, SwitchingMixin, AnsweringMix
             past_key_values (`Cache`, *optional*): of earlier passes.
             use_cache (`bool`, *optional*, defaults to `False`): whether to return a cache.
             logits_to_keep (`int` or `torch.Tensor`, *optional*, defaults to 0): logits of the last positions only; 0
-                for all. Or `[B, T]` bool, n places whose logits `[n, V]` are wanted; not with labels.
+                for all. Or `[B, T]` bool, n places whose logits `[n, V]` are wanted; not with labels. On a processor
+                a base with a resampler then leaves padding out.
             output_attentions (`bool`, *optional*, defaults to `False`): whether to return gates and cross-attentions.
             num_items_in_batch (`torch.Tensor` or `int`, *optional*): the loss is divided by it instead of by the
                 number of targets.

@@ -139,9 +139,10 @@ class RunningMixin:
 
     def _may_pack(self, call: VisionCall, attention_mask: torch.Tensor | None, options: dict[str, Any]) -> bool:
         """Whether padding may be left out: on processors, where a pass of few tokens takes as long as its products."""
-        if self._keeps_rows_apart is False or self.device.type != "cpu":
+        if self._keeps_rows_apart is False or self.device.type != "cpu" or call.record:
             return False
-        return call.asked is not None and attention_mask is not None and not call.record and not any(options.values())
+        is_plain = all(value is None or value is False for value in options.values())  # no cache, nothing unknown
+        return is_plain and call.asked is not None and attention_mask is not None
 
     def _run_packed(
         self,
