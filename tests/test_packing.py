@@ -117,6 +117,23 @@ def test_logits_and_gradients_are_those_of_padded_rows(decoder: str, padding_sid
         assert seen[-1] == batch["input_ids"].numel()
 
 
+def test_joined_rows_go_with_gradient_checkpointing() -> None:
+    batch, gradients = make_batch(), []
+    places = last_places(batch["attention_mask"], [2] * ROWS)
+    for checkpointing in (False, True):
+        model = make_model("llama").train()
+        if checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+        seen = count_tokens(model)
+        loss = model(**batch, logits_to_keep=places).logits.log_softmax(-1)[:, 7].sum()
+        loss.backward()
+        gradients.append({name: p.grad for name, p in model.named_parameters() if p.grad is not None})
+        assert seen[-1] < 0.6 * batch["input_ids"].numel()
+    assert gradients[0].keys() == gradients[1].keys()
+    for name, plain in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], plain, rtol=1e-4, atol=1e-4)
+
+
 def test_hidden_states_come_back_in_their_rows() -> None:
     model, batch = make_model("llama"), make_batch()
     places = last_places(batch["attention_mask"], [1] * ROWS)
