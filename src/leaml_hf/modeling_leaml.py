@@ -33,7 +33,7 @@ from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
 from .fusion import AnswerCopy, GatedCrossAttention
 from .resampler import QuestionResampler
-from .running import RunningMixin
+from .running import RunningMixin, evaluating
 from .switching import SwitchingMixin
 from .vision_features import (
     encoder_states,
@@ -332,11 +332,9 @@ class LeamlForVisualQA(BuildingMixin, RunningMixin, SwitchingMixin, AnsweringMix
     def _check_lower_states(self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None) -> None:
         decoder = self.decoder
         lower = lower_hidden_states(decoder, self.first_adapted_layer, input_ids, attention_mask)
-        was_training = self.training
-        self.eval()  # dropout would differ
-        whole = self(input_ids, attention_mask).last_hidden_state
-        parts = self(input_ids, attention_mask, lower_states=lower).last_hidden_state
-        self.train(was_training)
+        with evaluating(self):  # dropout would differ
+            whole = self(input_ids, attention_mask).last_hidden_state
+            parts = self(input_ids, attention_mask, lower_states=lower).last_hidden_state
         if not torch.allclose(whole, parts, rtol=1e-2, atol=1e-2 * float(whole.abs().max())):
             raise LeamlInputError(
                 f"A {self.config.text_config.model_type} decoder does more to its embeddings than hand them to its "

@@ -18,6 +18,22 @@ from .resampler import read_pictures
 from .vision_features import capture_image_features, pad_image_features
 
 
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """
+    Inside the `with` block a model is in evaluation mode, afterwards as it was.
+
+    Args:
+        model (`nn.Module`): such as [`LeamlForVisualQA`].
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(was_training)
+
+
 class RunningMixin:
     """
     The methods of [`LeamlForVisualQA`] that run a pass, and the hooks by which the fused layers take part in it.
@@ -167,16 +183,13 @@ class RunningMixin:
         lower_states: torch.Tensor | None,
     ) -> None:
         """Decoders with a memory of their own, or whose positions are not those given, mix joined rows."""
-        was_training = self.training
-        self.eval()  # dropout would differ
-        tokens = input_ids if lower_states is None else lower_states
+        self._keeps_rows_apart = False  # so the first of these passes stays padded
         apart, joined = replace(call), replace(call)
-        given = {"lower_states": lower_states, "position_ids": position_ids_of(tokens, attention_mask)}
-        told = apart.chosen_logits(self._run(apart, input_ids, attention_mask, **given).logits)
-        output = self._run_packed(joined, (replace(packed[0]), *packed[1:]), input_ids, lower_states)
+        with evaluating(self):  # dropout would differ
+            told = apart.chosen_logits(self._run(apart, input_ids, attention_mask, lower_states=lower_states).logits)
+            output = self._run_packed(joined, (replace(packed[0]), *packed[1:]), input_ids, lower_states)
         difference = (joined.chosen_logits(output.logits) - told).abs().max()
         self._keeps_rows_apart = bool(difference <= (1e-4 if told.dtype == torch.float32 else 2e-2) * told.abs().max())
-        self.train(was_training)
 
     def _new_call(
         self,

@@ -17,6 +17,7 @@ from ..errors import LeamlInputError
 from ..prefix import encode_prefix
 from ..processing_leaml import LeamlProcessor
 from ..retrieval import thumbnail
+from ..running import evaluating
 from .store import FeatureStore, content_key
 from .views import view_of
 
@@ -195,13 +196,11 @@ class PrefixCache:
         inputs = dict(self.processor(images=pictures, questions=questions, answers=answers, examples=examples))
         labels = inputs.pop("labels")
         on_device = {name: value.to(self.model.device) for name, value in inputs.items()}
-        was_training = self.model.training
-        self.model.eval()
-        prefix = encode_prefix(self.model, on_device)
         rest = {name: value for name, value in on_device.items() if not name.startswith("pixel_")}
-        if not self._checked:
-            self._check(on_device, rest, prefix)
-        self.model.train(was_training)
+        with evaluating(self.model):
+            prefix = encode_prefix(self.model, on_device)
+            if not self._checked:
+                self._check(on_device, rest, prefix)
         mask = inputs["attention_mask"].bool()
         kept = {name: value.cpu() for name, value in rest.items()} | {"labels": labels}
         kept["lower_states"] = prefix.lower_states.cpu()

@@ -23,6 +23,7 @@ from ..data.budget import picture_keys
 from ..errors import LeamlError
 from ..evaluation.answers import answers_match, normalize_answer
 from ..evaluation.runner import open_pictures, picture_states, predict
+from ..running import evaluating
 from .neurons import qa_neurons, tuning_only
 from .objectives import AdapterSnapshot, AnswerTokens, answer_loss, consistency_loss
 from .rows import LeamlCollator, RowDataset
@@ -200,14 +201,11 @@ class PairGenerator:
             `Dataset`: at most `PAIRS_A_PICTURE * n` rows with `image`, `question`, `answer`.
         """
         found: dict[tuple[int, str], tuple[int, str, str]] = {}
-        was_training = self.model.training
-        self.model.eval()
-        with self.adapter, _asked_as_it_stands(self.model), torch.random.fork_rng():
+        with evaluating(self.model), self.adapter, _asked_as_it_stands(self.model), torch.random.fork_rng():
             torch.manual_seed(self.seed)
             for place, text in self._sampled(pictures):
                 if (pair := parse_pair(text)) is not None:
                     found.setdefault((place, normalize_answer(pair[0])), (place, *pair))
-        self.model.train(was_training)
         places, questions, answers = (
             (list(column) for column in zip(*found.values(), strict=True)) if found else ([],) * 3
         )
