@@ -34,6 +34,7 @@ from leaml_hf.reliability.ood import (
     OODCombiner,
     RelativeMahalanobis,
     Score,
+    UnknownNames,
     default_scores,
 )
 from leaml_hf.training.adapt import sample_rows
@@ -72,6 +73,9 @@ def combiners() -> dict[str, OODCombiner]:
     def four() -> list[Score]:
         return [Mahalanobis("vision"), Mahalanobis("hidden"), KNN("vision"), Energy()]
 
+    def pictures() -> list[Score]:
+        return [Mahalanobis("vision+places", components=128), whole("texture")]
+
     return {
         "four scores, mean (the first default)": OODCombiner(four(), method="mean"),
         "four scores, Fisher": OODCombiner(four()),
@@ -83,8 +87,9 @@ def combiners() -> dict[str, OODCombiner]:
         "vision+texture and texture, Fisher (the fourth)": OODCombiner(
             [Mahalanobis("vision+texture"), whole("texture")]
         ),
-        "vision+places and texture, mean": OODCombiner(method="mean"),
-        "vision+places and texture, Fisher (the default)": OODCombiner(),
+        "vision+places and texture, Fisher (the fifth)": OODCombiner(pictures()),
+        "these and names, mean": OODCombiner([*pictures(), UnknownNames()], method="mean"),
+        "these and names, Fisher (the default)": OODCombiner(),
     }
 
 

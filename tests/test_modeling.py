@@ -514,6 +514,36 @@ class TestAnswers:
         for name in ("confidence", "vision", "places", "texture"):
             np.testing.assert_allclose(getattr(again, name), getattr(records, name), rtol=1e-4, atol=1e-5)
 
+    def test_a_base_that_reads_names_tells_them_of_each_picture(self, backbone_folders, tmp_path, processor, pictures):
+        base = make_base(backbone_folders[1], tmp_path / "base", **RESAMPLER, reader_dim=5, reader_ffn_dim=7)
+        torch.nn.init.normal_(base.reader.written.weight, generator=torch.Generator().manual_seed(0))
+        base.save_pretrained(tmp_path / "base")
+        assert {name.split(".")[0] for name in load_file(tmp_path / "base" / "leaml_base.safetensors")} == {
+            "vision_tower", "connector", "resampler", "bridge", "reader"
+        }  # fmt: skip
+        loaded = LeamlForVisualQA.from_pretrained(tmp_path / "base")
+        reading = LeamlProcessor(processor.image_processor, processor.tokenizer, max_question_tokens=8)
+        asked = [pictures[0], pictures[1], pictures[0]], ["how many bars?", "how many", "how many"], reading
+        found = loaded.collect(*asked).names.reshape(3, 16, 5)
+        with torch.no_grad():
+            states = loaded.encode_vision(processor(images=pictures[:2])["pixel_values"])
+            shown = loaded.reader.written(states)[..., 0].sigmoid()
+            codes = loaded.reader.code(torch.nn.functional.gelu(loaded.reader.hidden(loaded.reader.norm(states))))
+        for row, picture in enumerate((0, 1, 0)):
+            expected = []
+            for place in shown[picture].argsort(descending=True):
+                code = codes[picture, place] / codes[picture, place].norm()
+                if shown[picture, place] > 0.3 and all(code @ other <= 0.7 for other in expected):
+                    expected.append(code)
+            np.testing.assert_allclose(found[row, : len(expected)], torch.stack(expected), atol=1e-4)
+            assert not found[row, len(expected) :].any()
+        assert np.abs(found).max() > 0.1
+        counts = loaded.num_added_parameters()
+        assert counts["reader"] == sum(p.numel() for p in loaded.reader.parameters())
+        model = LeamlForVisualQA.from_backbone(tmp_path / "base", **SMALL)
+        assert not any(parameter.requires_grad for parameter in model.reader.parameters())
+        np.testing.assert_allclose(model.collect(*asked).names, found.reshape(3, 80), atol=1e-5)
+
     def test_places_are_told_by_their_distance_from_the_mean(self, composed, processor, pictures):
         records = composed.collect(pictures, ["how many"] * 3, processor, batch_size=2)
         with torch.no_grad():
@@ -617,7 +647,7 @@ class TestFiles:
         base = make_base(backbone_folders[1], tmp_path / "base")
         names = set(load_file(tmp_path / "base" / "leaml_base.safetensors"))
         assert names
-        assert all(name.startswith(("vision_tower.", "connector.", "bridge.")) for name in names)
+        assert {name.split(".")[0] for name in names} == {"vision_tower", "connector", "bridge"}
         loaded = LeamlForVisualQA.from_pretrained(tmp_path / "base")
         torch.testing.assert_close(logits(loaded, batch), logits(base, batch), rtol=1e-2, atol=1e-2)  # float16 on disk
         model = open_adapter(LeamlForVisualQA.from_backbone(tmp_path / "base", adapt_vision=True, **SMALL))

@@ -28,6 +28,7 @@ from leaml_hf.reliability.ood import (
     OODCombiner,
     RelativeMahalanobis,
     Retrieval,
+    UnknownNames,
     ViM,
     state_array,
 )
@@ -181,6 +182,72 @@ def test_retrieval_is_the_distance_by_picture_and_question():
     assert score.score({**fitted, "question": np.roll(fitted["question"], 1, axis=0)}).min() > 0.05
 
 
+def names_of(*pictures: list[int], dim=6):
+    """The state of pictures by the numbers of their names, 16 at most; each name has one code wherever it is."""
+    codes = np.random.default_rng(5).normal(size=(500, dim))
+    rows = np.zeros((len(pictures), 16, dim), np.float32)
+    for row, names in zip(rows, pictures, strict=True):
+        row[: len(names)] = codes[names] / np.linalg.norm(codes[names], axis=1, keepdims=True)
+    return {"names": rows.reshape(len(pictures), -1)}
+
+
+def test_unknown_names_are_the_mean_distance_to_the_nearest_known_one():
+    rng = np.random.default_rng(0)
+    pictures = [list(rng.integers(0, 60, rng.integers(1, 9))) for _ in range(30)]
+    score = UnknownNames(alike=1.1).fit(names_of(*pictures))  # none is left out as alike
+    new = [list(rng.integers(30, 400, n)) for n in (1, 3, 8, 2, 5)]
+    known, *others = (np.concatenate([names_of(p)["names"].reshape(16, -1)[: len(p)] for p in rows])
+                      for rows in (pictures, *([p] for p in new)))  # fmt: skip
+    expected = [cdist(other, known, "cosine").min(axis=1).mean() for other in others]
+    assert score.score(names_of(*new)) == pytest.approx(expected, abs=1e-3)  # stored as float16
+    assert score.score(names_of(pictures[0]))[0] == pytest.approx(0, abs=1e-3)
+
+
+def test_names_alike_are_stored_once_and_each_stays_near_one_of_them():
+    rng = np.random.default_rng(1)
+    names = names_of(*[list(rng.integers(0, 20, 16)) for _ in range(200)], dim=24)
+    noisy = names["names"].reshape(-1, 24) + rng.normal(size=(3200, 24)) * 0.02
+    rows = {"names": noisy.reshape(200, -1).astype(np.float32)}
+    score = UnknownNames().fit(rows)
+    assert 20 <= len(score.bank) < 60
+    between = 1 - cdist(score.bank.astype(float), score.bank.astype(float), "cosine")
+    assert (between - np.eye(len(between))).max() < 0.9 + 1e-3
+    assert score.score(rows).max() < 0.1 + 1e-3
+    assert len(UnknownNames(alike=1.1, bank_size=50).fit(rows).bank) == 50
+
+
+def test_a_picture_without_names_is_as_unusual_as_familiar_ones_are():
+    rng = np.random.default_rng(2)
+    pictures = [list(rng.integers(0, 300, 4)) for _ in range(80)]
+    score = UnknownNames(alike=1.1).fit(names_of(*pictures, [], []))
+    apart = [UnknownNames(alike=1.1).fit(names_of(*pictures[:n], *pictures[n + 1 :])) for n in range(80)]
+    of_others = [fitted.score(names_of(picture))[0] for fitted, picture in zip(apart, pictures, strict=True)]
+    assert score.score(names_of([])) == pytest.approx(np.median(of_others), abs=1e-3)
+
+
+def test_rows_about_one_picture_do_not_make_its_names_usual():
+    rng = np.random.default_rng(3)
+    pictures = [list(rng.integers(0, 300, 4)) for _ in range(40)]
+    once, often = (UnknownNames().fit(names_of(*rows)) for rows in (pictures, [p for p in pictures for _ in range(3)]))
+    assert once.usual == pytest.approx(often.usual) and once.usual > 0.05
+
+
+@pytest.mark.parametrize("familiar", [[[], [], [], [], []], [[], [3, 4], [], [], []]])
+def test_nothing_is_said_of_names_where_familiar_pictures_have_none(familiar):
+    score = UnknownNames().fit(names_of(*familiar))
+    again = UnknownNames()
+    again.load_state_dict(score.state_dict())
+    assert again.score(names_of([7], [], [1, 2])) == pytest.approx([0, 0, 0])
+
+
+def test_unknown_names_refuse_states_of_another_reader():
+    score = UnknownNames().fit(names_of([1], [2], [3]))
+    with pytest.raises(LeamlInputError, match="width 96, not 112"):
+        score.score(names_of([1], dim=7))
+    with pytest.raises(LeamlInputError, match="16 codes a row"):
+        UnknownNames().fit({"names": np.ones((4, 9), np.float32)})
+
+
 def test_gates_and_dispersion_are_deviations_from_the_usual():
     fitted, new = states(70), states(12, seed=1)
     for score, key in ((Gates(), "gates"), (Dispersion(), "attention")):
@@ -209,7 +276,8 @@ def test_states_are_joined_at_unit_length():
 
 @pytest.mark.parametrize("n", [4, 9, 60])
 def test_every_score_is_finite_and_survives_saving(n):
-    fitted, new = states(n), states(20, seed=1)
+    fitted, new = (states(count, seed) | names_of(*np.random.default_rng(seed).integers(0, 40, (count, 3)))
+                   for count, seed in ((n, 0), (20, 1)))  # fmt: skip
     for score in all_scores():
         found = score.fit(fitted).score(new)
         assert found.shape == (20,) and found.dtype == np.float64 and np.isfinite(found).all(), score.name
@@ -398,19 +466,23 @@ def test_wrong_use_is_refused_with_a_sentence():
             call()
 
 
-@pytest.mark.parametrize("told_by", ["texture", "places"])
-def test_texture_and_places_are_read_where_there_are_some(told_by):
+@pytest.mark.parametrize("told_by", ["texture", "places", "names"])
+def test_other_states_of_pictures_are_read_where_there_are_some(told_by):
     """Rows that are drawn in another way, or elsewhere, are told by them; the mean of a picture does not show it."""
     rng, widths = np.random.default_rng(0), {"vision": 24, "places": 12, "texture": 8}
 
     def drawn(n, shift):
         states = {name: 1 + 0.2 * rng.normal(size=(n, width)) for name, width in widths.items()}
-        states[told_by][:, ::2] += shift
-        return states
+        names = names_of(*rng.integers(0, 40, (n, 3)) + (200 if shift and told_by == "names" else 0), dim=24)
+        if told_by in states:
+            states[told_by][:, ::2] += shift
+        return states | names
 
     fitted, familiar, other = drawn(300, 0.0), drawn(100, 0.0), drawn(100, 1.0)
     whole = OODCombiner().fit(fitted)
-    assert [score.name for score in whole.scores] == ["vision+places.mahalanobis++", "texture.mahalanobis"]
+    assert [score.name for score in whole.scores] == [
+        "vision+places.mahalanobis++", "texture.mahalanobis", "names.unknown"
+    ]  # fmt: skip
     without = OODCombiner().fit({"vision": fitted["vision"]})
     assert [score.name for score in without.scores] == ["vision.mahalanobis", "vision.relative_mahalanobis++"]
     labels = np.repeat([0, 1], 100)

@@ -2,6 +2,7 @@
 
 import json
 from bisect import bisect_left
+from copy import deepcopy
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from leaml_hf import LeamlForVisualQA, LeamlInputError, LeamlProcessor
 from leaml_hf.data.visual_arrays.scenes import TASKS
 from leaml_hf.data.visual_arrays.targets import IGNORE, OPEN, TARGETS
 from leaml_hf.training.pretrain_bridge import pretrain_bridge
+from leaml_hf.training.pretrain_reader import pretrain_reader
 from leaml_hf.training.pretrain_tower import (
     WIDTH,
     TowerModel,
@@ -266,3 +268,35 @@ class TestBridge:
         pretrain_bridge(base, processor, DenseHeads(WIDTH), tmp_path, 9, **options, stop_after=1)
         opened = [base.bridge[name].alpha.tanh().mean().item() for name in ("2", "3")]
         assert opened == pytest.approx([0.75, 0.3], abs=1e-5)
+
+
+class TestReader:
+    @pytest.fixture()
+    def base(self) -> LeamlForVisualQA:
+        torch.manual_seed(0)
+        return LeamlForVisualQA.from_backbones(
+            ResNetModel(tower_config()), make_text(), fusion_layers=[], lora_layers=[], bridge_layers=[3],
+            bridge_dim=16, bridge_heads=2, bridge_ffn_dim=16, connector_config=connector_config(), reader_dim=16,
+            reader_ffn_dim=32,
+        )  # fmt: skip
+
+    def test_it_alone_moves_and_sees_each_picture_once(self, base, tokenizer, tmp_path) -> None:
+        before, seen = {name: p.detach().clone() for name, p in base.named_parameters()}, []
+        base.vision_tower.register_forward_hook(lambda module, args, out: seen.append(1))
+        pretrain_reader(base, tokenizer, tmp_path, ROUND, 1, save_every=8, workers=0)
+        changed = {name.split(".")[0] for name, p in base.named_parameters() if not torch.equal(p, before[name])}
+        assert changed == {"reader"} and len(seen) == ROUND
+        lines = [json.loads(line) for line in (tmp_path / "reader_log.jsonl").read_text().splitlines()]
+        assert lines[-1]["step"] == 2 * ROUND and lines[-1]["pictures"] == ROUND
+        assert {"names", "written"} <= lines[-1].keys()
+
+    def test_it_learns_where_names_are_and_goes_on_after_a_kill(self, base, tokenizer, tmp_path) -> None:
+        options = {"save_every": 10, "workers": 0, "batch_size": 2}
+        other = deepcopy(base)
+        pretrain_reader(base, tokenizer, tmp_path / "whole", 12, **options)
+        lines = [json.loads(line) for line in (tmp_path / "whole" / "reader_log.jsonl").read_text().splitlines()]
+        assert lines[-1]["loss"] < lines[0]["loss"]
+        pretrain_reader(other, tokenizer, tmp_path / "parts", 12, **options, stop_after=10)
+        pretrain_reader(other, tokenizer, tmp_path / "parts", 12, **options)
+        for name, parameter in base.reader.named_parameters():
+            torch.testing.assert_close(other.reader.get_parameter(name), parameter)

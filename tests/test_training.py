@@ -360,6 +360,26 @@ class TestTrainer:
         answers = trainer.model.answer([rows(1, 9)[0]["image"]], ["what colour is the circle ?"], processor)
         assert 0 <= answers[0].confidence <= 1 and np.isfinite(answers[0].ood_score)
 
+    @pytest.mark.parametrize("helped_by", ["nothing", "phrasebook", "examples"])
+    def test_what_is_familiar_is_read_without_an_answer(
+        self, make_trainer, model: LeamlForVisualQA, processor, monkeypatch, helped_by
+    ) -> None:
+        given, fit = [], Reliability.fit
+        monkeypatch.setattr(Reliability, "fit", lambda *args, **named: given.append(args[0]) or fit(*args, **named))
+        trainer = make_trainer(unlabeled_dataset=rows(40, 1, answered=False), eval_dataset=None)
+        if helped_by == "phrasebook":
+            rule = Rule("hue", "what colour is the circle ?", "in what hue is it ?", 0, {}, 8.0, 1.0, 1.0)
+            model.phrasebook = Phrasebook([rule], {rule.example: (0, rule.pattern)})
+        elif helped_by == "examples":
+            trainer.args.retrieved_examples = 2
+            trainer.index_examples()
+        expected = predict(model, processor, trainer.unlabeled).states
+        monkeypatch.setattr(model, "collect", None)  # whatever answers
+        reliability = trainer.fit_reliability()
+        assert set(given[0]) == {"vision", "places", "texture", "question"} and reliability.boundary is not None
+        for name, state in given[0].items():
+            np.testing.assert_allclose(state, expected[name], rtol=1e-4, atol=1e-5, err_msg=name)
+
     def test_calibration_hears_what_the_base_says_of_labels_trained_on(
         self, make_trainer, model: LeamlForVisualQA, processor, monkeypatch
     ) -> None:

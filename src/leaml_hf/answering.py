@@ -350,6 +350,35 @@ def _thumbnail(picture: Any) -> np.ndarray:
     return picture.thumbnail.float().numpy()
 
 
+def words_asked(
+    model: "LeamlForVisualQA", processor: Any, questions: Sequence[str], batch_size: int = 64
+) -> np.ndarray:
+    """
+    The state `question` of [`~records.AnswerRecords`], without an answer.
+
+    Args:
+        model ([`LeamlForVisualQA`]): a composed model.
+        processor ([`LeamlProcessor`]): the model's.
+        questions (`Sequence[str]`): n questions.
+        batch_size (`int`, *optional*, defaults to 64): questions at a time.
+
+    Returns:
+        `np.ndarray`: `[n, De]`.
+    """
+    found = []
+    for start in range(0, len(questions), batch_size):
+        asked = list(questions[start : start + batch_size])
+        if model.phrasebook is not None:
+            asked = [text for text, _ in model.phrasebook.find(asked)]
+        if model.retrieval is not None:
+            found.append(mean_words_of(model, processor, asked))
+            continue
+        text = processor(questions=asked)
+        ids, mask = (text[name].to(model.device) for name in ("input_ids", "attention_mask"))
+        found.append(mean_words(model, ids, mask).cpu().numpy())
+    return np.concatenate(found)
+
+
 def mean_words_of(model: "LeamlForVisualQA", processor: Any, questions: Sequence[str]) -> np.ndarray:
     """
     What questions say, as far as their words alone tell.

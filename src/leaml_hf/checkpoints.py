@@ -32,7 +32,7 @@ BASE_FILE = "leaml_base.safetensors"
 PHRASEBOOK_FILE = "leaml_phrasebook.json"
 RETRIEVAL_FILES = ("leaml_retrieval.safetensors", "leaml_retrieval.json")
 RELIABILITY_FILES = ("leaml_reliability.safetensors", "leaml_reliability.json")
-BASE_PARTS = ("vision_tower.", "connector.", "resampler.", "bridge.")
+BASE_PARTS = ("vision_tower.", "connector.", "resampler.", "bridge.", "reader.")
 HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "subfolder", "force_download", "proxies")
 BASE_HUB_OPTIONS = ("token", "cache_dir", "local_files_only", "proxies")  # that hold for the base's repo as well
 BACKBONE_OPTIONS = ("dtype", "device_map", "attn_implementation", "quantization_config")
@@ -66,7 +66,7 @@ def save_model(model: "LeamlForVisualQA", folder: str, state_dict: dict[str, tor
     Writes `config.json` and one safetensors file: of the adapter if there is one, else of the base.
 
     An adapter is saved without loss, in float16 where that is enough (training ends by rounding to it); a base's
-    vision encoder, connector, resampler and bridge in float16.
+    vision encoder, connector, resampler, bridge and reader of names in float16.
 
     Args:
         model ([`LeamlForVisualQA`]): to save.

@@ -60,6 +60,9 @@ class LeamlConfig(PreTrainedConfig):
         resampler_max_tokens (`int`, *optional*, defaults to 32): tokens of a question that it reads at most.
         resampler_answer_tokens (`int`, *optional*, defaults to 0): tokens of the answer that it spells and the decoder
             may copy; 0 for none.
+        reader_dim (`int`, *optional*, defaults to 0): width of the codes of names that a LEAML base reads in pictures,
+            for out-of-distribution scores; 0 for none.
+        reader_ffn_dim (`int`, *optional*, defaults to 384): inner width of what reads them.
         num_vision_tokens (`int`, *optional*): vision states per picture, for information.
         decoder_layers (`str`, *optional*): the backbone's list of decoder layers; defaults to finding it.
         vision_features (`str`, *optional*): the module of an existing image-text-to-text model that gives its picture
@@ -118,6 +121,8 @@ class LeamlConfig(PreTrainedConfig):
     resampler_ffn_dim: int = 768
     resampler_max_tokens: int = 32
     resampler_answer_tokens: int = 0
+    reader_dim: int = 0
+    reader_ffn_dim: int = 384
     num_vision_tokens: int | None = None
     decoder_layers: str | None = None
     vision_features: str | None = None
@@ -149,10 +154,10 @@ class LeamlConfig(PreTrainedConfig):
                 raise LeamlInputError(f"{name} must be a list of layer numbers from 0 up, but got {layers}.")
             setattr(self, name, sorted(set(layers)))
         for name in ("lora_rank", "lora_alpha", "bridge_dim", "bridge_heads", "fusion_dim", "fusion_heads",
-                     "resampler_heads", "resampler_ffn_dim", "resampler_max_tokens"):  # fmt: skip
+                     "resampler_heads", "resampler_ffn_dim", "resampler_max_tokens", "reader_ffn_dim"):  # fmt: skip
             if not 1 <= getattr(self, name) <= MOST:
                 raise LeamlInputError(f"{name} must be from 1 to {MOST}, but got {getattr(self, name)}.")
-        for name in ("bridge_ffn_dim", "fusion_ffn_dim", "resampler_layers", "resampler_answer_tokens"):
+        for name in ("bridge_ffn_dim", "fusion_ffn_dim", "resampler_layers", "resampler_answer_tokens", "reader_dim"):
             if not 0 <= getattr(self, name) <= MOST:
                 raise LeamlInputError(f"{name} must be from 0 to {MOST}, but got {getattr(self, name)}.")
         for part in ("bridge", "fusion"):
@@ -168,7 +173,8 @@ class LeamlConfig(PreTrainedConfig):
             )
         if (self.text_config is None) != (self.vision_config is None):
             raise LeamlInputError("Give text_config and vision_config together: a composed model needs both.")
-        for name in ("bridge_layers", "connector_config", "resampler_layers", "adapt_bridge", "adapt_vision"):
+        for name in ("bridge_layers", "connector_config", "resampler_layers", "reader_dim", "adapt_bridge",
+                     "adapt_vision"):  # fmt: skip
             if self.backbone_config is not None and getattr(self, name):
                 raise LeamlInputError(f"{name} is for composed models: leave it out with backbone_config.")
         if self.resampler_answer_tokens and not (self.bridge_layers and self.resampler_layers):

@@ -32,6 +32,7 @@ from .calls import ChosenPlaces, VisionCall, tokens_asked
 from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
 from .fusion import AnswerCopy, GatedCrossAttention
+from .name_reader import NameReader
 from .resampler import QuestionResampler
 from .running import RunningMixin, evaluating
 from .switching import SwitchingMixin
@@ -154,6 +155,9 @@ class LeamlForVisualQA(BuildingMixin, RunningMixin, SwitchingMixin, AnsweringMix
         if config.resampler_answer_tokens:
             width = self.get_input_embeddings().embedding_dim
             self.bridge["copy"] = AnswerCopy(width, config.resampler_answer_tokens)
+        self.reader = None
+        if config.reader_dim:
+            self.reader = NameReader(self.vision_size, config.reader_dim, config.reader_ffn_dim)
         self.fusion = nn.ModuleDict()
         self.shelved_fusion = nn.ModuleDict()  # of adapters that are loaded but not active
         self._shelf = {}

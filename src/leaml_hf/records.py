@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .modeling_leaml import LeamlForVisualQA
 
 KEPT_LOGITS = 64
-STATES = ("vision", "places", "texture", "question", "hidden", "logits", "gates", "attention")
+STATES = ("vision", "places", "texture", "names", "question", "hidden", "logits", "gates", "attention")
 
 
 @dataclass
@@ -32,6 +32,8 @@ class AnswerRecords:
             existing models, whose pictures may have different numbers of places.
         texture (`np.ndarray`): `[n, Dt]` how pictures are drawn or taken, by the vision encoder's first stages;
             Dt = 0 for existing models.
+        names (`np.ndarray`): `[n, 16 Dc]` codes of the names that are written in the picture, zeros where there
+            are fewer, see [`~leaml_hf.name_reader.NameReader`]; no columns where a base does not read them.
         question (`np.ndarray`): `[n, De]` mean word embedding of the prompt, image tokens left out; of the question
             alone where labelled examples stand before it.
         hidden (`np.ndarray`): `[n, D]` last hidden state where the first answer token is predicted.
@@ -48,6 +50,7 @@ class AnswerRecords:
     vision: np.ndarray
     places: np.ndarray
     texture: np.ndarray
+    names: np.ndarray
     question: np.ndarray
     hidden: np.ndarray
     logits: np.ndarray
@@ -61,7 +64,8 @@ class AnswerRecords:
 
         Returns:
             `dict[str, np.ndarray]`: `vision`, `question`, `hidden`, `logits`, of composed models `places` and
-                `texture` and, where there are fused layers, `gates` and `attention`.
+                `texture`, of a base that reads names `names` and, where there are fused layers, `gates` and
+                `attention`.
         """
         states = {name: getattr(self, name) for name in STATES}
         return {name: state for name, state in states.items() if state.shape[1]}
@@ -94,9 +98,7 @@ def read_records(
     """
     rows = len(told.tokens)
     states = {
-        "vision": mean_states(call, rows),
-        "places": _places(call, rows),
-        "texture": _of_rows(call, rows, call.texture),
+        **states_of_pictures(model, call, rows),
         "question": words,
         "hidden": call.last_hidden_state[:, told.place].float(),
         "logits": compact_logits(told.first_logits.float()),
@@ -129,6 +131,29 @@ def compact_logits(logits: torch.Tensor, keep: int = KEPT_LOGITS) -> torch.Tenso
     return torch.cat([top.values, others], dim=1)
 
 
+def states_of_pictures(model: "LeamlForVisualQA", call: VisionCall, rows: int) -> dict[str, torch.Tensor]:
+    """
+    What is known of pictures before any question about them is answered.
+
+    Args:
+        model ([`LeamlForVisualQA`]): that sees them.
+        call ([`VisionCall`]): with their vision states.
+        rows (`int`): rows B.
+
+    Returns:
+        `dict[str, torch.Tensor]`: `vision`, `places`, `texture` and `names` of each row's picture, as in
+            [`AnswerRecords`].
+    """
+    seen = call.states if call.picture_states is None else call.picture_states
+    reads = model.reader is not None and seen is not None
+    found = {
+        "places": None if call.texture is None else picture_places(seen),
+        "texture": call.texture,
+        "names": model.reader.read(seen).flatten(1) if reads else None,
+    }
+    return {"vision": mean_states(call, rows)} | {name: _of_rows(call, rows, value) for name, value in found.items()}
+
+
 def mean_states(call: VisionCall, rows: int) -> torch.Tensor:
     """Mean vision state `[B, Dv]` of the picture of each of B rows; padding does not count."""
     if call.picture_states is not None:
@@ -138,12 +163,6 @@ def mean_states(call: VisionCall, rows: int) -> torch.Tensor:
         return _of_rows(call, rows, states.mean(1))
     weight = call.mask[..., None].float()
     return _of_rows(call, rows, (states * weight).sum(1) / weight.sum(1).clamp(min=1.0))
-
-
-def _places(call: VisionCall, rows: int) -> torch.Tensor:
-    """`[B, 2 N]`; no columns where the model keeps its vision to itself."""
-    seen = call.states if call.picture_states is None else call.picture_states
-    return _of_rows(call, rows, None if call.texture is None else picture_places(seen))
 
 
 def _of_rows(call: VisionCall, rows: int, of_pictures: torch.Tensor | None) -> torch.Tensor:

@@ -141,8 +141,14 @@ def open_pictures(
 def picture_states(
     model: "LeamlForVisualQA", processor: "LeamlProcessor", rows: "Dataset", cache: "FrozenCache | None" = None
 ) -> dict[str, np.ndarray]:
-    """What a model sees in the pictures of n rows with questions, without an answer: `vision` `[n, Dv]` and `texture`
-    `[n, Dt]`, the latter of composed models alone; each picture is encoded once."""
+    """What a model sees in the pictures of n rows with questions, without an answer: `vision` `[n, Dv]` and, of
+    composed models, `places`, `texture` and `names`, as in [`~records.AnswerRecords`]; each picture is encoded
+    once."""
+    import torch
+
+    from ..calls import VisionCall
+    from ..records import states_of_pictures
+
     keys = picture_keys(rows)
     first = list({key: place for place, key in reversed(list(enumerate(keys)))}.items())
     found: dict[str, list[np.ndarray]] = defaultdict(list)
@@ -151,14 +157,18 @@ def picture_states(
         part = rows.select(places)
         pictures = open_pictures(model, processor, part["image"], names, cache)
         if model.config.is_composed:
-            for name in names:
-                found["vision"].append(pictures[name].states.float().mean(0).numpy())
-                found["texture"].append(pictures[name].texture.float().numpy())
+            encoded = [pictures[name] for name in names]
+            states, texture = (torch.stack([getattr(one, part) for one in encoded]).to(model.device)
+                               for part in ("states", "texture"))  # fmt: skip
+            seen = states_of_pictures(model, VisionCall(states=states, texture=texture), len(names))
+            for kind, values in seen.items():
+                found[kind] += list(values.float().cpu().numpy())
         else:
             opened = [pictures[name] for name in names]
             found["vision"] += list(model.collect(opened, list(part["question"]), processor, max_new_tokens=1).vision)
     spot = {key: place for place, (key, _) in enumerate(first)}
-    return {name: np.stack(values)[[spot[key] for key in keys]] for name, values in found.items()}
+    by_picture = {name: np.stack(values) for name, values in found.items()}
+    return {name: values[[spot[key] for key in keys]] for name, values in by_picture.items() if values.shape[1]}
 
 
 def _nll(confidence: np.ndarray, correct: np.ndarray) -> float:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 OOD_SETS = ("visual-arrays:layout/base", "visual-arrays:chart/style")
 HELD_OUT = "held-out labels"  # what figures are on where there is no test or validation split
-RELIABILITY_ROWS = 400  # unlabelled rows that OOD scores are fitted on, at most
+RELIABILITY_ROWS = 1000  # unlabelled rows that OOD scores are fitted on, at most
 MIN_RELIABILITY_ROWS = 8
 OOD_ROWS = 200  # of each set
 MANY_FOREIGN = 0.1  # of the unlabelled rows

@@ -24,7 +24,7 @@ class PoolCheck:
     a hundred of the domain itself is taken for foreign, too.
 
     Args:
-        states (`Mapping`): of the n labelled rows, `vision` and, where there are such, `places` and `texture`.
+        states (`Mapping`): of the n labelled rows; `vision` and, where there is such, `texture` are read.
         groups (`Sequence`): `[n]`, equal for rows of one picture.
         seed (`int`, *optional*, defaults to 0): of the folds.
     """
@@ -33,7 +33,7 @@ class PoolCheck:
         self.seed, self.labelled = seed, np.unique(_features(states), axis=0)
         self.scores = None
         if len(set(groups)) >= FEWEST_PICTURES:
-            self.scores = OODCombiner(tpr=NEAR, seed=seed).fit(states, groups)
+            self.scores = OODCombiner(tpr=NEAR, seed=seed).fit(_read(states), groups)
 
     def foreign(self, states: States) -> np.ndarray:
         """
@@ -72,6 +72,11 @@ class PoolCheck:
         return likeness[of_pool] > np.quantile(likeness[~of_pool], ACCEPTED)
 
 
+def _read(states: States) -> States:
+    """The states that are read."""
+    return {name: states[name] for name in ("vision", "texture") if name in states}
+
+
 def _features(states: States) -> np.ndarray:
     """`[n, D]` what the states tell of the pictures."""
-    return np.concatenate([states[name] for name in ("vision", "texture") if name in states], axis=1)
+    return np.concatenate(list(_read(states).values()), axis=1)

@@ -15,6 +15,7 @@ from ..data.visual_arrays.scenes import QUESTIONS_PER_SCENE
 from ..modeling_leaml import LeamlForVisualQA
 from ..processing_leaml import LeamlProcessor
 from .pretrain_bridge import heldout_accuracy, pretrain_bridge
+from .pretrain_reader import pretrain_reader
 from .pretrain_report import write_pretrain_report
 from .pretrain_tower import KEPT_PARTS, RESAMPLER, WIDTH, connector_config, pretrain_tower, tower_config
 from .tower import DenseHeads
@@ -23,8 +24,11 @@ BRIDGE_LAYERS = [22, 24, 26, 28]
 BATCH = 32  # pictures a batch that the rates are meant for
 BRIDGE_BATCH = 3 / 8  # of the tower's: each of its pictures is 8 rows of the language model
 READING = 0.11  # of the tower's batches
+READER = 0.1  # of the tower's batches
+READER_RATE = 3  # of the bridge's
+READER_DIM = 64
 VISION_RATE = 0.2  # of the bridge's, when the vision half joins it
-TOWER_MINUTES = 2 / 3  # of a run against the clock
+TOWER_MINUTES, READER_MINUTES = 2 / 3, 1 / 20  # of a run against the clock
 SAVE_EVERY = 400  # steps; against the clock, where each takes a thirtieth of a second on a GPU
 
 
@@ -34,7 +38,8 @@ def pretrain_base(
     passes: int = 1,
 ) -> dict[str, Any]:  # fmt: skip
     """
-    Trains the vision half, then the bridge, and saves the base; a killed run goes on from its last checkpoint.
+    Trains the vision half, then the bridge, then the reader of names, and saves the base; a killed run goes on from
+    its last checkpoint.
 
     The same pictures come in the same order in every run; against the clock, their number and the rates differ.
 
@@ -46,7 +51,7 @@ def pretrain_base(
         batch_size (`int`, *optional*, defaults to 32): pictures a batch for the vision half; 3/8 of it for the bridge.
         learning_rate (`float`, *optional*, defaults to 1e-3): peak of the bridge's and the vision half's rate at 32
             pictures a batch; it rises with the square root of `batch_size` (Malladi et al. 2022, arXiv 2205.10287).
-        minutes (`float`, *optional*): time for both stages, two thirds of it for the vision half; the rates then fall
+        minutes (`float`, *optional*): time for all stages, two thirds of it for the vision half; the rates then fall
             by the clock, and nothing is held out to judge on the way. Defaults to no limit.
         workers (`int`, *optional*): processes that draw; defaults to one fewer than there are cores.
         device (`str`, *optional*): where to train; defaults to a GPU that PyTorch sees, else the CPU.
@@ -75,7 +80,8 @@ def pretrain_base(
     model = LeamlForVisualQA.from_backbones(
         vision=ResNetModel(tower_config()), text=SMOLLM2, fusion_layers=[], lora_layers=[],
         connector_config=connector_config(), bridge_layers=BRIDGE_LAYERS, bridge_dim=256, bridge_heads=4,
-        bridge_ffn_dim=512, **{f"resampler_{name.removeprefix('num_')}": value for name, value in RESAMPLER.items()},
+        bridge_ffn_dim=512, reader_dim=READER_DIM,
+        **{f"resampler_{name.removeprefix('num_')}": value for name, value in RESAMPLER.items()},
     )  # fmt: skip
     if base is not None:
         load_tensors(model.bridge.state_dict(), base.bridge.state_dict(), "The given base's bridge")
@@ -86,7 +92,9 @@ def pretrain_base(
         module.load_state_dict({k.removeprefix(part + "."): v for k, v in weights.items() if k.startswith(part + ".")})
     bridge_batches = max(1, rows // (bridge_batch * QUESTIONS_PER_SCENE))
     pretrain_bridge(model, processor, dense, output, bridge_batches, bridge_batch, peak, VISION_RATE * peak,
-                    minutes=(1 - TOWER_MINUTES) * minutes, **options)  # fmt: skip
+                    minutes=(1 - TOWER_MINUTES - READER_MINUTES) * minutes, **options)  # fmt: skip
+    pretrain_reader(model, tokenizer, output, max(1, round(READER * pictures / batch_size)), batch_size,
+                    READER_RATE * peak, minutes=READER_MINUTES * minutes, **options)  # fmt: skip
     folder = output / "base"
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

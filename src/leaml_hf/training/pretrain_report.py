@@ -8,7 +8,7 @@ from typing import Any
 from ..data.visual_arrays.builder import ask_scene
 from ..data.visual_arrays.scenes import TASKS
 
-STAGES = ("tower", "bridge")
+ASKED = ("tower", "bridge")  # stages that are trained by questions
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -24,7 +24,7 @@ def write_pretrain_report(
     Writes `leaml-smol.md` and `leaml-smol.png`.
 
     Args:
-        run (`Path`): folder of a run, with `tower_log.jsonl` and `bridge_log.jsonl`.
+        run (`Path`): folder of a run, with `tower_log.jsonl`, `bridge_log.jsonl` and `reader_log.jsonl`.
         folder (`Path`): where to write.
         accuracy (`dict[str, float]`): of the finished base, per task and "task/program".
         start (`str`, *optional*): the base that the run went on from.
@@ -34,8 +34,8 @@ def write_pretrain_report(
         `Path`: of the page.
     """
     priors = answer_priors(scenes)
-    logs = {stage: read_log(run / f"{stage}_log.jsonl") for stage in STAGES}
-    _draw(logs, folder / "leaml-smol.png")
+    logs = {stage: read_log(run / f"{stage}_log.jsonl") for stage in (*ASKED, "reader")}
+    _draw({stage: logs[stage] for stage in ASKED}, folder / "leaml-smol.png")
     lines = [
         "# How `leaml-smol` was trained",
         "",
@@ -51,9 +51,16 @@ def write_pretrain_report(
     for stage, log in logs.items():
         if log:
             last = log[-1]
-            lines.append(
-                f"| {stage} | {last['pictures']:,} | {8 * last['pictures']:,} | {last['seconds'] / 3600:.2f} |"
-            )
+            questions = f"{8 * last['pictures']:,}" if stage in ASKED else "–"
+            lines.append(f"| {stage} | {last['pictures']:,} | {questions} | {last['seconds'] / 3600:.2f} |")
+    if logs["reader"]:
+        last = logs["reader"][-1]
+        lines += [
+            "",
+            f"The reader tells {last['names']:.0%} of the places with a name rightly among all names of a batch, and "
+            f"for {last['written']:.0%}",
+            "of all places whether a name is written there.",
+        ]
     lines += ["", "| task and program | most frequent answer | accuracy |", "|---|---|---|"]
     for name, share in accuracy.items():
         prior = f"{priors[name]:.2f}" if name in priors else ""

@@ -86,10 +86,18 @@ class NameHead(nn.Module):
         Returns loss and accuracy; 0 and NaN where there is nothing to tell.
         """
         keep = targets != IGNORE
-        target = torch.searchsorted(names, targets[keep])
-        likeness = F.normalize(self.out(self.norm(tokens[keep])).float(), dim=-1) @ codes.T
-        logits = self.log_scale.exp() * likeness
-        return mean_loss(logits, target), hit_rate(logits, target)
+        told = F.normalize(self.out(self.norm(tokens[keep])).float(), dim=-1)
+        return tell_names(told, targets[keep], names, codes, self.log_scale.exp())
+
+
+def tell_names(told: Tensor, targets: Tensor, names: Tensor, codes: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """told [n, De] unit vectors, targets [n] `name_id`s, names [W] sorted ids, codes [W, De].
+
+    Returns loss and accuracy; 0 and NaN where there is nothing to tell.
+    """
+    target = torch.searchsorted(names, targets)
+    logits = scale * told @ codes.T
+    return mean_loss(logits, target), hit_rate(logits, target)
 
 
 def mean_loss(logits: Tensor, target: Tensor) -> Tensor:
@@ -211,6 +219,8 @@ class TowerBatch:
             left.
         prompt_mask (`Tensor`, *optional*): `[P * Q, L]`, 0 where padded.
         labels (`Tensor`, *optional*): `[P * Q, S]` tokens of the answers at the end of it, -100 before them.
+        vision (`Tensor`, *optional*): `[P + S, N, Dv]` states of a frozen vision half, kept by a stage that trains
+            more than once on them.
     """
 
     pixels: Tensor
@@ -234,6 +244,7 @@ class TowerBatch:
     prompts: Tensor | None = None
     prompt_mask: Tensor | None = None
     labels: Tensor | None = None
+    vision: Tensor | None = None
 
     def to(self, device: torch.device) -> "TowerBatch":
         """The batch with its tensors on a device; from pinned memory they follow while other work goes on."""

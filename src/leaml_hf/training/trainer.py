@@ -18,6 +18,7 @@ from torch.utils.data import Dataset as TorchDataset
 from transformers import EvalPrediction, Trainer, TrainerCallback, set_seed
 
 from ..adapters import round_adapter
+from ..answering import words_asked
 from ..backbones import attention_for_training
 from ..data.budget import picture_keys, rows_with
 from ..data.conversations import as_rows
@@ -588,8 +589,7 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
         rows = self.unlabeled if id_dataset is None else rows_with(as_rows(id_dataset), "question")
         if rows is None or len(rows) < 8:
             raise LeamlInputError("fit_reliability needs 8 or more unlabelled rows with questions; give id_dataset.")
-        seen = predict(self.model, self.processing_class, rows, cache=self.cache)
-        states, groups = seen.states, np.array(picture_keys(rows))
+        states, groups = self._familiar(rows), np.array(picture_keys(rows))
         foreign = self._note_foreign(rows, states)
         if (~foreign).sum() >= 8:
             states, groups = {name: state[~foreign] for name, state in states.items()}, groups[~foreign]
@@ -604,6 +604,14 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
             earlier=None if held is None else self._earlier_answers(),
         )
         return self.model.reliability
+
+    def _familiar(self, rows: "Dataset") -> dict[str, np.ndarray]:
+        """States of rows that the default OOD scores and the boundary read: nothing has to be answered for them."""
+        if not self.model.config.is_composed:
+            return predict(self.model, self.processing_class, rows, cache=self.cache, max_new_tokens=1).states
+        self.model.eval()
+        asked = words_asked(self.model, self.processing_class, list(rows["question"]))
+        return picture_states(self.model, self.processing_class, rows, self.cache) | {"question": asked}
 
     def _earlier_answers(self) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """Confidence, correct and states of the base's answers, in the words found, to labels that are trained on."""

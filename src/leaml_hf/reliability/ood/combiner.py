@@ -10,9 +10,10 @@ from .base import Score, States, state_array
 from .distances import KNN, Mahalanobis, RelativeMahalanobis, Retrieval, ViM
 from .gated import Disagreement, Dispersion, Gates
 from .logits import GEN, Energy, Entropy, MaxLogit, MaxSoftmax
+from .names import UnknownNames
 
 _KINDS = (MaxSoftmax, MaxLogit, Entropy, Energy, GEN, Mahalanobis, RelativeMahalanobis, KNN, Retrieval, ViM, Gates,
-          Dispersion, Disagreement)  # fmt: skip
+          Dispersion, Disagreement, UnknownNames)  # fmt: skip
 SCORES: dict[str, type[Score]] = {score.kind: score for score in _KINDS}
 
 
@@ -24,10 +25,12 @@ _ARRAYS = {"mean": ("centers", "scales"), "fisher": ("centers", "scales", "level
 
 def default_scores(states: States = ()) -> list[Score]:
     """Distances of the picture's states: Mahalanobis++ of what it shows and where, and Mahalanobis of how it is drawn
-    or taken; without these states, Mahalanobis and relative Mahalanobis++ of what it shows."""
+    or taken; without these states, Mahalanobis and relative Mahalanobis++ of what it shows. Where names in pictures
+    are read, also how unknown these are."""
+    names = [UnknownNames()] if "names" in states else []
     if "places" in states and "texture" in states:
-        return [Mahalanobis("vision+places", components=128), Mahalanobis("texture", normalize=False)]
-    return [Mahalanobis("vision", normalize=False), RelativeMahalanobis("vision")]
+        return [Mahalanobis("vision+places", components=128), Mahalanobis("texture", normalize=False), *names]
+    return [Mahalanobis("vision", normalize=False), RelativeMahalanobis("vision"), *names]
 
 
 class OODCombiner:
