@@ -25,6 +25,7 @@ from leaml_hf.reliability.calibration import (
     temper,
 )
 from leaml_hf.reliability.conformal import choose_abstention_threshold
+from leaml_hf.reliability.ood import OODCombiner
 
 
 def labels(n, slope=1.0, shift=0.0, seed=0):
@@ -332,27 +333,61 @@ def test_confidence_never_rises_with_unfamiliarity(confidence, excess, more):
     assert excess > 0 or np.array_equal(near, confidence)
 
 
-def test_the_temperature_is_one_and_the_logarithm_of_the_excess(fitted):
+def test_the_temperature_rises_with_the_logarithm_of_the_excess(fitted):
     raw, _ = labels(300, seed=7)
-    far = states(300, seed=2, shift=1)
+    far = states(300, seed=2, shift=0.3)
     judged, calibrated = fitted.apply(far, raw), fitted.calibrator.transform(raw)
-    excess = judged["ood_score"] - fitted.ood.threshold
-    cooled = judged["is_ood"] & (calibrated > 0.5)
+    first = fitted.ood.scores[0]
+    standard = (first.score(far) - fitted.ood.centers[0]) / fitted.ood.scales[0]
+    excess = (standard - fitted.ood.levels[0, -1]) / fitted.ood.tails[0]
+    cooled = (excess > 0) & (calibrated > 0.5)
     assert 50 < cooled.sum() < 300
-    expected = np.where(cooled, expit(logit(calibrated) / (1 + np.log1p(excess.clip(0)))), calibrated)
+    expected = np.where(cooled, expit(logit(calibrated) / (1 + 2 * np.log1p(excess.clip(0)))), calibrated)
     np.testing.assert_allclose(judged["confidence"], expected, rtol=1e-9)
 
 
-def test_files_from_before_tempering_give_what_they_gave(fitted, tmp_path):
+def test_the_threshold_is_chosen_on_the_confidence_that_is_told():
+    raw, correct = labels(400, seed=3)
+    known = states(400, seed=5, shift=0.2)
+    fitted = Reliability.fit(states(300), raw, correct, labeled_states=known, target_risk=0.3)
+    told = fitted.apply(known, raw)
+    assert (told["confidence"] < fitted.calibrator.transform(raw) - 0.01).sum() > 40
+    ranked = np.where(told["is_ood"], 0.0, told["confidence"])
+    assert fitted.abstention == choose_abstention_threshold(ranked, correct, 0.3)
+
+
+def test_a_fifth_of_familiar_rows_has_an_excess_and_that_is_one_on_average():
+    combiner = OODCombiner().fit(states(2000))
+    excess = combiner.excess(combiner.components(states(4000, seed=1)))
+    assert (excess > 0).mean() == pytest.approx(0.2, abs=0.03)
+    assert excess[excess > 0].mean() == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize("earlier", [{}, {"tempers": False}, {"tempers": True}])
+def test_earlier_files_give_what_they_gave(fitted, tmp_path, earlier):
     fitted.save(tmp_path)
     path = tmp_path / "leaml_reliability.json"
-    config = json.loads(path.read_text())
-    del config["tempers"], config["sha256"]
+    config = json.loads(path.read_text()) | earlier
+    del config["tempered_by"], config["sha256"]
     tensors = (tmp_path / "leaml_reliability.safetensors").read_bytes()
     path.write_text(json.dumps({**config, "sha256": digest(config, tensors)}))
     raw, _ = labels(30, seed=4)
     judged = Reliability.load(tmp_path).apply(states(30, seed=2, shift=2), raw)
-    assert np.array_equal(judged["confidence"], fitted.calibrator.transform(raw))
+    expected = fitted.calibrator.transform(raw)
+    if earlier.get("tempers"):
+        temperature = 1 + np.log1p((judged["ood_score"] - fitted.ood.threshold).clip(0))
+        expected = np.where(expected > 0.5, expit(logit(expected) / temperature), expected)
+    np.testing.assert_allclose(judged["confidence"], expected, rtol=1e-9)
+
+
+def test_scores_combined_by_their_mean_temper_together():
+    ood = OODCombiner(method="mean")
+    reliability = Reliability.fit(states(200), *labels(60), ood=ood)
+    assert reliability.tempered_by == "combined"
+    with pytest.raises(LeamlInputError, match="fisher"):
+        ood.excess(ood.components(states(3)))
+    far = states(40, seed=2, shift=3)
+    assert (reliability.apply(far, np.full(40, 0.95))["confidence"] < reliability.calibrator.transform([0.95])).all()
 
 
 @pytest.mark.parametrize("name", ["leaml_reliability.safetensors", "leaml_reliability.json"])

@@ -44,8 +44,9 @@ class Reliability:
         unlabeled_rows (`int`): how many rows the out-of-distribution scores were fitted on.
         labeled_rows (`int`): how many rows the calibrator and the abstention rule were fitted on.
         boundary ([`Boundary`], *optional*): fitted; tells why answers may fail.
-        tempers (`bool`, *optional*, defaults to `True`): whether confidence falls with unfamiliarity out of
-            distribution, see [`~calibration.temper`]; it did not in files from before that.
+        tempered_by (`str`, *optional*, defaults to `"first"`): what confidence falls with, see
+            [`~calibration.temper`]: the first OOD score, or `"combined"`, all of them beyond their threshold, as in
+            earlier files, or `""`, nothing.
     """
 
     ood: OODCombiner
@@ -54,7 +55,7 @@ class Reliability:
     unlabeled_rows: int
     labeled_rows: int
     boundary: Boundary | None = None
-    tempers: bool = True
+    tempered_by: str = "first"
 
     @classmethod
     def fit(
@@ -105,18 +106,22 @@ class Reliability:
         rows = len(id_states[ood.scores[0].reads[0]])
         boundary = Boundary(seed=seed).fit(id_states, groups)
         boundary = boundary if boundary.scores else None  # no state that it reads is there, or differs
+        tempered_by = "first" if ood.method == "fisher" else "combined"
         if len(raw_confidence) == 0 and len(correct) == 0:
             rule = AbstentionRule(FALLBACK_THRESHOLD, False, target_risk, confidence_level, 0.0)
-            return cls(ood, Identity(), rule, rows, 0, boundary)
-        ood_score = None if labeled_states is None else ood.score(labeled_states)
+            return cls(ood, Identity(), rule, rows, 0, boundary, tempered_by)
+        parts = None if labeled_states is None else ood.components(labeled_states)
+        ood_score = None if parts is None else ood.combine(parts)
         if earlier is not None:
             earlier = (*earlier[:2], None if ood_score is None else ood.score(earlier[2]))
         calibrator = fit_calibrator(raw_confidence, correct, ood_score, seed=seed, programs=programs, earlier=earlier)
         confidence = calibrator.transform(raw_confidence, ood_score, programs)
+        if parts is not None:
+            confidence = _tempered(confidence, ood, parts, ood_score, tempered_by)
         # Rows that are out of distribution get no answer anyway: the last ones to be accepted.
         ranked = confidence if ood_score is None else np.where(ood_score > ood.threshold, 0.0, confidence)
         rule = choose_abstention_threshold(ranked, correct, target_risk, confidence_level)
-        return cls(ood, calibrator, rule, rows, len(confidence), boundary)
+        return cls(ood, calibrator, rule, rows, len(confidence), boundary, tempered_by)
 
     def apply(
         self, states: States, raw_confidence: Sequence[float] | np.ndarray, programs: Sequence[str] | None = None
@@ -138,14 +143,14 @@ class Reliability:
         Raises:
             [`LeamlInputError`]: if a state is missing or has another width than at the fit.
         """
-        ood_score = self.ood.score(states)
+        parts = self.ood.components(states)
+        ood_score = self.ood.combine(parts)
         if len(raw_confidence) != len(ood_score):
             raise LeamlInputError(
                 f"Give one confidence for each row: {len(raw_confidence)} came for {len(ood_score)} rows of states."
             )
         confidence = self.calibrator.transform(raw_confidence, ood_score, programs)
-        if self.tempers:
-            confidence = temper(confidence, ood_score - self.ood.threshold)
+        confidence = _tempered(confidence, self.ood, parts, ood_score, self.tempered_by)
         is_ood, unsure = ood_score > self.ood.threshold, confidence < self.abstention.threshold
         judged = {
             "confidence": confidence,
@@ -180,7 +185,7 @@ class Reliability:
             "unlabeled_rows": self.unlabeled_rows,
             "labeled_rows": self.labeled_rows,
             "boundary": None if self.boundary is None else self.boundary.config(),
-            "tempers": self.tempers,
+            "tempered_by": self.tempered_by,
         }
         config["sha256"] = digest(config, tensors)
         (folder / TENSORS_NAME).write_bytes(tensors)
@@ -215,7 +220,10 @@ class Reliability:
                 part.load_state_dict({k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)})
             rule = AbstentionRule(**config["abstention"])
             rows = int(config["unlabeled_rows"]), int(config["labeled_rows"])
-            loaded = cls(ood, calibrator, rule, *rows, boundary, bool(config.get("tempers", False)))
+            tempered_by = config.get("tempered_by", "combined" if config.get("tempers") else "")  # of earlier files
+            if tempered_by not in ("", "combined", "first") or (tempered_by == "first" and ood.method != "fisher"):
+                raise damaged(folder / CONFIG_NAME)
+            loaded = cls(ood, calibrator, rule, *rows, boundary, tempered_by)
             judged = [*ood.example_score(), *calibrator.transform([0.5], [0.0], ["?"]), rule.threshold]
             judged += [] if boundary is None else list(boundary.example_beyond())
             if not np.isfinite(judged).all():
@@ -225,3 +233,12 @@ class Reliability:
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
             raise damaged(folder / CONFIG_NAME) from error
         return loaded
+
+
+def _tempered(
+    confidence: np.ndarray, ood: OODCombiner, parts: dict[str, np.ndarray], score: np.ndarray, by: str
+) -> np.ndarray:
+    """Confidence `[n]` that yields to unfamiliarity."""
+    if by == "first":
+        return temper(confidence, ood.excess(parts))
+    return temper(confidence, score - ood.threshold, 1.0) if by == "combined" else confidence

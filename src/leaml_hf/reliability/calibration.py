@@ -46,26 +46,29 @@ def checked_confidence(
     return confidence, correct
 
 
-def temper(confidence: np.ndarray, excess: np.ndarray) -> np.ndarray:
+def temper(confidence: np.ndarray, excess: np.ndarray, strength: float = 2.0) -> np.ndarray:
     """
-    Confidence of answers about what is out of distribution, where models are too sure: sigmoid(logit(p) / T) with
-    T = 1 + log(1 + excess) for p above one half; all else stays. It never rises with unfamiliarity, keeps the order of
-    equally unfamiliar rows, and needs no unfamiliar example.
+    Confidence of answers about what is unfamiliar, where models are too sure: sigmoid(logit(p) / T) with
+    T = 1 + strength · log(1 + excess) for p above one half; all else stays. It never rises with unfamiliarity, keeps
+    the order of equally unfamiliar rows, and needs no unfamiliar example.
 
     After density-aware calibration, whose temperature rises with the distance from familiar states: Tomani et al.,
     2023 (https://arxiv.org/abs/2302.05118), here of one constant shape, for labels tell nothing of what lies beyond.
+    Shape and strength were chosen by how wrong `leaml-smol` is about blurred, noisy or otherwise spoilt pictures of
+    its own domains (docs/log.md).
 
     Args:
         confidence (`np.ndarray`): `[n]` in [0, 1].
-        excess (`np.ndarray`): `[n]` how far the out-of-distribution score lies above its threshold, in standard
-            deviations; below 0 for familiar rows.
+        excess (`np.ndarray`): `[n]` how unfamiliar rows are, see [`~ood.OODCombiner.excess`]; 0 or less for familiar
+            ones.
+        strength (`float`, *optional*, defaults to 2): how fast the temperature rises, 0 or more.
 
     Returns:
         `np.ndarray`: `[n]` in [0, 1].
     """
     from scipy.special import expit
 
-    temperature = 1 + np.log1p(np.maximum(excess, 0))
+    temperature = 1 + strength * np.log1p(np.maximum(excess, 0))
     return np.where((temperature > 1) & (confidence > 0.5), expit(_logit(confidence) / temperature), confidence)
 
 

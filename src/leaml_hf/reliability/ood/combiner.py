@@ -148,7 +148,29 @@ class OODCombiner:
 
     def score(self, states: States) -> np.ndarray:
         """The combined score, float64 `[n]`: 0 on average in distribution, higher = more unfamiliar."""
-        return self._combined(np.stack(list(self.components(states).values()), axis=1))
+        return self.combine(self.components(states))
+
+    def combine(self, components: Mapping[str, np.ndarray]) -> np.ndarray:
+        """The combined score `[n]` of rows from what [`OODCombiner.components`] gave for them."""
+        return self._combined(np.stack(list(components.values()), axis=1))
+
+    def excess(self, components: Mapping[str, np.ndarray]) -> np.ndarray:
+        """
+        How far the first score, by default of what is shown and where, lies beyond four fifths of familiar rows.
+
+        Args:
+            components (`Mapping[str, np.ndarray]`): of n rows, from [`OODCombiner.components`].
+
+        Returns:
+            `np.ndarray`: `[n]`, 0 or more; 1 is what the fifth of familiar rows beyond that has on average.
+
+        Raises:
+            [`LeamlInputError`]: with the method `"mean"`, which keeps no distribution of its scores.
+        """
+        if self.method != "fisher":
+            raise LeamlInputError('Combine the scores by "fisher": "mean" does not know how they are distributed.')
+        first = components[self.scores[0].name]
+        return np.maximum(first - self.levels[0, -1], 0) / self.tails[0]
 
     def example_score(self) -> np.ndarray:
         """`[1]`, of a row of ones for each score; fails or is no number where arrays or options do not go together."""
