@@ -37,6 +37,20 @@ def test_familiar_rows_lie_within_as_often_as_was_asked(boundary: Boundary) -> N
         assert (distances > 0).mean() < 0.07  # 0.025 on held-out rows of the fit
 
 
+def test_unknown_names_in_pictures_are_unfamiliar_content() -> None:
+    rng = np.random.default_rng(6)
+    codes = rng.normal(size=(300, 24))
+
+    def named(n: int, seed: int, first: int) -> dict[str, np.ndarray]:
+        names = np.zeros((n, 16, 24))
+        names[:, :4] = codes[rng.integers(first, first + 100, (n, 4))]
+        return states(n, seed) | {"names": names.reshape(n, -1)}
+
+    boundary = Boundary().fit(named(400, 0, 0))
+    known, unknown = (boundary.causes(named(200, seed, first), np.zeros(200)) for seed, first in ((1, 0), (2, 150)))
+    assert (known == FAMILIAR).mean() > 0.85 and (unknown == CONTENT).mean() > 0.85
+
+
 def test_a_model_without_texture_tells_pictures_from_questions() -> None:
     plain = [{name: state for name, state in states(300, seed, **shift).items() if name != "texture"}
              for seed, shift in ((0, {}), (1, {"vision": 3.0}), (2, {"question": 3.0}))]  # fmt: skip

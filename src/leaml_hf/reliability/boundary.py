@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LeamlInputError
-from .ood import Mahalanobis, OODCombiner, RelativeMahalanobis, States, state_array
+from .ood import Mahalanobis, OODCombiner, RelativeMahalanobis, States, UnknownNames, state_array
 
 FAMILIAR = "familiar"
 VISUAL_CUES = "novel visual cues"
@@ -16,9 +16,11 @@ CAUSES = (FAMILIAR, VISUAL_CUES, CONTENT, REASONING)
 
 
 def _parts(states: States, seed: int, tpr: float) -> dict[str, OODCombiner]:
-    """What tells the causes apart: how pictures are drawn or taken against what they show and are asked. Where a model
-    keeps no `texture`, its `vision` has to tell how pictures look, and content is what is asked."""
-    seen = [Mahalanobis("vision", normalize=False), RelativeMahalanobis("vision")] if _varies(states, "vision") else []
+    """What tells the causes apart: how pictures are drawn or taken against what they show (with the names in them,
+    where these are read) and are asked. Where a model keeps no `texture`, its `vision` has to tell how pictures look,
+    and content is what is asked."""
+    shown = UnknownNames() if _varies(states, "names") else RelativeMahalanobis("vision")
+    seen = [Mahalanobis("vision", normalize=False), shown] if _varies(states, "vision") else []
     asked = [Mahalanobis("question", normalize=False)] if _varies(states, "question") else []
     textured = _varies(states, "texture")
     scores = {VISUAL_CUES: [Mahalanobis("texture", normalize=False)] if textured else seen,
@@ -39,7 +41,7 @@ class Boundary:
     Tells apart why rows may fail.
 
     Two combined out-of-distribution scores are fitted on familiar rows, one on how pictures are drawn or taken
-    (`texture`), one on what they show and what is asked (`vision`, `question`). A row beyond either threshold lies
+    (`texture`), one on what they show and what is asked (`vision`, `names`, `question`). A row beyond either threshold lies
     outside for that reason, beyond both for the one that it is further beyond, in standard deviations. A row within
     both that is wrong or too unsure to be answered is a gap in reasoning.
 
