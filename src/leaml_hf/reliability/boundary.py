@@ -41,9 +41,9 @@ class Boundary:
     Tells apart why rows may fail.
 
     Two combined out-of-distribution scores are fitted on familiar rows, one on how pictures are drawn or taken
-    (`texture`), one on what they show and what is asked (`vision`, `names`, `question`). A row beyond either threshold lies
-    outside for that reason, beyond both for the one that it is further beyond, in standard deviations. A row within
-    both that is wrong or too unsure to be answered is a gap in reasoning.
+    (`texture`), one on what they show and what is asked (`vision`, `names`, `question`). A row beyond either threshold
+    lies outside for that reason, beyond both for the one that it is further beyond, in standard deviations. A row
+    within both that is wrong or too unsure to be answered is a gap in reasoning.
 
     Args:
         tpr (`float`, *optional*, defaults to 0.975): share of familiar rows within each threshold.
