@@ -43,8 +43,13 @@ class NameReader(nn.Module):
                 being written there.
         """
         states = states.to(self.norm.weight.dtype)
-        codes = self.code(F.gelu(self.hidden(self.norm(states))))
-        return F.normalize(codes.float(), dim=-1), self.written(states)[..., 0].float()
+        return self._codes(states), self._logits(states)
+
+    def _codes(self, states: torch.Tensor) -> torch.Tensor:
+        return F.normalize(self.code(F.gelu(self.hidden(self.norm(states)))).float(), dim=-1)
+
+    def _logits(self, states: torch.Tensor) -> torch.Tensor:
+        return self.written(states)[..., 0].float()
 
     @torch.no_grad()
     def read(self, states: torch.Tensor) -> torch.Tensor:
@@ -58,11 +63,11 @@ class NameReader(nn.Module):
             `torch.Tensor`: `[P, NAMES, Dc]` codes of different names, the likeliest first; zeros behind them where
                 there are fewer.
         """
-        codes, logits = self(states)
-        probability, places = logits.sigmoid().topk(min(PLACES, logits.shape[1]), dim=1)  # [P, n]
-        codes = codes.gather(1, places[..., None].expand(-1, -1, codes.shape[2]))
+        states = states.to(self.norm.weight.dtype)
+        logits, places = self._logits(states).topk(min(PLACES, states.shape[1]), dim=1)  # [P, n]
+        codes = self._codes(states.gather(1, places[..., None].expand(-1, -1, states.shape[2])))  # [P, n, Dc]
         same = codes @ codes.transpose(1, 2) > SAME  # [P, n, n]
-        kept = probability > WRITTEN
+        kept = logits.sigmoid() > WRITTEN
         for place in range(1, kept.shape[1]):
             kept[:, place] &= ~(same[:, place, :place] & kept[:, :place]).any(1)
         order = kept.int().argsort(dim=1, descending=True, stable=True)[:, :NAMES]  # kept ones first, as they came
