@@ -46,7 +46,7 @@ def checked_confidence(
     return confidence, correct
 
 
-def temper(confidence: np.ndarray, excess: np.ndarray, strength: float = 2.0) -> np.ndarray:
+def temper(confidence: np.ndarray, excess: np.ndarray, strength: float = 1.5) -> np.ndarray:
     """
     Confidence of answers about what is unfamiliar, where models are too sure: sigmoid(logit(p) / T) with
     T = 1 + strength · log(1 + excess) for p above one half; all else stays. It never rises with unfamiliarity, keeps
@@ -61,7 +61,7 @@ def temper(confidence: np.ndarray, excess: np.ndarray, strength: float = 2.0) ->
         confidence (`np.ndarray`): `[n]` in [0, 1].
         excess (`np.ndarray`): `[n]` how unfamiliar rows are, see [`~ood.OODCombiner.excess`]; 0 or less for familiar
             ones.
-        strength (`float`, *optional*, defaults to 2): how fast the temperature rises, 0 or more.
+        strength (`float`, *optional*, defaults to 1.5): how fast the temperature rises, 0 or more.
 
     Returns:
         `np.ndarray`: `[n]` in [0, 1].
