@@ -1,6 +1,6 @@
 """Does it know when it doesn't know? OOD detection, calibration and abstention over tasks, shifts, domains and seeds.
 
-    .venv/bin/python benchmarks/reliability.py            # some 46,000 answers: about 30 minutes on two cores
+    .venv/bin/python benchmarks/reliability.py            # some 66,000 answers: about 40 minutes on two cores
 
 For each task of Visual Arrays and each seed, reliability is fitted on `base/synthetic` of the train split alone: OOD
 scores on 1,000 unlabelled rows, calibrator and abstention on 200 labels (1% of 20,000 rows). Judged on the test split
@@ -31,7 +31,7 @@ from leaml_hf.reliability import Reliability
 
 BASE, SHIFTS, DOMAINS = "base", ("style", "content", "noise", "annotation"), ("base/natural", "base/medical")
 SEEDS, LABELS, UNLABELLED, COVERAGE = range(5), 200, 1000, 0.8
-ROWS, DOMAIN_ROWS = 1000, 300  # for judging: the calibration error of few rows is mostly noise
+ROWS, DOMAIN_ROWS = 2000, 300  # for judging: the calibration error of few rows is mostly noise
 OWN, PROBABILITY, BEST = "LEAML", "sequence probability", "best published score"
 GOALS = {  # of docs/reliability.md: figure, goal, whether more is better
     "AUROC, shifts": (0.90, True),
@@ -150,7 +150,7 @@ def write_page(found: list[dict], base: str) -> None:
         f"Written by `benchmarks/reliability.py`, with `{base}`. For each task and each of {len(SEEDS)} seeds, OOD",
         f"scores are fitted on {UNLABELLED:,} unlabelled rows of `base` (train split), calibrator and abstention on",
         f"{LABELS} labels, one question a picture, as `leaml adapt` nearly has it by drawing from thousands of rows;",
-        f"judged on {ROWS} test rows of `base` and of each shift and {DOMAIN_ROWS} of each domain ({A_PICTURE}",
+        f"judged on {ROWS:,} test rows of `base` and of each shift and {DOMAIN_ROWS} of each domain ({A_PICTURE}",
         "questions a picture). Nothing is fitted on a shift or another domain. Mean over tasks and cells, ± standard",
         "deviation over seeds; ECE over 15 bins of equal width, debiased ECE over 15 of equal mass. \"Sequence",
         "probability\": that of the answer's tokens, as confidence and, negated, as OOD score. The best published",

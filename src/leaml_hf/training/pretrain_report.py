@@ -53,8 +53,9 @@ def write_pretrain_report(
             last = log[-1]
             questions = f"{8 * last['pictures']:,}" if stage in ASKED else "–"
             lines.append(f"| {stage} | {last['pictures']:,} | {questions} | {last['seconds'] / 3600:.2f} |")
-    if logs["reader"]:
-        last = logs["reader"][-1]
+    told = [line for line in logs["reader"] if "names" in line]  # a few pictures may have none
+    if told:
+        last = told[-1]
         lines += [
             "",
             f"The reader tells {last['names']:.0%} of the places with a name rightly among all names of a batch, and "
