@@ -54,8 +54,8 @@ def temper(confidence: np.ndarray, excess: np.ndarray, strength: float = 1.5) ->
 
     After density-aware calibration, whose temperature rises with the distance from familiar states: Tomani et al.,
     2023 (https://arxiv.org/abs/2302.05118), here of one constant shape, for labels tell nothing of what lies beyond.
-    Shape and strength were chosen by how wrong `leaml-smol` is about blurred, noisy or otherwise spoilt pictures of
-    its own domains (docs/log.md).
+    Shape and strength were chosen with `leaml-smol`, on blurred, noisy or otherwise spoilt pictures of its own domains
+    and on validation rows (docs/log.md).
 
     Args:
         confidence (`np.ndarray`): `[n]` in [0, 1].
