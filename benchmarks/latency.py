@@ -21,12 +21,12 @@ import torch
 from training import make_backbone
 
 from leaml_hf import LeamlForVisualQA
-from leaml_hf.adapters import skipping_closed_lora
 from leaml_hf.answering import CALL_INPUTS, prepare_inputs
 from leaml_hf.backbones import fastest_dtype
 from leaml_hf.data.visual_arrays import load_visual_arrays
 from leaml_hf.decoding import tell
 from leaml_hf.processing_leaml import as_leaml_processor, load_processor
+from leaml_hf.quick_lora import quick_lora
 from leaml_hf.reliability import Reliability
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -40,7 +40,7 @@ WAYS = ("answer", "plain", "generate")
 @torch.no_grad()
 def plain(model: LeamlForVisualQA, pictures: list[Any], questions: list[str], processor: Any) -> list[str]:
     """What `answer` does, without records, states and judgement."""
-    with skipping_closed_lora(model):
+    with quick_lora(model):
         inputs = prepare_inputs(model, pictures, questions, processor)
         given = {name: inputs.pop(name, None) for name in CALL_INPUTS}
         call = model._new_call(**given, keep_key_values=True)
