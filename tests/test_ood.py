@@ -217,6 +217,17 @@ def test_names_alike_are_stored_once_and_each_stays_near_one_of_them():
     assert len(UnknownNames(alike=1.1, bank_size=50).fit(rows).bank) == 50
 
 
+def test_names_of_many_pictures_are_a_choice_of_them():
+    pictures = [[place] for place in range(400)] * 6
+    noise = np.random.default_rng(8).normal(size=(2400, 1)) * 1e-3  # each one is another picture
+    rows = names_of(*pictures, dim=24)["names"].reshape(2400, 16, 24)
+    rows[:, 0, :1] += noise
+    score = UnknownNames(alike=1.1).fit({"names": rows.reshape(2400, -1)})
+    again = UnknownNames(alike=1.1).fit({"names": rows.reshape(2400, -1)})
+    assert len(score.bank) == 2048 and np.array_equal(score.bank, again.bank)
+    assert score.score({"names": rows.reshape(2400, -1)}).max() < 0.05
+
+
 def test_a_picture_without_names_is_as_unusual_as_familiar_ones_are():
     rng = np.random.default_rng(2)
     pictures = [list(rng.integers(0, 300, 4)) for _ in range(80)]

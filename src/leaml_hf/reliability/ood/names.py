@@ -8,6 +8,7 @@ from ...errors import LeamlInputError
 from .base import Score, States, state_array, unit
 
 BLOCK = 512  # codes that are compared at once
+MOST_PICTURES = 2048  # that are learnt from, for the sake of time: more would hardly tell more names
 
 
 class UnknownNames(Score):
@@ -27,8 +28,8 @@ class UnknownNames(Score):
         places (`int`, *optional*, defaults to 16): names that a row may have.
         alike (`float`, *optional*, defaults to 0.9): cosine from which on two codes count as the same name, of which
             one is stored.
-        bank_size (`int`, *optional*, defaults to 4096): at most this many names are stored, as float16, chosen at
-            random.
+        bank_size (`int`, *optional*, defaults to 4096): at most this many names, of at most 2,048 pictures, are
+            stored, as float16, chosen at random.
         seed (`int`, *optional*, defaults to 0): for that choice.
     """
 
@@ -55,7 +56,10 @@ class UnknownNames(Score):
                 f'Give the state "{self.key}" with {self.places} codes a row: its width is {rows.shape[1]}.'
             )
         # Several questions about one picture share its names, which would be each other's neighbours.
-        codes, owner = self._codes(np.unique(rows, axis=0), rows.shape[1] // self.places)
+        pictures, rng = np.unique(rows, axis=0), np.random.default_rng(self.seed)
+        if len(pictures) > MOST_PICTURES:
+            pictures = pictures[rng.permutation(len(pictures))[:MOST_PICTURES]]
+        codes, owner = self._codes(pictures, rows.shape[1] // self.places)
         distances = [
             _distance_to_nearest(codes[at : at + BLOCK], codes, owner[at : at + BLOCK, None] == owner)
             for at in range(0, len(codes), BLOCK)
@@ -66,7 +70,7 @@ class UnknownNames(Score):
             codes = codes[:0]
         bank = self._apart(codes)
         if len(bank) > self.bank_size:
-            bank = bank[np.random.default_rng(self.seed).permutation(len(bank))[: self.bank_size]]
+            bank = bank[rng.permutation(len(bank))[: self.bank_size]]
         self.bank = bank.astype(np.float16)
         return self
 
