@@ -34,7 +34,6 @@ from leaml_hf.reliability.ood import (
     OODCombiner,
     RelativeMahalanobis,
     Score,
-    UnknownNames,
     default_scores,
 )
 from leaml_hf.training.adapt import sample_rows
@@ -73,9 +72,6 @@ def combiners() -> dict[str, OODCombiner]:
     def four() -> list[Score]:
         return [Mahalanobis("vision"), Mahalanobis("hidden"), KNN("vision"), Energy()]
 
-    def pictures() -> list[Score]:
-        return [Mahalanobis("vision+places", components=128), whole("texture")]
-
     return {
         "four scores, mean (the first default)": OODCombiner(four(), method="mean"),
         "four scores, Fisher": OODCombiner(four()),
@@ -87,8 +83,8 @@ def combiners() -> dict[str, OODCombiner]:
         "vision+texture and texture, Fisher (the fourth)": OODCombiner(
             [Mahalanobis("vision+texture"), whole("texture")]
         ),
-        "vision+places and texture, Fisher (the fifth)": OODCombiner(pictures()),
-        "these and names, mean": OODCombiner([*pictures(), UnknownNames()], method="mean"),
+        "vision+places and texture, Fisher (the fifth)": OODCombiner(default_scores(("places", "texture"))),
+        "these and names, mean": OODCombiner(method="mean"),
         "these and names, Fisher (the default)": OODCombiner(),
     }
 

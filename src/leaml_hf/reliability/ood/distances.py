@@ -166,6 +166,16 @@ class RelativeMahalanobis(Mahalanobis):
         return nearest - Precision(self.directions, self.precisions).squared_distance(centred)
 
 
+def neighbor_distance(rows: np.ndarray, bank: np.ndarray, neighbor: int = 1) -> np.ndarray:
+    """Cosine distance `[n]`, float64 in [0, 2], of rows `[n, D]` to the `neighbor`-th nearest of `[m, D]`, all of
+    length 1."""
+    distances = [
+        np.partition(1 - rows[start : start + 1024] @ bank.T, neighbor - 1, axis=1)[:, neighbor - 1]  # [b, m] -> [b]
+        for start in range(0, len(rows), 1024)
+    ]
+    return np.maximum(np.concatenate(distances).astype(np.float64), 0)
+
+
 class KNN(Score):
     """
     Cosine distance to the k-th nearest of the stored in-distribution rows: `[n]` in [0, 2].
@@ -208,13 +218,7 @@ class KNN(Score):
     def score(self, states: States) -> np.ndarray:
         self._check_fitted()
         rows = unit(self._rows(states, self.bank.shape[1]))
-        k = min(self.neighbor, len(self.bank))
-        bank = unit(self.bank.astype(np.float32))
-        distances = [
-            np.partition(1 - rows[start : start + 1024] @ bank.T, k - 1, axis=1)[:, k - 1]  # [b, m] -> [b]
-            for start in range(0, len(rows), 1024)
-        ]
-        return np.maximum(np.concatenate(distances).astype(np.float64), 0)
+        return neighbor_distance(rows, unit(self.bank.astype(np.float32)), min(self.neighbor, len(self.bank)))
 
 
 class Retrieval(KNN):

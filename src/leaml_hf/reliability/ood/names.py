@@ -6,6 +6,7 @@ import numpy as np
 
 from ...errors import LeamlInputError
 from .base import Score, States, state_array, unit
+from .distances import neighbor_distance
 
 BLOCK = 512  # codes that are compared at once
 MOST_PICTURES = 2048  # that are learnt from, for the sake of time: more would hardly tell more names
@@ -60,11 +61,12 @@ class UnknownNames(Score):
         if len(pictures) > MOST_PICTURES:
             pictures = pictures[rng.permutation(len(pictures))[:MOST_PICTURES]]
         codes, owner = self._codes(pictures, rows.shape[1] // self.places)
-        distances = [
-            _distance_to_nearest(codes[at : at + BLOCK], codes, owner[at : at + BLOCK, None] == owner)
-            for at in range(0, len(codes), BLOCK)
-        ]
-        of_rows = _means(np.concatenate(distances) if distances else np.zeros(0), owner)
+        distances = np.zeros(len(codes))
+        for at in range(0, len(codes), BLOCK):
+            part = slice(at, at + BLOCK)
+            of_others = np.where(owner[part, None] == owner, -1.0, codes[part] @ codes.T)  # [b, c]
+            distances[part] = np.clip(1.0 - of_others.max(axis=1), 0.0, 2.0)
+        of_rows = _means(distances, owner)
         self.usual = np.array([np.median(of_rows) if len(of_rows) > 1 else 0.0], np.float32)
         if len(of_rows) < 2:  # nothing is known of names here
             codes = codes[:0]
@@ -80,9 +82,8 @@ class UnknownNames(Score):
         scores = np.full(len(rows), float(self.usual[0]))
         codes, owner = self._codes(rows, self.bank.shape[1])
         if len(codes) and len(self.bank):
-            bank = unit(self.bank.astype(np.float32))
-            parts = (codes[at : at + BLOCK] for at in range(0, len(codes), BLOCK))
-            scores[np.unique(owner)] = _means(np.concatenate([_distance_to_nearest(p, bank) for p in parts]), owner)
+            distances = neighbor_distance(codes, unit(self.bank.astype(np.float32)))
+            scores[np.unique(owner)] = _means(distances, owner)
         return scores
 
     def example(self) -> dict[str, np.ndarray]:
@@ -106,14 +107,6 @@ class UnknownNames(Score):
                     new.append(place)
             kept = np.concatenate([kept, block[new]])
         return kept
-
-
-def _distance_to_nearest(codes: np.ndarray, known: np.ndarray, left_out: np.ndarray | None = None) -> np.ndarray:
-    """Cosine distance `[c]` of codes `[c, Dc]` to the nearest of `[m, Dc]`, some pairs `[c, m]` left out."""
-    likeness = codes @ known.T
-    if left_out is not None:
-        likeness[left_out] = -1.0
-    return np.clip(1.0 - likeness.max(axis=1), 0.0, 2.0)
 
 
 def _means(values: np.ndarray, owner: np.ndarray) -> np.ndarray:
