@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ADAPTER_NAME = "default"
 SAMPLED_VALUES = 64
+VISION_HALF = ("vision_tower.", "connector.")  # of a composed model
 LARGEST = 1_000_000  # no trained weight is near it, and what is beyond may not give finite logits
 STRUCTURE_KEYS = (
     "model_type",
@@ -103,6 +104,26 @@ def check_layers(name: str, layers: list[int], num_layers: int) -> None:
         raise LeamlInputError(
             f"{name} names layer {wrong[0]}, but the backbone has layers 0 to {num_layers - 1} only."
         )
+
+
+def reading_lora_modules(model: PreTrainedModel) -> list[str]:
+    """
+    Modules of the vision half that get LoRA to learn to read: convolutions as well, since letters are told there.
+
+    Args:
+        model (`LeamlForVisualQA`): a composed model.
+
+    Returns:
+        `list[str]`: full module names, as if there were no LoRA.
+    """
+    return [
+        name.removesuffix(".base_layer")
+        for name, module in model.named_modules()
+        if name.startswith(VISION_HALF)
+        and (_takes_lora(name, module) or (isinstance(module, nn.Conv2d) and module.groups == 1))
+        and "pooler" not in name
+        and ".lora_" not in name
+    ]
 
 
 def _takes_lora(name: str, module: nn.Module) -> bool:
@@ -264,16 +285,18 @@ def activate_lora(model: nn.Module, adapter_name: str) -> None:
         module.set_adapter(adapter_name)
 
 
-def remove_lora(model: nn.Module, adapter_name: str) -> None:
+def remove_lora(model: nn.Module, adapter_name: str, within: tuple[str, ...] = ("",)) -> None:
     """
     Takes one adapter's LoRA out.
 
     Args:
         model (`nn.Module`): changed in place.
         adapter_name (`str`): PEFT's name of it.
+        within (`tuple[str, ...]`, *optional*): first parts of the names of the modules that lose it; defaults to all.
     """
-    for module in lora_layers(model).values():
-        module.delete_adapter(adapter_name)
+    for name, module in lora_layers(model).items():
+        if name.startswith(within):
+            module.delete_adapter(adapter_name)
 
 
 @torch.no_grad()

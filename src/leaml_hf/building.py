@@ -14,6 +14,8 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from .adapters import (
+    VISION_HALF,
+    adapter_state_dict,
     base_fingerprint,
     check_layers,
     count_parameters,
@@ -21,8 +23,11 @@ from .adapters import (
     default_fusion_dim,
     inject_lora,
     is_adapter_tensor,
+    load_tensors,
     lower_lora_modules,
     merge_lora,
+    reading_lora_modules,
+    remove_lora,
     split_layer_names,
     unmerge_lora,
     upper_third,
@@ -298,9 +303,11 @@ class BuildingMixin:
         self.fusion = self._fused_layers("fusion").to(self.backbone.device)
         targets = decoder_lora_modules(self, self.layers_path, config.lora_layers, config.lora_targets)
         parts = [*(["resampler.", "bridge."] if config.adapt_bridge else []),
-                 *(["vision_tower.", "connector."] if config.adapt_vision else [])]  # fmt: skip
+                 *(VISION_HALF if config.adapt_vision else [])]  # fmt: skip
         if parts:
             targets += lower_lora_modules(self, tuple(parts), config.vision_lora_targets)
+        if config.adapt_reading:
+            targets += reading_lora_modules(self)
         if targets:
             inject_lora(self, targets, config.lora_rank, config.lora_alpha, config.lora_dropout, self.adapter_name)
         self.freeze_base()
@@ -336,9 +343,55 @@ class BuildingMixin:
         return base_fingerprint(*self.base_parts())
 
     def freeze_base(self) -> None:
-        """Lets only the active adapter (LoRA and fusion) require gradients."""
+        """Lets only the active adapter (LoRA and fusion) require gradients, less what has learnt to read."""
+        frozen = VISION_HALF if self.config.adapt_reading and not self.config.adapt_vision else ()
         for name, parameter in self.named_parameters():
-            parameter.requires_grad_(is_adapter_tensor(name, self.adapter_name))
+            is_trained = is_adapter_tensor(name, self.adapter_name) and not name.startswith(frozen)
+            parameter.requires_grad_(is_trained)
+
+    def add_reading(self) -> None:
+        """Puts LoRA into the vision half, which changes nothing yet, and lets that alone require gradients, until
+        [`~LeamlForVisualQA.freeze_base`] lets all else of the adapter do so."""
+        config = self.config
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            inject_lora(self, reading_lora_modules(self), config.lora_rank, config.lora_alpha, config.lora_dropout,
+                        self.adapter_name)  # fmt: skip
+        config.adapt_reading = True
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(is_adapter_tensor(name, self.adapter_name) and name.startswith(VISION_HALF))
+
+    def reading_state(self) -> dict[str, torch.Tensor]:
+        """
+        What the vision half has learnt to read with.
+
+        Returns:
+            `dict[str, Tensor]`: the tensors themselves, by name; empty without [`~LeamlForVisualQA.add_reading`].
+        """
+        own = adapter_state_dict(dict(self.named_parameters()), self.adapter_name) if self.config.adapt_reading else {}
+        return {name: tensor for name, tensor in own.items() if name.startswith(VISION_HALF)}
+
+    def set_reading(self, values: dict[str, torch.Tensor]) -> None:
+        """
+        Lets the vision half read as another one with the same base did.
+
+        Args:
+            values (`dict[str, Tensor]`): of [`~LeamlForVisualQA.reading_state`]; empty for the base's own reading.
+
+        Raises:
+            [`LeamlInputError`]: if they do not fit.
+        """
+        if values and not self.config.adapt_reading:
+            self.add_reading()
+            self.freeze_base()
+        elif self.config.adapt_reading and not values:
+            self.drop_reading()
+        load_tensors(self.reading_state(), values, "What another adapter reads with")
+
+    def drop_reading(self) -> None:
+        """Takes the LoRA of [`~LeamlForVisualQA.add_reading`] out again."""
+        remove_lora(self, self.adapter_name, VISION_HALF)
+        self.config.adapt_reading = False
 
     def train(self, mode: bool = True) -> "LeamlForVisualQA":
         """

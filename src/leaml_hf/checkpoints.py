@@ -205,7 +205,7 @@ def lay_adapter(model: "LeamlForVisualQA", config: LeamlConfig, path: str, hub: 
 def _check_sizes(model: "LeamlForVisualQA", tensors: dict[str, torch.Tensor]) -> None:
     """Refuses sizes of the configuration that are not those of the file, before memory is taken for them."""
     config = model.config
-    has_lora = config.lora_layers or config.adapt_bridge or config.adapt_vision
+    has_lora = config.lora_layers or config.adapt_bridge or config.adapt_vision or config.adapt_reading
     for is_used, what, size, part, axis in (
         (has_lora, "lora_rank", config.lora_rank, ".lora_A.", 0),
         (config.fusion_layers, "fusion_dim", config.fusion_dim, ".q_proj.weight", 0),

@@ -25,8 +25,8 @@ def _adapt(args: argparse.Namespace) -> dict[str, Any]:
     from .training.adapt import OOD_SETS, adapt
 
     _load_silently()
-    named = ("layers", "max_steps", "learning_rate", "consistency_weight", "replay_share", "calibration_objective",
-             "feature_cache_dir", "pseudo_qa_weight", "neuron_share", "retrieved_examples",
+    named = ("layers", "max_steps", "learning_rate", "reading_steps", "consistency_weight", "replay_share",
+             "calibration_objective", "feature_cache_dir", "pseudo_qa_weight", "neuron_share", "retrieved_examples",
              "curriculum_steps", "search")  # fmt: skip
     options = {name: getattr(args, name) for name in named}
     return adapt(
@@ -431,6 +431,8 @@ def _parser() -> argparse.ArgumentParser:
                        "the upper third)")  # fmt: skip
     adapt.add_argument("--max-steps", type=_integer(1), help="training steps at most")
     adapt.add_argument("--learning-rate", type=float, help="peak learning rate")
+    adapt.add_argument("--reading-steps", type=_integer(0), metavar="N", help="steps in which a base with a reader of "
+                       "names learns to read from unlabelled questions (default 200; 0 for none)")  # fmt: skip
     adapt.add_argument("--consistency-weight", type=float, help="weight of what a teacher says "
                        "of unlabelled pictures (default 0: none is asked)")  # fmt: skip
     adapt.add_argument("--replay-share", type=float, help="source rows per labelled row; 0 for none")

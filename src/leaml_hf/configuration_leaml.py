@@ -81,6 +81,9 @@ class LeamlConfig(PreTrainedConfig):
             is below them is still computed once a picture.
         adapt_vision (`bool`, *optional*, defaults to `False`): LoRA in vision encoder and connector too (composed
             only).
+        adapt_reading (`bool`, *optional*, defaults to `False`): LoRA in vision encoder (convolutions, too) and
+            connector that has learnt to read the domain's letters from its questions and then stays as it is (composed
+            only).
         vision_lora_targets (`list[str]`, *optional*): names of the linear modules there; defaults to every linear
             module.
         versions (`dict`, *optional*): versions of the libraries that the model was made with.
@@ -137,6 +140,7 @@ class LeamlConfig(PreTrainedConfig):
     lora_dropout: float | int = 0.0
     adapt_bridge: bool = False
     adapt_vision: bool = False
+    adapt_reading: bool = False
     vision_lora_targets: list[str] | None = None
     versions: dict[str, str] | None = None
     format: int = FORMAT
@@ -174,7 +178,7 @@ class LeamlConfig(PreTrainedConfig):
         if (self.text_config is None) != (self.vision_config is None):
             raise LeamlInputError("Give text_config and vision_config together: a composed model needs both.")
         for name in ("bridge_layers", "connector_config", "resampler_layers", "reader_dim", "adapt_bridge",
-                     "adapt_vision"):  # fmt: skip
+                     "adapt_vision", "adapt_reading"):  # fmt: skip
             if self.backbone_config is not None and getattr(self, name):
                 raise LeamlInputError(f"{name} is for composed models: leave it out with backbone_config.")
         if self.resampler_answer_tokens and not (self.bridge_layers and self.resampler_layers):

@@ -91,8 +91,8 @@ def write_comparison(runs: Sequence[Run], path: str | Path, command: str) -> Pat
         "",
         f"Written by `{command}` from the journal of its runs; figures on the {' and '.join(splits)} split, means and",
         "deviations over seeds, accuracies in percent. Intervals: 95%, bootstrap over seeds. `leaml-words` is LEAML",
-        "without its words, `leaml+consistency` LEAML with what is off by default, and so on; seconds are of",
-        "training, on different machines.",
+        "without its words, `leaml-reading+pairs` LEAML without reading and with pairs, which are off by default, and",
+        "so on; seconds are of training, on different machines.",
         "",
         *(line for name, title in pictures.items() for line in (f"![{title}]({name})", "")),
     ]
@@ -111,15 +111,34 @@ def write_comparison(runs: Sequence[Run], path: str | Path, command: str) -> Pat
         lines.append("")
     lines += ["## Ahead of the others", "",
               f"Accuracy of LEAML with {MAIN_BUDGET} of the labels less that of the other, in points.", "",
-              "| less | target | points | interval | pairs |", "|---|---|---|---|---|"]  # fmt: skip
+              *_gap_lines("less")]  # fmt: skip
     for method, budget in methods:
-        if (method, budget) != ("leaml", MAIN_BUDGET) and method != "leaml":
+        if method in KNOWN and method != "leaml":
             gaps = paired_difference(runs, ("leaml", MAIN_BUDGET), (method, budget))
-            lines += [f"| {method}, {budget if method != 'base' else 'no'} labels | {target} | {100 * mean:+.1f} | "
-                      f"{100 * low:+.1f} to {100 * high:+.1f} | {count} |"
-                      for target, (mean, low, high, count) in gaps.items()]  # fmt: skip
+            lines += _gap_lines(f"{method}, {budget if method != 'base' else 'no'} labels", gaps)
+    parts = [(method, budget) for method, budget in methods if method not in KNOWN]
+    if parts:
+        lines += ["", "## What each part does", "",
+                  "Accuracy with (+) or without (-) the last part of each name less that of LEAML with all else of "
+                  "it, in points.", "", *_gap_lines("part")]  # fmt: skip
+    for method, budget in parts:
+        gaps = paired_difference(runs, (method, budget), (_rest(method), budget))
+        lines += _gap_lines(f"{method}, {budget} labels", gaps)
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+def _rest(method: str) -> str:
+    """A method without the last part of its name: `leaml` of `leaml-words`."""
+    return method[: max(method.rfind("+"), method.rfind("-"))]
+
+
+def _gap_lines(name: str, gaps: Mapping[str, tuple[float, float, float, int]] | None = None) -> list[str]:
+    """Lines of a table, or its head where there are no gaps to tell."""
+    if gaps is None:
+        return [f"| {name} | target | points | interval | pairs |", "|---|---|---|---|---|"]
+    return [f"| {name} | {target} | {100 * mean:+.1f} | {100 * low:+.1f} to {100 * high:+.1f} | {count} |"
+            for target, (mean, low, high, count) in gaps.items()]  # fmt: skip
 
 
 def _draw(runs: Sequence[Run], path: Path) -> dict[str, str]:
@@ -128,7 +147,7 @@ def _draw(runs: Sequence[Run], path: Path) -> dict[str, str]:
     if curves:
         drawn[budget_curves(path.with_suffix(".png"), curves).name] = "Accuracy by label budget"
     parts = sorted({run["method"] for run in runs} - set(KNOWN))
-    gaps = {part: paired_difference(runs, (part, MAIN_BUDGET), ("leaml", MAIN_BUDGET)) for part in parts}
+    gaps = {part: paired_difference(runs, (part, MAIN_BUDGET), (_rest(part), MAIN_BUDGET)) for part in parts}
     gaps = {part: {target: gap for target, gap in by_target.items() if target != ALL_TARGETS}
             for part, by_target in gaps.items() if by_target}  # fmt: skip
     if gaps:

@@ -347,8 +347,8 @@ def budget_curves(path: str | Path, runs: Sequence[Mapping[str, Any]]) -> Path:
 
 def part_gaps(path: str | Path, gaps: Mapping[str, Mapping[str, tuple[float, float, float, int]]]) -> Path:
     """
-    What LEAML's accuracy becomes without one of its parts, or with one that is off by default: a line for each, a dot
-    with its interval for each target.
+    What LEAML's accuracy becomes without one of its parts, or with one that is off by default (the last of each name):
+    a line for each, a dot with its interval for each target.
 
     Args:
         path (`str` or `Path`): the PNG to write.
@@ -369,7 +369,7 @@ def part_gaps(path: str | Path, gaps: Mapping[str, Mapping[str, tuple[float, flo
                     markersize=5, capsize=2, label=_plain(target.removeprefix("visual-arrays:")))  # fmt: skip
     ax.axvline(0, color=INK, linewidth=0.8)
     ax.set(yticks=range(len(gaps)), yticklabels=gaps, ylim=(len(gaps) - 0.5, -0.5))  # the first at the top
-    _label(ax, "Accuracy, points above LEAML")
+    _label(ax, "Accuracy, points above the same without the last part")
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9, labelcolor=INK)
     return _save(figure, path)
 

@@ -355,6 +355,8 @@ def _procedure(config: LeamlConfig, results: dict[str, Any]) -> str:
         return f"Made with `leaml pretrain` on drawn pictures. {_versions(config)}"
     layers = f"LoRA of rank {config.lora_rank} in decoder layers {_span(config.lora_layers)}"
     layers += " and the base's bridge" * config.adapt_bridge + " and vision encoder" * config.adapt_vision
+    if config.adapt_reading:
+        layers += ", in its vision half, which learnt to read from the names in unlabelled questions"
     if config.fusion_layers:
         layers += f", gated cross-attention of width {config.fusion_dim} in layers {_span(config.fusion_layers)}"
     text = f"The base is frozen. Trained: {layers}. {_versions(config)}"

@@ -38,6 +38,10 @@ class LeamlTrainingArguments(TrainingArguments):
             Steps between looks at the held-out labels; the best average so far is kept and handed over.
         patience (`int`, *optional*, defaults to 4):
             Looks without improvement after which training ends.
+        reading_steps (`int`, *optional*, defaults to 200):
+            Steps before the first one in which the vision half of a base with a reader of names learns to read the
+            domain's letters from the names in unlabelled questions, see [`~training.reading.learn_to_read`] (needs
+            source rows); 0 for none. It is frozen from then on.
         spelling_weight (`float`, *optional*, defaults to 1.0):
             Weight of the loss on what the resampler of a shipped base spells; 0 for the decoder's answers alone.
         use_patterns (`bool`, *optional*, defaults to `True`):
@@ -101,6 +105,7 @@ class LeamlTrainingArguments(TrainingArguments):
     min_trust: float = field(default=0.6, metadata={"help": "Accuracy on labels like it that a question needs."})
     evaluate_every: int = field(default=10, metadata={"help": "Steps between looks at held-out labels."})
     patience: int = field(default=4, metadata={"help": "Looks without improvement before the end."})
+    reading_steps: int = field(default=200, metadata={"help": "Steps of reading the names in unlabelled questions."})
     spelling_weight: float = field(default=1.0, metadata={"help": "Weight of the loss on spelt answers."})
     use_patterns: bool = field(default=True, metadata={"help": "Ask the base in the words of its source."})
     replay_share: float = field(default=0.5, metadata={"help": "Source rows per labelled row in a batch."})
@@ -131,7 +136,8 @@ class LeamlTrainingArguments(TrainingArguments):
                 f"calibration_objective must be focal or mmce, but got {self.calibration_objective}."
             )
         for name in ("consistency_weight", "replay_share", "spelling_weight", "unlabeled_share", "calibration_weight",
-                     "pseudo_qa_weight", "caption_weight", "retrieved_examples", "curriculum_steps"):  # fmt: skip
+                     "pseudo_qa_weight", "caption_weight", "retrieved_examples", "curriculum_steps",
+                     "reading_steps"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise LeamlInputError(f"{name} must be 0 or more, but got {getattr(self, name)}.")
         for name in ("refresh_steps", "refresh_rows", "evaluate_every", "patience", "pseudo_qa_steps"):

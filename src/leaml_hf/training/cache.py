@@ -65,7 +65,7 @@ class FrozenCache:
         self.reading_is_frozen = (
             self.vision_is_frozen and model.resampler is not None and not model.config.adapt_bridge
         )
-        self._read: dict[tuple[str, int, str], dict[str, Tensor]] = {}
+        self._read: dict[tuple[str, str], dict[str, Tensor]] = {}
         self._vision = FeatureStore(_folder_for(folder, model, processor, seed))
         self.text_states: dict[str, Tensor] = {}
 
@@ -76,7 +76,9 @@ class FrozenCache:
         """B pictures, encoded; `keys` name their content, and `images` decode those not here yet."""
         wanted = list(zip(keys, views, strict=True))
         first = {spot: i for i, spot in reversed(list(enumerate(wanted)))}
-        found = {spot: self._vision.get(self._name(spot)) for spot in first}
+        reader = self._reader()
+        names = {spot: self._name(spot, reader) for spot in first}
+        found = {spot: self._vision.get(name) for spot, name in names.items()}
         spots = [spot for spot, states in found.items() if states is None]
         for start in range(0, len(spots), ENCODED_AT_ONCE):
             part = spots[start : start + ENCODED_AT_ONCE]
@@ -85,12 +87,19 @@ class FrozenCache:
             encoded = (values.cpu() for values in self.model.encode_pictures(pixels))
             for spot, states, texture, small in zip(part, *encoded, map(thumbnail, pictures), strict=True):
                 found[spot] = {"states": states, "texture": texture, "thumbnail": torch.from_numpy(small)}
-                self._vision.put(self._name(spot), found[spot])
+                self._vision.put(names[spot], found[spot])
         return [EncodedPicture(**found[spot]) for spot in wanted]
 
-    def _name(self, spot: tuple[str, int]) -> str:
+    def _name(self, spot: tuple[str, int], reader: str) -> str:
         key, view = spot
-        return f"{key if self._vision.folder is None else content_key(key)}\0{view}"
+        return f"{key if self._vision.folder is None else content_key(key)}\0{view}{reader}"
+
+    def _reader(self) -> str:
+        """Tells vision states by what the vision half has learnt to read with; nothing for the base's own."""
+        digest = hashlib.sha256()
+        for tensor in (learnt := self.model.reading_state()).values():
+            digest.update(tensor.detach().cpu().numpy().tobytes())
+        return f"\0{digest.hexdigest()[:16]}" if learnt else ""
 
     @torch.no_grad()
     def lower(self, texts: Sequence[str], input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -128,7 +137,9 @@ class FrozenCache:
     ) -> dict[str, Tensor]:
         """What rows' questions, padded on the right, read in their pictures. Each is read alone: what comes out must
         not depend, in its last bits, on what else is in a batch, or no training could be gone on from."""
-        names = [(row["key"], view, row["question"]) for row, view in zip(rows, views, strict=True)]
+        reader = self._reader()
+        names = [(self._name((row["key"], view), reader), row["question"])
+                 for row, view in zip(rows, views, strict=True)]  # fmt: skip
         missing = [i for i, name in enumerate(names) if name not in self._read]
         keys, images = ([rows[i][name] for i in missing] for name in ("key", "load_image"))
         for i, picture in zip(missing, self.pictures(keys, [views[i] for i in missing], images), strict=True):

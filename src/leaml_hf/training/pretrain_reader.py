@@ -1,6 +1,5 @@
 """Third stage of pre-training: the reader of names, on a vision half that stays as it is."""
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +12,15 @@ from ..modeling_leaml import LeamlForVisualQA
 from ..name_reader import WRITTEN, NameReader
 from .pretrain_tower import PAGE_SHARE, WORD
 from .stage import Stage, Step, schedule
-from .tower import SCALE, TowerBatch, name_codes, tell_names
+from .tower import SCALE, TowerBatch, name_codes, reader_projection, tell_names
 
 PASSES = 2  # on each batch: drawing takes as long
 
 
 class ReaderModel(nn.Module):
     """
-    A reader with what it is taught: codes of names, from the language model's embeddings of their tokens, projected at
-    random (Johnson and Lindenstrauss 1984) to the reader's width.
+    A reader with what it is taught: codes of names, from the language model's embeddings of their tokens, projected to
+    the reader's width.
 
     Args:
         reader ([`NameReader`]): is trained.
@@ -33,8 +32,7 @@ class ReaderModel(nn.Module):
         self.reader = reader
         self.log_scale = nn.Parameter(torch.tensor(SCALE).log())
         self.register_buffer("words", word_embeddings, persistent=False)  # [V, De]
-        shape = word_embeddings.shape[1], reader.code.out_features
-        projection = torch.randn(shape, generator=torch.Generator().manual_seed(0)) / math.sqrt(shape[1])
+        projection = reader_projection(word_embeddings.shape[1], reader.code.out_features)
         self.register_buffer("projection", projection, persistent=False)  # [De, Dc]
 
     def forward(self, states: Tensor, batch: TowerBatch) -> Step:

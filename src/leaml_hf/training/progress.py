@@ -12,7 +12,7 @@ from torch import nn
 from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint, rotate_checkpoints
 
-from ..adapters import adapter_state_dict, load_tensors
+from ..adapters import VISION_HALF, adapter_state_dict, load_tensors
 from ..checkpoints import ADAPTER_FILE, PHRASEBOOK_FILE
 from ..errors import LeamlInputError
 from ..files import PARTIAL, damaged, read_json, read_tensors, telling_if_full
@@ -76,6 +76,7 @@ def save_progress(trainer: "LeamlTrainer", folder: str | Path) -> None:
             book.save(folder / f"fold-{number}")
     state = {
         "rows": _row_counts(trainer),
+        "reading": trainer.model.config.adapt_reading,
         "averaged": trainer.average.updates,
         "best": None if best is None else {"loss": best["loss"], "step": best["step"]},
         "start_accuracy": trainer.start_accuracy,
@@ -111,6 +112,9 @@ def load_progress(trainer: "LeamlTrainer", folder: str | Path) -> None:
             "resume_from_checkpoint."
         )
     try:
+        if state["reading"]:  # what follows looks at pictures
+            adapter = read_tensors(folder / ADAPTER_FILE)
+            trainer.model.set_reading({n: t for n, t in adapter.items() if n.startswith(VISION_HALF)})
         _set_progress(trainer, folder, state, tensors)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, LeamlInputError):

@@ -185,6 +185,7 @@ class SearchMixin(Trainer):
             if not study.trials:
                 study.enqueue_trial({name: getattr(self.args, name) for name in space})
         model, given_init, before = self.model, self.model_init, dict(vars(self.args))
+        read_with = {name: tensor.clone() for name, tensor in model.reading_state().items()}
         if given_init is None:
             start = AdapterSnapshot(model)
             self.model_init = lambda: start.load(start.values) or model
@@ -198,6 +199,7 @@ class SearchMixin(Trainer):
         finally:
             vars(self.args).update(before)
             self.model = self.model_wrapped = self.call_model_init()  # transformers drops each trial's
+            self.model.set_reading(read_with)
             self.model_init, self.hp_search_backend = given_init, None
             self.optimizer = self.lr_scheduler = None
             self._start_run()

@@ -1,5 +1,6 @@
 """First stage of pre-training a base: the vision half with a small question head and dense object-level targets."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
@@ -63,6 +64,21 @@ def name_codes(word_embeddings: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
     signs[0] = 1.0
     embedded = F.normalize(word_embeddings[ids].float(), dim=-1) * signs[: ids.shape[1]].to(ids.device)
     return F.normalize((embedded * mask[..., None]).sum(1), dim=-1)
+
+
+def reader_projection(embedding_size: int, dim: int) -> Tensor:
+    """
+    What takes the codes of names to the width of a reader of names: at random, which keeps their angles (Johnson and
+    Lindenstrauss 1984).
+
+    Args:
+        embedding_size (`int`): De of the codes.
+        dim (`int`): Dc of the reader.
+
+    Returns:
+        `Tensor`: `[De, Dc]`, the same each time.
+    """
+    return torch.randn((embedding_size, dim), generator=torch.Generator().manual_seed(0)) / math.sqrt(dim)
 
 
 class NameHead(nn.Module):

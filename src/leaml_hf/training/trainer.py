@@ -51,6 +51,7 @@ from .objectives import (
 from .progress import CheckpointMixin, last_checkpoint, load_adapter, load_progress
 from .pseudo_qa import PairsMixin
 from .publishing import PublishingMixin
+from .reading import ReadingMixin
 from .rows import LeamlCollator, RowDataset
 from .search import SearchMixin
 from .views import WEAK
@@ -65,20 +66,22 @@ EARLIER_ANSWERS = 200  # at most: where there are more labels, the held-out ones
 TEMPERATURES = 2.0 ** np.arange(-1, 4.5, 0.5)  # at which held-out answers are judged
 
 
-class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Trainer):
+class LeamlTrainer(ReadingMixin, WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Trainer):
     """
     Trains a LEAML adapter with few labels and the unlabelled rest.
 
-    First a [`~training.patterns.PatternTeacher`] finds out from all labels in which words the base is to be asked
-    (held-out rows are judged with what was found without their labels). Each step then adds up the losses on labelled
-    rows and on source rows that are replayed. With `consistency_weight` there is a third, on unlabelled rows with
-    questions whose like is answered rightly, where a teacher, the adapter's exponential average of some steps ago, is
-    to be agreed with; with `pseudo_qa_weight` a fourth, on pairs that a [`~training.pseudo_qa.PairGenerator`] wrote
-    for unlabelled pictures and that the averaged adapter agrees with. Every
-    `evaluate_every` steps the averaged adapter is judged on `eval_dataset`: of those that answer no fewer rows rightly
-    than the start, the one with the lowest loss of the right answers, at the temperature that suits it best, is kept
-    (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what remains: the base,
-    asked in the words that were found.
+    First the vision half of a base with a reader of names learns to read the domain's letters from the names in
+    unlabelled questions ([`~training.reading.learn_to_read`]), and is frozen from then on, if that makes the
+    labels likelier. Then a [`~training.patterns.PatternTeacher`] finds out from all labels in which words the base
+    is to be asked (held-out rows are judged with what was found without their labels). Each step then adds up the
+    losses on labelled rows and on source rows that are replayed. With `consistency_weight` there is a third, on
+    unlabelled rows with questions whose like is answered rightly, where a teacher, the adapter's exponential
+    average of some steps ago, is to be agreed with; with `pseudo_qa_weight` a fourth, on pairs that a
+    [`~training.pseudo_qa.PairGenerator`] wrote for unlabelled pictures and that the averaged adapter agrees with.
+    Every `evaluate_every` steps the averaged adapter is judged on `eval_dataset`: of those that answer no fewer
+    rows rightly than the start, the one with the lowest loss of the right answers, at the temperature that suits
+    it best, is kept (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what
+    remains: the base, asked in the words that were found.
 
     With `save_strategy="steps"` a training that was killed goes on with `train(resume_from_checkpoint=True)` and ends
     in the adapter that it would have ended in: bit for bit on one thread of a CPU, as far as a picture is encoded
@@ -177,7 +180,7 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
         if replay_dataset is not None:
             kept = np.random.default_rng([args.seed, 8]).permutation(len(replay_dataset))[:REPLAYED]
             self._replayed = replay_dataset.select(np.sort(kept))
-        self._found: tuple[Any, ...] | None = None  # by `find_words` in the first trial of a search
+        self._found: tuple[Any, ...] | None = None  # before the first step of the first trial of a search
         self.add_callback(_Guards(self))
         self._start_run()
 
@@ -503,13 +506,17 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
         self.model.retrieval = None  # of an earlier training
         if resume_from_checkpoint is not None:
             load_progress(self, resume_from_checkpoint)
-        elif self.args.use_patterns and self.source is not None and "program" in self.source.column_names:
-            if trial is None or self._found is None:
+        elif trial is None or self._found is None:
+            self.learn_reading()
+            if self.args.use_patterns and self.source is not None and "program" in self.source.column_names:
                 self.find_words()
-                rng = self._rng.bit_generator.state
-                self._found = self.model.phrasebook, self.trusted_rows, self.history[-1], rng
-            self.model.phrasebook, self.trusted_rows, entry, self._rng.bit_generator.state = self._found
-            self.history = [entry]
+            kept = {name: tensor.clone() for name, tensor in self.model.reading_state().items()}
+            rng = self._rng.bit_generator.state
+            self._found = kept, self.model.phrasebook, self.trusted_rows, list(self.history), rng
+        else:
+            kept, self.model.phrasebook, self.trusted_rows, history, self._rng.bit_generator.state = self._found
+            self.model.set_reading(kept)
+            self.history = list(history)
         # what follows reads the adapter as it is at the start, where a checkpoint is gone on from as well
         if self.args.curriculum_steps:
             alone = RowDataset(self.labelled, phrasebook=self.model.phrasebook)  # without examples
@@ -567,8 +574,10 @@ class LeamlTrainer(WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, Publish
 
     @property
     def better_than_base(self) -> bool:
-        """Whether the base in its own words, or some step, was better on the held-out labels than the base alone."""
-        return self.best is None or self.best["step"] > 0 or self.model.phrasebook is not None
+        """Whether the base in its own words, reading what it did not before, or some step, was better on the labels
+        than the base alone."""
+        found = self.model.phrasebook is not None or self.model.config.adapt_reading
+        return self.best is None or self.best["step"] > 0 or found
 
     # Reliability
 

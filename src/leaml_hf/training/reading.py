@@ -1,0 +1,278 @@
+"""Learning to read a new domain's letters from unlabelled questions, before any answer is learnt from.
+
+Questions name what stands in their pictures ("What colour is Hazelwood?"): somewhere in the picture, in letters that
+the base may never have seen, stands "Hazelwood". That is a label for the vision half that nobody had to write. Which
+place of the picture it belongs to is found by expectation-maximisation with the base's own reader of names, as in
+learning from bags of which some member is an instance (Dietterich et al. 1997; Andrews et al. 2002).
+"""
+
+import logging
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor, nn
+from transformers import Trainer, get_cosine_schedule_with_warmup
+
+from ..adapters import round_adapter
+from ..data.budget import picture_keys
+from ..modeling_leaml import LeamlForVisualQA
+from .source_data import LONGEST
+from .tower import SCALE, name_codes, reader_projection
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+logger = logging.getLogger(__name__)
+RARE = 0.01  # share of the pictures of whose questions a word may stand in and still name something
+ALTERNATIVES = 8  # different words, written like names, that stand between the same words where names stand
+RARE_PICTURES = 2  # a word of so few is rare in any number of pictures
+PICTURES = 24  # with names, a step
+KEPT = 12  # source pictures, a step
+SOURCE_PICTURES = 300  # different ones
+MIN_PICTURES = 50  # with names, below which there is too little to learn from
+ROWS_LOOKED_AT = 40_000  # unlabelled ones
+KEEP_WEIGHT = 6.0  # of the change of source states, as a share of their variance
+SHARPNESS = 2.0  # power of a likelihood: many places that say little must not outweigh the one that tells a name
+UPDATE_RATE = 6e-3  # learning rate times LoRA's scale
+WARMUP = 0.1
+ENCODED_AT_ONCE = 64
+_WORD = re.compile(r"\w+(?:[.\-'/&]\w+)*")
+
+
+class _Word(NamedTuple):
+    """A word of a question: from where to where it stands, its neighbours, and whether it is written like a name."""
+
+    start: int
+    end: int
+    text: str
+    between: tuple[str, str]
+    like_a_name: bool
+
+
+def names_asked(questions: Sequence[Sequence[str]]) -> list[list[str]]:
+    """
+    The names in the questions about each picture. What is asked is worded alike again and again, what is named is not:
+    a name has a word that is rare among all questions, or one that is written like a name (with a capital that begins
+    no sentence, or letters and digits) where many others stand between the same words. Such words beside each other,
+    and numbers with them, are one name ("Batch 5", "Grade 8").
+
+    Args:
+        questions (`Sequence[Sequence[str]]`): of P pictures.
+
+    Returns:
+        `list[list[str]]`: of P pictures, different names in alphabetical order.
+    """
+    split = [[(text, _words_of(text)) for text in texts] for texts in questions]
+    pictures_of: Counter[str] = Counter()
+    instead: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for texts in split:
+        pictures_of.update({word.text for _, words in texts for word in words})
+        for word in (word for _, words in texts for word in words if word.like_a_name):
+            instead[word.between].add(word.text)
+    most = max(RARE_PICTURES, RARE * len(questions))
+
+    def names(word: _Word) -> bool:
+        return pictures_of[word.text] <= most or (word.like_a_name and len(instead[word.between]) >= ALTERNATIVES)
+
+    return [sorted({name for text, words in texts for name in _names_in(text, words, names)}) for texts in split]
+
+
+def _words_of(text: str) -> list[_Word]:
+    found = list(_WORD.finditer(text))
+    texts = ["", *(word.group() for word in found), ""]
+    words = []
+    for place, word in enumerate(found):
+        begins = place == 0 or any(mark in text[found[place - 1].end() : word.start()] for mark in ".?!:")
+        capital, digit, letter = (any(map(is_it, word.group())) for is_it in (str.isupper, str.isdigit, str.isalpha))
+        like_a_name = (capital and not begins) or (digit and letter)
+        between = texts[place].lower(), texts[place + 2].lower()
+        words.append(_Word(word.start(), word.end(), word.group(), between, like_a_name))
+    return words
+
+
+def _names_in(text: str, words: Sequence[_Word], names: Callable[[_Word], bool]) -> Iterator[str]:
+    run: list[_Word] = []
+    for word in words:
+        joins = word.like_a_name or word.text.isdigit() or names(word)
+        if run and not (joins and text[run[-1].end : word.start].isspace()):
+            yield from _name_of(text, run, names)
+            run = []
+        if joins:
+            run.append(word)
+    yield from _name_of(text, run, names)
+
+
+def _name_of(text: str, run: Sequence[_Word], names: Callable[[_Word], bool]) -> Iterator[str]:
+    if any(map(names, run)):
+        yield text[run[0].start : run[-1].end]
+
+
+class NamedPictures:
+    """
+    Pictures with the names that their questions name.
+
+    Args:
+        rows (`Dataset`): with `image` and `question`; rows of one picture count as one.
+    """
+
+    def __init__(self, rows: "Dataset") -> None:
+        asked: dict[str, list[int]] = {}
+        for place, key in enumerate(picture_keys(rows)):
+            asked.setdefault(key, []).append(place)
+        questions = rows["question"]
+        names = names_asked([[questions[place] for place in places] for places in asked.values()])
+        named = [(places[0], of_it) for places, of_it in zip(asked.values(), names, strict=True) if of_it]
+        self.names = [of_it for _, of_it in named]
+        self._pictures = rows.select_columns("image").select([place for place, _ in named])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def images(self, places: Sequence[int]) -> list[Image.Image]:
+        """Decoded pictures."""
+        return [self._pictures[int(place)]["image"] for place in places]
+
+
+def naming_loss(codes: Tensor, logits: Tensor, named: Tensor, names: Tensor) -> Tensor:
+    """
+    Mean over pairs of picture and name of the expected negative log-likelihood of the name, told among all names of a
+    batch, at the places where it may stand (one step of EM: their probabilities carry no gradient).
+
+    Args:
+        codes (`Tensor`): `[P, N, Dc]` unit vectors that were read at the places of P pictures.
+        logits (`Tensor`): `[P, N]` of a name being written there.
+        named (`Tensor`): `[P, W]` bool, which names are asked of which picture.
+        names (`Tensor`): `[W, Dc]` unit vectors.
+
+    Returns:
+        `Tensor`: scalar, in nats.
+    """
+    picture, name = named.nonzero(as_tuple=True)  # [pairs]
+    told = (SCALE * codes @ names.T).log_softmax(-1)[picture, :, name]  # [pairs, N]
+    with torch.no_grad():
+        standing = (SHARPNESS * told + F.logsigmoid(logits)[picture]).softmax(-1)
+    return -(standing * told).sum(-1).mean()
+
+
+def learn_to_read(
+    model: LeamlForVisualQA, processor: Any, pictures: NamedPictures, source: "Dataset", steps: int, seed: int = 0,
+    progress: bool = False,
+) -> None:  # fmt: skip
+    """
+    Trains LoRA in the vision half of a base by [`naming_loss`]; the base's reader of names, frozen, says what is read.
+    What source pictures look like behind the vision half is to stay as it was, so that resampler, bridge and decoder
+    go on understanding it.
+
+    Args:
+        model ([`LeamlForVisualQA`]): with a reader, and with LoRA for reading alone requiring gradients.
+        processor ([`LeamlProcessor`]): of the model.
+        pictures ([`NamedPictures`]): of the new domain.
+        source (`Dataset`): rows of the base's source; their pictures alone are used.
+        steps (`int`): of `PICTURES` pictures each.
+        seed (`int`, *optional*, defaults to 0): of the order.
+        progress (`bool`, *optional*, defaults to `False`): whether to show a bar.
+    """
+    from tqdm.auto import tqdm
+
+    device = model.device
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    scale = model.config.lora_alpha / model.config.lora_rank
+    optimizer = torch.optim.AdamW(parameters, UPDATE_RATE / scale, weight_decay=0.0)
+    schedule = get_cosine_schedule_with_warmup(optimizer, round(WARMUP * steps), steps)
+    codes_of = _NameCodes(model, processor.tokenizer)
+    kept = _source_pixels(processor, source)
+
+    def encode(pixels: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16):
+            return model.encode_vision(pixels.to(device)).float()
+
+    model.eval()
+    with torch.no_grad():  # before LoRA says anything
+        as_it_was = torch.cat([encode(part).cpu() for part in kept.split(ENCODED_AT_ONCE)])
+    spread = as_it_was.var().to(device)
+    rng = np.random.default_rng([seed, 17])
+    for _ in tqdm(range(steps), desc="learning to read", disable=not progress, unit="step"):
+        drawn = rng.choice(len(pictures), min(PICTURES, len(pictures)), replace=False)
+        again = torch.from_numpy(rng.choice(len(kept), min(KEPT, len(kept)), replace=False))
+        pixels = processor(images=pictures.images(drawn))["pixel_values"]
+        states = encode(torch.cat([pixels, kept[again]]))
+        codes, logits = model.reader(states[: len(drawn)])
+        loss = naming_loss(codes, logits, *codes_of([pictures.names[place] for place in drawn]))
+        change = F.mse_loss(states[len(drawn) :], as_it_was[again].to(device)) / spread
+        (loss + KEEP_WEIGHT * change).backward()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+    round_adapter(model)
+
+
+class _NameCodes:
+    """Which names are asked of which pictures `[P, W]`, and codes of these names `[W, Dc]`."""
+
+    def __init__(self, model: LeamlForVisualQA, tokenizer: Any) -> None:
+        self.words, self.tokenizer = model.get_input_embeddings().weight.detach(), tokenizer
+        projection = reader_projection(self.words.shape[1], model.config.reader_dim)
+        self.projection = projection.to(self.words.device)
+
+    def __call__(self, names: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
+        known = sorted({name for of_it in names for name in of_it})
+        tokens = self.tokenizer([f" {name}" for name in known], add_special_tokens=False, padding=True,
+                                padding_side="right", truncation=True, max_length=LONGEST,
+                                return_tensors="pt").to(self.words.device)  # fmt: skip
+        codes = name_codes(self.words, tokens["input_ids"], tokens["attention_mask"].bool()) @ self.projection
+        named = torch.tensor([[name in of_it for name in known] for of_it in names], device=codes.device)
+        return named, F.normalize(codes, dim=-1)
+
+
+def _source_pixels(processor: Any, source: "Dataset") -> Tensor:
+    """`[P, 3, H, W]`, of different pictures."""
+    first = {key: place for place, key in reversed(list(enumerate(picture_keys(source))))}
+    chosen = source.select(sorted(first.values())[:SOURCE_PICTURES])["image"]
+    return torch.cat([processor(images=[image])["pixel_values"] for image in chosen])
+
+
+class ReadingMixin(Trainer):
+    """The method of [`LeamlTrainer`] by which its adapter learns to read."""
+
+    def learn_reading(self) -> None:
+        """
+        Lets the vision half learn to read from the names in unlabelled questions, and keeps that if the labels, none
+        of which were used, become likelier.
+
+        Does nothing where there is no reader, no source or too few pictures with names, or where the adapter has
+        learnt to read before, or learns to see by the labels (`adapt_vision`).
+        """
+        model, config = self.model, self.model.config
+        if (
+            not self.args.reading_steps
+            or self.unlabeled is None
+            or self.source is None
+            or model.reader is None
+            or config.adapt_vision
+            or config.adapt_reading
+        ):
+            return
+        looked_at = self.unlabeled.select(range(min(len(self.unlabeled), ROWS_LOOKED_AT)))
+        pictures = NamedPictures(looked_at)
+        entry: dict[str, Any] = {"step": 0, "named_pictures": len(pictures)}
+        self.history.append(entry)
+        if len(pictures) < MIN_PICTURES:
+            return
+        labels = [(self._all_labelled(), None)]
+        entry["unread_loss"] = self._loss(labels)
+        model.add_reading()
+        learn_to_read(model, self.processing_class, pictures, self.source, self.args.reading_steps, self.args.seed,
+                      not self.args.disable_tqdm)  # fmt: skip
+        model.freeze_base()
+        entry["read_loss"] = self._loss(labels)
+        logger.info("Loss of the labels before and after reading the questions' names: %.3f and %.3f.",
+                    entry["unread_loss"], entry["read_loss"])  # fmt: skip
+        if entry["read_loss"] >= entry["unread_loss"]:
+            model.drop_reading()
