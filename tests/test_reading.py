@@ -217,6 +217,8 @@ class TestLearning:
             for tensor in model.reading_state().values():
                 torch.nn.init.normal_(tensor, std=0.05)
             read = torch.stack([one.states for one in cache.pictures(keys, views, load)])
+            own = torch.stack([one.states for one in cache.pictures(keys, views, load, build(make_text()))])
+            assert torch.equal(own, plain)
             torch.testing.assert_close(read, model.encode_vision(pixels_of(processor, 3)))
             assert not torch.allclose(read, plain)
             model.drop_reading()

@@ -135,7 +135,7 @@ def open_pictures(
         return {key: images[place] for key, place in first.items()}
     known = cache if cache is not None and cache.vision_is_frozen else FrozenCache(model, processor)
     loaders = [partial(images.__getitem__, place) for place in first.values()]
-    return dict(zip(first, known.pictures(list(first), [WEAK] * len(first), loaders), strict=True))
+    return dict(zip(first, known.pictures(list(first), [WEAK] * len(first), loaders, model), strict=True))
 
 
 def picture_states(

@@ -39,6 +39,14 @@ def _folder_for(folder: str | Path | None, model: torch.nn.Module, processor: An
     return Path(folder) / hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
 
+def _reader(model: torch.nn.Module) -> str:
+    """Tells vision states by what the vision half has learnt to read with; nothing for the base's own."""
+    digest = hashlib.sha256()
+    for tensor in (learnt := model.reading_state()).values():
+        digest.update(tensor.detach().cpu().numpy().tobytes())
+    return f"\0{digest.hexdigest()[:16]}" if learnt else ""
+
+
 class FrozenCache:
     """
     Vision states, what questions read in them, and lower text states (in bfloat16) of a composed model.
@@ -71,20 +79,26 @@ class FrozenCache:
 
     @torch.no_grad()
     def pictures(
-        self, keys: Sequence[str], views: Sequence[int], images: Sequence[Callable[[], Image.Image]]
+        self,
+        keys: Sequence[str],
+        views: Sequence[int],
+        images: Sequence[Callable[[], Image.Image]],
+        model: torch.nn.Module | None = None,
     ) -> list[EncodedPicture]:
-        """B pictures, encoded; `keys` name their content, and `images` decode those not here yet."""
+        """B pictures, encoded; `keys` name their content, and `images` decode those not here yet. By another `model`
+        on the same base, if one is given."""
+        model = model or self.model
         wanted = list(zip(keys, views, strict=True))
         first = {spot: i for i, spot in reversed(list(enumerate(wanted)))}
-        reader = self._reader()
+        reader = _reader(model)
         names = {spot: self._name(spot, reader) for spot in first}
         found = {spot: self._vision.get(name) for spot, name in names.items()}
         spots = [spot for spot, states in found.items() if states is None]
         for start in range(0, len(spots), ENCODED_AT_ONCE):
             part = spots[start : start + ENCODED_AT_ONCE]
             pictures = [view_of(images[first[key, view]](), key, view, self.seed) for key, view in part]
-            pixels = self.processor(images=pictures)["pixel_values"].to(self.model.device)
-            encoded = (values.cpu() for values in self.model.encode_pictures(pixels))
+            pixels = self.processor(images=pictures)["pixel_values"].to(model.device)
+            encoded = (values.cpu() for values in model.encode_pictures(pixels))
             for spot, states, texture, small in zip(part, *encoded, map(thumbnail, pictures), strict=True):
                 found[spot] = {"states": states, "texture": texture, "thumbnail": torch.from_numpy(small)}
                 self._vision.put(names[spot], found[spot])
@@ -93,13 +107,6 @@ class FrozenCache:
     def _name(self, spot: tuple[str, int], reader: str) -> str:
         key, view = spot
         return f"{key if self._vision.folder is None else content_key(key)}\0{view}{reader}"
-
-    def _reader(self) -> str:
-        """Tells vision states by what the vision half has learnt to read with; nothing for the base's own."""
-        digest = hashlib.sha256()
-        for tensor in (learnt := self.model.reading_state()).values():
-            digest.update(tensor.detach().cpu().numpy().tobytes())
-        return f"\0{digest.hexdigest()[:16]}" if learnt else ""
 
     @torch.no_grad()
     def lower(self, texts: Sequence[str], input_ids: Tensor, attention_mask: Tensor) -> Tensor:
@@ -137,7 +144,7 @@ class FrozenCache:
     ) -> dict[str, Tensor]:
         """What rows' questions, padded on the right, read in their pictures. Each is read alone: what comes out must
         not depend, in its last bits, on what else is in a batch, or no training could be gone on from."""
-        reader = self._reader()
+        reader = _reader(self.model)
         names = [(self._name((row["key"], view), reader), row["question"])
                  for row, view in zip(rows, views, strict=True)]  # fmt: skip
         missing = [i for i, name in enumerate(names) if name not in self._read]
