@@ -94,6 +94,10 @@ pictures taken for familiar when 95% of the familiar ones are accepted; lower is
 {% for figure in figures %}<figure{% if figure.wide %} class="wide"{% endif %}><h3>{{ figure.title }}</h3>
 <img src="{{ figure.source }}" alt="{{ figure.title }}"><figcaption>{{ figure.caption }}</figcaption></figure>
 {% endfor %}</div>{% endif %}
+{% if read %}<h2>What it learnt to read</h2>
+<p class="muted small">The names in the questions about {{ read.named_pictures }} pictures told its vision half what is
+written there, in letters that may be new to it. The labels, none of which were used for that, became likelier: their
+loss fell from {{ "%.2f" | format(read.unread_loss) }} to {{ "%.2f" | format(read.read_loss) }}.</p>{% endif %}
 {% if patterns %}<h2>What the base knew already</h2>
 <p class="muted small">Questions whose answers the labels found in questions that the base was trained on;
 the model is asked those in their place, so that it need not learn new words for what it knows.</p>
@@ -331,8 +335,9 @@ def write_report(
             `ece` and so on as from `evaluate`, and under `ood` the `auroc`, `auprc` and `fpr95` of each set by its
             name), `labels_used`, `unlabeled_used`, `seconds`, `base`, `data`, `seed`, `command`, `handed_over`
             (`"adapter"` or `"base"`), and optionally `history` (entries with `step` and any of `loss`,
-            `heldout_accuracy`, and `patterns`: rules as of `phrasebook`) and `per_program`
-            (`before` and `after`, each by program with `n` and `accuracy`).
+            `heldout_accuracy`, `patterns`: rules as of `phrasebook`, and `named_pictures`, `unread_loss` and
+            `read_loss` of learning to read) and `per_program` (`before` and `after`, each by program with `n` and
+            `accuracy`).
             Figures that are missing are left out or shown as "n/a".
         predictions (`Sequence[Mapping]`): one for each row, of what was handed over: `id`, `program`, `prediction`,
             `answer`, `correct`, `confidence`, `ood_score`, `is_ood`, `split` (`"test"` or an out-of-distribution set's
@@ -371,6 +376,7 @@ def write_report(
         headline=_headline(results["before"], results["after"]),
         ood=_ood_table(results["before"], results["after"]),
         ood_labels=[label for _, label, _ in _OOD_FIGURES],
+        read=_read(results.get("history", [])),
         patterns=asked.get("patterns", []),
         figures=_draw(folder / "report", results, predictions),
         examples=[_example(example) for example in examples[:MOST_EXAMPLES]],
@@ -379,6 +385,12 @@ def write_report(
     path = folder / "report.html"
     path.write_text(page, encoding="utf-8")
     return path
+
+
+def _read(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What a training learnt to read from, if it kept that."""
+    kept = (entry for entry in history if "read_loss" in entry and entry["read_loss"] < entry["unread_loss"])
+    return next(kept, None)
 
 
 def _require(mapping: Mapping[str, Any], what: str, keys: Sequence[str]) -> None:

@@ -356,7 +356,7 @@ def _procedure(config: LeamlConfig, results: dict[str, Any]) -> str:
     layers = f"LoRA of rank {config.lora_rank} in decoder layers {_span(config.lora_layers)}"
     layers += " and the base's bridge" * config.adapt_bridge + " and vision encoder" * config.adapt_vision
     if config.adapt_reading:
-        layers += ", in its vision half, which learnt to read from the names in unlabelled questions"
+        layers += " and, from the names in unlabelled questions alone, in the vision half"
     if config.fusion_layers:
         layers += f", gated cross-attention of width {config.fusion_dim} in layers {_span(config.fusion_layers)}"
     text = f"The base is frozen. Trained: {layers}. {_versions(config)}"
@@ -365,7 +365,8 @@ def _procedure(config: LeamlConfig, results: dict[str, Any]) -> str:
     rules = sum(len(entry.get("patterns", [])) for entry in results.get("history", []))
     if rules:
         text += f" {rules} kinds of question are put to the base in words that it knows."
-    helped = "helped to find the words and " * bool(rules)
+    helped = "taught the vision half to read and " * config.adapt_reading
+    helped += "helped to find the words and " * bool(rules)
     return (f"{text} {results['labels_used']} answers were used, those held back to stop early and to calibrate "
             f"included; {results['unlabeled_used']} questions without answers {helped}"
             f"gave the statistics of what is familiar. Seed {results['seed']}, one run.")  # fmt: skip

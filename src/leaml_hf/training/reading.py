@@ -41,6 +41,7 @@ KEEP_WEIGHT = 6.0  # of the change of source states, as a share of their varianc
 SHARPNESS = 2.0  # power of a likelihood: many places that say little must not outweigh the one that tells a name
 UPDATE_RATE = 6e-3  # learning rate times LoRA's scale
 WARMUP = 0.1
+LOOK = 50  # steps after which it must have helped
 ENCODED_AT_ONCE = 64
 _WORD = re.compile(r"\w+(?:[.\-'/&]\w+)*")
 
@@ -162,8 +163,8 @@ def naming_loss(codes: Tensor, logits: Tensor, named: Tensor, names: Tensor) -> 
 
 def learn_to_read(
     model: LeamlForVisualQA, processor: Any, pictures: NamedPictures, source: "Dataset", steps: int, seed: int = 0,
-    progress: bool = False,
-) -> None:  # fmt: skip
+    progress: bool = False, helps: Callable[[], bool] | None = None,
+) -> bool:  # fmt: skip
     """
     Trains LoRA in the vision half of a base by [`naming_loss`]; the base's reader of names, frozen, says what is read.
     What source pictures look like behind the vision half is to stay as it was, so that resampler, bridge and decoder
@@ -177,6 +178,11 @@ def learn_to_read(
         steps (`int`): of `PICTURES` pictures each.
         seed (`int`, *optional*, defaults to 0): of the order.
         progress (`bool`, *optional*, defaults to `False`): whether to show a bar.
+        helps (`Callable`, *optional*): whether what was learnt helps; asked after `LOOK` steps and at the end, where
+            it did not help the first time not again.
+
+    Returns:
+        `bool`: whether it helped; `True` where that was not asked.
     """
     from tqdm.auto import tqdm
 
@@ -186,7 +192,7 @@ def learn_to_read(
     optimizer = torch.optim.AdamW(parameters, UPDATE_RATE / scale, weight_decay=0.0)
     schedule = get_cosine_schedule_with_warmup(optimizer, round(WARMUP * steps), steps)
     codes_of = _NameCodes(model, processor.tokenizer)
-    kept = _source_pixels(processor, source)
+    kept = _source_pixels(processor, source).to(model.dtype)
 
     def encode(pixels: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16):
@@ -197,11 +203,13 @@ def learn_to_read(
         as_it_was = torch.cat([encode(part).cpu() for part in kept.split(ENCODED_AT_ONCE)])
     spread = as_it_was.var().to(device)
     rng = np.random.default_rng([seed, 17])
-    for _ in tqdm(range(steps), desc="learning to read", disable=not progress, unit="step"):
+    for step in tqdm(range(steps), desc="learning to read", disable=not progress, unit="step"):
+        if step == LOOK and helps is not None and not helps():
+            return False
         drawn = rng.choice(len(pictures), min(PICTURES, len(pictures)), replace=False)
         again = torch.from_numpy(rng.choice(len(kept), min(KEPT, len(kept)), replace=False))
         pixels = processor(images=pictures.images(drawn))["pixel_values"]
-        states = encode(torch.cat([pixels, kept[again]]))
+        states = encode(torch.cat([pixels.to(kept.dtype), kept[again]]))
         codes, logits = model.reader(states[: len(drawn)])
         loss = naming_loss(codes, logits, *codes_of([pictures.names[place] for place in drawn]))
         change = F.mse_loss(states[len(drawn) :], as_it_was[again].to(device)) / spread
@@ -211,6 +219,7 @@ def learn_to_read(
         schedule.step()
         optimizer.zero_grad()
     round_adapter(model)
+    return helps is None or helps()
 
 
 class _NameCodes:
@@ -268,11 +277,15 @@ class ReadingMixin(Trainer):
         labels = [(self._all_labelled(), None)]
         entry["unread_loss"] = self._loss(labels)
         model.add_reading()
-        learn_to_read(model, self.processing_class, pictures, self.source, self.args.reading_steps, self.args.seed,
-                      not self.args.disable_tqdm)  # fmt: skip
+
+        def helps() -> bool:
+            entry["read_loss"] = self._loss(labels)
+            logger.info("Loss of the labels before and after reading the questions' names: %.3f and %.3f.",
+                        entry["unread_loss"], entry["read_loss"])  # fmt: skip
+            return entry["read_loss"] < entry["unread_loss"]
+
+        helped = learn_to_read(model, self.processing_class, pictures, self.source, self.args.reading_steps,
+                               self.args.seed, not self.args.disable_tqdm, helps)  # fmt: skip
         model.freeze_base()
-        entry["read_loss"] = self._loss(labels)
-        logger.info("Loss of the labels before and after reading the questions' names: %.3f and %.3f.",
-                    entry["unread_loss"], entry["read_loss"])  # fmt: skip
-        if entry["read_loss"] >= entry["unread_loss"]:
+        if not helped:
             model.drop_reading()
