@@ -365,7 +365,8 @@ HARM: dict[str, Sequence[Any]] = {
     **dict.fromkeys(("text_config", "vision_config", "backbone_config", "connector_config"), _PARTS),
     **dict.fromkeys(("attn_implementation", "_attn_implementation", "text_config.attn_implementation"), _KERNELS),
     "configuration_files": (["../outside/config.5.0.0.json", "config.4.0.0.json"], ["config.json"]),
-    **dict.fromkeys(("adapt_vision", "adapt_bridge", "has_adapter", "is_composed", "lora_dropout"), _OPTIONS),
+    **dict.fromkeys(("adapt_vision", "adapt_bridge", "adapt_reading", "has_adapter"), _OPTIONS),
+    **dict.fromkeys(("is_composed", "lora_dropout"), _OPTIONS),
     **dict.fromkeys(
         ("decoder_layers", "vision_features", "resampler_layers", "resampler_answer_tokens", "reader_dim"), _OPTIONS
     ),
