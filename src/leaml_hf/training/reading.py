@@ -33,11 +33,11 @@ RARE = 0.01  # share of the pictures of whose questions a word may stand in and 
 ALTERNATIVES = 8  # different words, written like names, that stand between the same words where names stand
 RARE_PICTURES = 2  # a word of so few is rare in any number of pictures
 PICTURES = 24  # with names, a step
-KEPT = 12  # source pictures, a step
+KEPT = 12  # source pictures with names, a step
 SOURCE_PICTURES = 300  # different ones
 MIN_PICTURES = 50  # with names, below which there is too little to learn from
 ROWS_LOOKED_AT = 40_000  # unlabelled ones
-KEEP_WEIGHT = 6.0  # of the change of source states, as a share of their variance
+KEEP_WEIGHT = 3.0  # of the change of source states, as a share of their variance
 SHARPNESS = 2.0  # power of a likelihood: many places that say little must not outweigh the one that tells a name
 UPDATE_RATE = 6e-3  # learning rate times LoRA's scale
 WARMUP = 0.1
@@ -162,19 +162,20 @@ def naming_loss(codes: Tensor, logits: Tensor, named: Tensor, names: Tensor) -> 
 
 
 def learn_to_read(
-    model: LeamlForVisualQA, processor: Any, pictures: NamedPictures, source: "Dataset", steps: int, seed: int = 0,
-    progress: bool = False, helps: Callable[[], bool] | None = None,
+    model: LeamlForVisualQA, processor: Any, pictures: NamedPictures, source: NamedPictures, steps: int,
+    seed: int = 0, progress: bool = False, helps: Callable[[], bool] | None = None,
 ) -> bool:  # fmt: skip
     """
     Trains LoRA in the vision half of a base by [`naming_loss`]; the base's reader of names, frozen, says what is read.
-    What source pictures look like behind the vision half is to stay as it was, so that resampler, bridge and decoder
-    go on understanding it.
+    Source pictures' names are read again with the others, and what these pictures look like behind the vision half is
+    to stay as it was, so that the base's letters are not forgotten, and resampler, bridge and decoder go on
+    understanding what they see.
 
     Args:
         model ([`LeamlForVisualQA`]): with a reader, and with LoRA for reading alone requiring gradients.
         processor ([`LeamlProcessor`]): of the model.
         pictures ([`NamedPictures`]): of the new domain.
-        source (`Dataset`): rows of the base's source; their pictures alone are used.
+        source ([`NamedPictures`]): of the base's source; the first `SOURCE_PICTURES` are used.
         steps (`int`): of `PICTURES` pictures each.
         seed (`int`, *optional*, defaults to 0): of the order.
         progress (`bool`, *optional*, defaults to `False`): whether to show a bar.
@@ -192,7 +193,8 @@ def learn_to_read(
     optimizer = torch.optim.AdamW(parameters, UPDATE_RATE / scale, weight_decay=0.0)
     schedule = get_cosine_schedule_with_warmup(optimizer, round(WARMUP * steps), steps)
     codes_of = _NameCodes(model, processor.tokenizer)
-    kept = _source_pixels(processor, source).to(model.dtype)
+    known = range(min(len(source), SOURCE_PICTURES))
+    kept = torch.cat([processor(images=source.images([k]))["pixel_values"].to(model.dtype) for k in known])
 
     def encode(pixels: Tensor) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=model.dtype == torch.bfloat16):
@@ -207,11 +209,11 @@ def learn_to_read(
         if step == LOOK and helps is not None and not helps():
             return False
         drawn = rng.choice(len(pictures), min(PICTURES, len(pictures)), replace=False)
-        again = torch.from_numpy(rng.choice(len(kept), min(KEPT, len(kept)), replace=False))
+        again = rng.choice(len(kept), min(KEPT, len(kept)), replace=False)
         pixels = processor(images=pictures.images(drawn))["pixel_values"]
         states = encode(torch.cat([pixels.to(kept.dtype), kept[again]]))
-        codes, logits = model.reader(states[: len(drawn)])
-        loss = naming_loss(codes, logits, *codes_of([pictures.names[place] for place in drawn]))
+        names = [*(pictures.names[place] for place in drawn), *(source.names[place] for place in again)]
+        loss = naming_loss(*model.reader(states), *codes_of(names))
         change = F.mse_loss(states[len(drawn) :], as_it_was[again].to(device)) / spread
         (loss + KEEP_WEIGHT * change).backward()
         nn.utils.clip_grad_norm_(parameters, 1.0)
@@ -240,13 +242,6 @@ class _NameCodes:
         return named, F.normalize(codes, dim=-1)
 
 
-def _source_pixels(processor: Any, source: "Dataset") -> Tensor:
-    """`[P, 3, H, W]`, of different pictures."""
-    first = {key: place for place, key in reversed(list(enumerate(picture_keys(source))))}
-    chosen = source.select(sorted(first.values())[:SOURCE_PICTURES])["image"]
-    return torch.cat([processor(images=[image])["pixel_values"] for image in chosen])
-
-
 class ReadingMixin(Trainer):
     """The method of [`LeamlTrainer`] by which its adapter learns to read."""
 
@@ -269,10 +264,10 @@ class ReadingMixin(Trainer):
         ):
             return
         looked_at = self.unlabeled.select(range(min(len(self.unlabeled), ROWS_LOOKED_AT)))
-        pictures = NamedPictures(looked_at)
+        pictures, source = NamedPictures(looked_at), NamedPictures(self.source)
         entry: dict[str, Any] = {"step": 0, "named_pictures": len(pictures)}
         self.history.append(entry)
-        if len(pictures) < MIN_PICTURES:
+        if min(len(pictures), len(source)) < MIN_PICTURES:
             return
         labels = [(self._all_labelled(), None)]
         entry["unread_loss"] = self._loss(labels)
@@ -284,7 +279,7 @@ class ReadingMixin(Trainer):
                         entry["unread_loss"], entry["read_loss"])  # fmt: skip
             return entry["read_loss"] < entry["unread_loss"]
 
-        helped = learn_to_read(model, self.processing_class, pictures, self.source, self.args.reading_steps,
+        helped = learn_to_read(model, self.processing_class, pictures, source, self.args.reading_steps,
                                self.args.seed, not self.args.disable_tqdm, helps)  # fmt: skip
         model.freeze_base()
         if not helped:
