@@ -22,7 +22,8 @@ FIGURES = {
 RESAMPLES = 4000
 MAIN_BUDGET = "1%"
 ALL_TARGETS = "all targets"
-KNOWN = ("base", "lora", "leaml", "full")  # methods whose curves are drawn; the others are LEAML's parts
+OURS = {"leaml": "Ahead of the others", "leaml-reading": "Ahead of the others, without reading"}
+KNOWN = ("base", "lora", *OURS, "full")  # methods whose curves are drawn
 
 
 def paired_difference(
@@ -109,23 +110,29 @@ def write_comparison(runs: Sequence[Run], path: str | Path, command: str) -> Pat
                 seconds = np.mean([run["train_seconds"] for run in chosen])
                 lines.append(f"| {method} | {labels} | {' | '.join(shown)} | {seconds:.0f} | {len(chosen)} |")
         lines.append("")
-    lines += ["## Ahead of the others", "",
-              f"Accuracy of LEAML with {MAIN_BUDGET} of the labels less that of the other, in points.", "",
-              *_gap_lines("less")]  # fmt: skip
-    for method, budget in methods:
-        if method in KNOWN and method != "leaml":
-            gaps = paired_difference(runs, ("leaml", MAIN_BUDGET), (method, budget))
-            lines += _gap_lines(f"{method}, {budget if method != 'base' else 'no'} labels", gaps)
-    parts = [(method, budget) for method, budget in methods if method not in KNOWN]
+    for ours in [method for method in OURS if any(method == run["method"] for run in runs)]:
+        lines += [f"## {OURS[ours]}", "",
+                  f"Accuracy with {MAIN_BUDGET} of the labels less that of the other, in points.", "",
+                  *_gap_lines("less")]  # fmt: skip
+        for method, budget in methods:
+            if method in KNOWN and method not in OURS:
+                gaps = paired_difference(runs, (ours, MAIN_BUDGET), (method, budget))
+                lines += _gap_lines(f"{method}, {budget if method != 'base' else 'no'} labels", gaps)
+        lines.append("")
+    parts = [(method, budget) for method, budget in methods if _is_part(method)]
     if parts:
-        lines += ["", "## What each part does", "",
+        lines += ["## What each part does", "",
                   "Accuracy with (+) or without (-) the last part of each name less that of LEAML with all else of "
                   "it, in points.", "", *_gap_lines("part")]  # fmt: skip
     for method, budget in parts:
         gaps = paired_difference(runs, (method, budget), (_rest(method), budget))
         lines += _gap_lines(f"{method}, {budget} labels", gaps)
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines).rstrip() + "\n")
     return path
+
+
+def _is_part(method: str) -> bool:
+    return method.startswith(("leaml-", "leaml+"))
 
 
 def _rest(method: str) -> str:
@@ -146,7 +153,7 @@ def _draw(runs: Sequence[Run], path: Path) -> dict[str, str]:
     drawn, curves = {}, [run for run in runs if run["method"] in KNOWN]
     if curves:
         drawn[budget_curves(path.with_suffix(".png"), curves).name] = "Accuracy by label budget"
-    parts = sorted({run["method"] for run in runs} - set(KNOWN))
+    parts = sorted({run["method"] for run in runs if _is_part(run["method"])})
     gaps = {part: paired_difference(runs, (part, MAIN_BUDGET), (_rest(part), MAIN_BUDGET)) for part in parts}
     gaps = {part: {target: gap for target, gap in by_target.items() if target != ALL_TARGETS}
             for part, by_target in gaps.items() if by_target}  # fmt: skip
