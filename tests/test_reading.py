@@ -293,6 +293,12 @@ class TestTrainer:
         trainer.fit_reliability(named_rows(16, 1))
         trainer.model.answer(list(rows(1)["image"]), [QUESTION.format("red")], trainer.processing_class)
 
+    def test_what_has_learnt_to_read_has_no_neurons_to_choose_from(self, make_trainer, monkeypatch) -> None:
+        losses(monkeypatch, 2.0, 1.5)
+        trainer = make_trainer(neuron_share=0.5)
+        trainer.train()
+        assert trainer.model.config.adapt_reading
+
     @pytest.mark.parametrize(("told", "steps"), [((1.0, 1.0), 3), ((1.0, 1.1, 0.5), 5), ((1.0, 0.5, 1.1), 5)])
     def test_reading_that_does_not_is_dropped(self, make_trainer, monkeypatch, told, steps) -> None:
         """At once if it does not help early on."""

@@ -369,7 +369,7 @@ def part_gaps(path: str | Path, gaps: Mapping[str, Mapping[str, tuple[float, flo
                     markersize=5, capsize=2, label=_plain(target.removeprefix("visual-arrays:")))  # fmt: skip
     ax.axvline(0, color=INK, linewidth=0.8)
     ax.set(yticks=range(len(gaps)), yticklabels=gaps, ylim=(len(gaps) - 0.5, -0.5))  # the first at the top
-    _label(ax, "Accuracy, points above the same without the last part")
+    _label(ax, "Accuracy, points above the same but for the last part")
     figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9, labelcolor=INK)
     return _save(figure, path)
 

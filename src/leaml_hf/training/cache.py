@@ -73,7 +73,7 @@ class FrozenCache:
         self.reading_is_frozen = (
             self.vision_is_frozen and model.resampler is not None and not model.config.adapt_bridge
         )
-        self._read: dict[tuple[str, str], dict[str, Tensor]] = {}
+        self._read: dict[tuple[str, int, str, str], dict[str, Tensor]] = {}
         self._vision = FeatureStore(_folder_for(folder, model, processor, seed))
         self.text_states: dict[str, Tensor] = {}
 
@@ -145,8 +145,7 @@ class FrozenCache:
         """What rows' questions, padded on the right, read in their pictures. Each is read alone: what comes out must
         not depend, in its last bits, on what else is in a batch, or no training could be gone on from."""
         reader = _reader(self.model)
-        names = [(self._name((row["key"], view), reader), row["question"])
-                 for row, view in zip(rows, views, strict=True)]  # fmt: skip
+        names = [(row["key"], view, row["question"], reader) for row, view in zip(rows, views, strict=True)]
         missing = [i for i, name in enumerate(names) if name not in self._read]
         keys, images = ([rows[i][name] for i in missing] for name in ("key", "load_image"))
         for i, picture in zip(missing, self.pictures(keys, [views[i] for i in missing], images), strict=True):

@@ -121,5 +121,6 @@ def tuning_only(model: "LeamlForVisualQA", neurons: Mapping[str, Tensor]) -> Ite
 
 
 def _own_layers(model: "LeamlForVisualQA") -> dict[str, nn.Module]:
-    """Layers with LoRA of the active adapter."""
-    return {name: layer for name, layer in lora_layers(model).items() if model.adapter_name in layer.lora_B}
+    """Layers with LoRA of the active adapter that is trained, as what has learnt to read is not."""
+    layers = {name: layer for name, layer in lora_layers(model).items() if model.adapter_name in layer.lora_B}
+    return {name: layer for name, layer in layers.items() if layer.lora_B[model.adapter_name].weight.requires_grad}
