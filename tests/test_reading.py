@@ -148,7 +148,7 @@ class TestLearning:
 
     def test_names_become_likelier_and_the_source_stays(self, model, processor) -> None:
         shown, pixels = Pictures(), pixels_of(processor)
-        codes_of = reading._NameCodes(model, processor.tokenizer)
+        codes_of = reading.NameCodes(model, processor.tokenizer)
         source = Pictures(12, 5)
 
         def loss() -> float:
@@ -363,7 +363,7 @@ def test_what_is_written_anew_is_read_better_where_it_stands() -> None:
     written = np.stack([token_targets(attribute_table(scene), drawing, token_owners(drawing, 14))
                         for drawing, scene in drawn])[..., list(TARGETS).index("word")]  # fmt: skip
     known = {name_id(mark.label): mark.label for _, scene in drawn for mark in scene.marks if mark.label}
-    codes = reading._NameCodes(model, processor.tokenizer)([[name] for name in known.values()])[1]
+    codes = reading.NameCodes(model, processor.tokenizer)([[name] for name in known.values()])[1]
     order = {name: place for place, name in enumerate(sorted(known.values()))}
     there = written != IGNORE
     right = torch.tensor([order[known[name]] for name in written[there]])

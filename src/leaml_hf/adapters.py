@@ -116,14 +116,8 @@ def reading_lora_modules(model: PreTrainedModel) -> list[str]:
     Returns:
         `list[str]`: full module names, as if there were no LoRA.
     """
-    return [
-        name.removesuffix(".base_layer")
-        for name, module in model.named_modules()
-        if name.startswith(VISION_HALF)
-        and (_takes_lora(name, module) or (isinstance(module, nn.Conv2d) and module.groups == 1))
-        and "pooler" not in name
-        and ".lora_" not in name
-    ]
+    names = linear_modules(model, convolutions=True)
+    return [name for name in names if name.startswith(VISION_HALF) and "pooler" not in name]
 
 
 def _takes_lora(name: str, module: nn.Module) -> bool:
@@ -133,17 +127,22 @@ def _takes_lora(name: str, module: nn.Module) -> bool:
     return isinstance(module, nn.Linear | Conv1D) and not own_kind and ".indexer." not in name
 
 
-def linear_modules(model: nn.Module) -> list[str]:
+def linear_modules(model: nn.Module, convolutions: bool = False) -> list[str]:
     """
     The linear modules of a model, those that carry LoRA included, LoRA's own left out.
 
     Args:
         model (`nn.Module`): any.
+        convolutions (`bool`, *optional*, defaults to `False`): whether two-dimensional ones without groups count, too.
 
     Returns:
         `list[str]`: full names, as if there were no LoRA.
     """
-    names = [name for name, module in model.named_modules() if _takes_lora(name, module)]
+    names = [
+        name
+        for name, module in model.named_modules()
+        if _takes_lora(name, module) or (convolutions and isinstance(module, nn.Conv2d) and module.groups == 1)
+    ]
     return [name.removesuffix(".base_layer") for name in names if ".lora_" not in name]
 
 

@@ -309,9 +309,13 @@ class BuildingMixin:
         if config.adapt_reading:
             targets += reading_lora_modules(self)
         if targets:
-            inject_lora(self, targets, config.lora_rank, config.lora_alpha, config.lora_dropout, self.adapter_name)
+            self._add_lora(targets)
         self.freeze_base()
         self.eval()
+
+    def _add_lora(self, targets: list[str]) -> None:
+        config = self.config
+        inject_lora(self, targets, config.lora_rank, config.lora_alpha, config.lora_dropout, self.adapter_name)
 
     def _fused_layers(self, part: str) -> nn.ModuleDict:
         config = self.config
@@ -352,12 +356,10 @@ class BuildingMixin:
     def add_reading(self) -> None:
         """Puts LoRA into the vision half, which changes nothing yet, and lets that alone require gradients, until
         [`~LeamlForVisualQA.freeze_base`] lets all else of the adapter do so."""
-        config = self.config
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            inject_lora(self, reading_lora_modules(self), config.lora_rank, config.lora_alpha, config.lora_dropout,
-                        self.adapter_name)  # fmt: skip
-        config.adapt_reading = True
+            self._add_lora(reading_lora_modules(self))
+        self.config.adapt_reading = True
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(is_adapter_tensor(name, self.adapter_name) and name.startswith(VISION_HALF))
 

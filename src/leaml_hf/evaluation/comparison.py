@@ -111,22 +111,18 @@ def write_comparison(runs: Sequence[Run], path: str | Path, command: str) -> Pat
                 lines.append(f"| {method} | {labels} | {' | '.join(shown)} | {seconds:.0f} | {len(chosen)} |")
         lines.append("")
     for ours in [method for method in OURS if any(method == run["method"] for run in runs)]:
+        others = {f"{method}, {budget if method != 'base' else 'no'} labels":
+                  paired_difference(runs, (ours, MAIN_BUDGET), (method, budget))
+                  for method, budget in methods if method in KNOWN and method not in OURS}  # fmt: skip
         lines += [f"## {OURS[ours]}", "",
                   f"Accuracy with {MAIN_BUDGET} of the labels less that of the other, in points.", "",
-                  *_gap_lines("less")]  # fmt: skip
-        for method, budget in methods:
-            if method in KNOWN and method not in OURS:
-                gaps = paired_difference(runs, (ours, MAIN_BUDGET), (method, budget))
-                lines += _gap_lines(f"{method}, {budget if method != 'base' else 'no'} labels", gaps)
-        lines.append("")
-    parts = [(method, budget) for method, budget in methods if _is_part(method)]
+                  *_gap_table("less", others), ""]  # fmt: skip
+    parts = {f"{method}, {budget} labels": paired_difference(runs, (method, budget), (_rest(method), budget))
+             for method, budget in methods if _is_part(method)}  # fmt: skip
     if parts:
         lines += ["## What each part does", "",
                   "Accuracy with (+) or without (-) the last part of each name less that of LEAML with all else of "
-                  "it, in points.", "", *_gap_lines("part")]  # fmt: skip
-    for method, budget in parts:
-        gaps = paired_difference(runs, (method, budget), (_rest(method), budget))
-        lines += _gap_lines(f"{method}, {budget} labels", gaps)
+                  "it, in points.", "", *_gap_table("part", parts)]  # fmt: skip
     path.write_text("\n".join(lines).rstrip() + "\n")
     return path
 
@@ -140,12 +136,12 @@ def _rest(method: str) -> str:
     return method[: max(method.rfind("+"), method.rfind("-"))]
 
 
-def _gap_lines(name: str, gaps: Mapping[str, tuple[float, float, float, int]] | None = None) -> list[str]:
-    """Lines of a table, or its head where there are no gaps to tell."""
-    if gaps is None:
-        return [f"| {name} | target | points | interval | pairs |", "|---|---|---|---|---|"]
-    return [f"| {name} | {target} | {100 * mean:+.1f} | {100 * low:+.1f} to {100 * high:+.1f} | {count} |"
-            for target, (mean, low, high, count) in gaps.items()]  # fmt: skip
+def _gap_table(title: str, gaps: Mapping[str, Mapping[str, tuple[float, float, float, int]]]) -> list[str]:
+    """Lines of a table of differences by name, under `title`, and by target."""
+    head = [f"| {title} | target | points | interval | pairs |", "|---|---|---|---|---|"]
+    return head + [f"| {name} | {target} | {100 * mean:+.1f} | {100 * low:+.1f} to {100 * high:+.1f} | {count} |"
+                   for name, by_target in gaps.items()
+                   for target, (mean, low, high, count) in by_target.items()]  # fmt: skip
 
 
 def _draw(runs: Sequence[Run], path: Path) -> dict[str, str]:

@@ -192,7 +192,7 @@ def learn_to_read(
     scale = model.config.lora_alpha / model.config.lora_rank
     optimizer = torch.optim.AdamW(parameters, UPDATE_RATE / scale, weight_decay=0.0)
     schedule = get_cosine_schedule_with_warmup(optimizer, round(WARMUP * steps), steps)
-    codes_of = _NameCodes(model, processor.tokenizer)
+    codes_of = NameCodes(model, processor.tokenizer)
     known = range(min(len(source), SOURCE_PICTURES))
     kept = torch.cat([processor(images=source.images([k]))["pixel_values"].to(model.dtype) for k in known])
 
@@ -224,7 +224,7 @@ def learn_to_read(
     return helps is None or helps()
 
 
-class _NameCodes:
+class NameCodes:
     """Which names are asked of which pictures `[P, W]`, and codes of these names `[W, Dc]`."""
 
     def __init__(self, model: LeamlForVisualQA, tokenizer: Any) -> None:
