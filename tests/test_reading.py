@@ -282,7 +282,8 @@ class TestTrainer:
         trainer = make_trainer()
         trained = {name for name, p in trainer.model.named_parameters() if p.requires_grad}
         trainer.learn_reading()
-        assert trainer.history == [{"step": 0, "named_pictures": 16, "unread_loss": 2.0, "read_loss": 1.5}]
+        assert trainer.history == [{"step": 0, "named_pictures": 16, "unread_loss": 2.0, "read_loss": 1.5,
+                                    "reading_kept": True}]  # fmt: skip
         kept = {name: tensor.clone() for name, tensor in trainer.model.reading_state().items()}
         assert any(tensor.any() for name, tensor in kept.items() if "lora_B" in name)
         assert trainer.better_than_base
@@ -299,9 +300,9 @@ class TestTrainer:
         trainer.train()
         assert trainer.model.config.adapt_reading
 
-    @pytest.mark.parametrize(("told", "steps"), [((1.0, 1.0), 3), ((1.0, 1.1, 0.5), 5), ((1.0, 0.5, 1.1), 5)])
+    @pytest.mark.parametrize(("told", "steps"), [((1.0, 0.95), 3), ((1.0, 0.95, 0.5), 5), ((1.0, 0.5, 0.95), 5)])
     def test_reading_that_does_not_is_dropped(self, make_trainer, monkeypatch, told, steps) -> None:
-        """At once if it does not help early on."""
+        """At once if it does not help early on; a little likelier is not enough."""
         losses(monkeypatch, *told)
         monkeypatch.setattr(reading, "LOOK", 4)
         trainer = make_trainer(reading_steps=steps)
@@ -309,7 +310,7 @@ class TestTrainer:
         before = trainer.model.encode_vision(pixels)
         trainer.learn_reading()
         assert not trainer.model.config.adapt_reading and torch.equal(trainer.model.encode_vision(pixels), before)
-        assert trainer.history[0]["read_loss"] == (told[1] if told[1] >= told[0] else told[2])
+        assert trainer.history[0]["read_loss"] == 0.95 and not trainer.history[0]["reading_kept"]
 
     @pytest.mark.parametrize("options", [
         {"reading_steps": 0}, {"unlabeled_dataset": None}, {"replay_dataset": None},

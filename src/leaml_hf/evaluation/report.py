@@ -335,9 +335,9 @@ def write_report(
             `ece` and so on as from `evaluate`, and under `ood` the `auroc`, `auprc` and `fpr95` of each set by its
             name), `labels_used`, `unlabeled_used`, `seconds`, `base`, `data`, `seed`, `command`, `handed_over`
             (`"adapter"` or `"base"`), and optionally `history` (entries with `step` and any of `loss`,
-            `heldout_accuracy`, `patterns`: rules as of `phrasebook`, and `named_pictures`, `unread_loss` and
-            `read_loss` of learning to read) and `per_program` (`before` and `after`, each by program with `n` and
-            `accuracy`).
+            `heldout_accuracy`, `patterns`: rules as of `phrasebook`, and `named_pictures`, `unread_loss`, `read_loss`
+            and `reading_kept` of learning to read) and `per_program` (`before` and `after`, each by program with `n`
+            and `accuracy`).
             Figures that are missing are left out or shown as "n/a".
         predictions (`Sequence[Mapping]`): one for each row, of what was handed over: `id`, `program`, `prediction`,
             `answer`, `correct`, `confidence`, `ood_score`, `is_ood`, `split` (`"test"` or an out-of-distribution set's
@@ -389,8 +389,7 @@ def write_report(
 
 def _read(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """What a training learnt to read from, if it kept that."""
-    kept = (entry for entry in history if "read_loss" in entry and entry["read_loss"] < entry["unread_loss"])
-    return next(kept, None)
+    return next((entry for entry in history if entry.get("reading_kept")), None)
 
 
 def _require(mapping: Mapping[str, Any], what: str, keys: Sequence[str]) -> None:

@@ -42,6 +42,7 @@ SHARPNESS = 2.0  # power of a likelihood: many places that say little must not o
 UPDATE_RATE = 6e-3  # learning rate times LoRA's scale
 WARMUP = 0.1
 LOOK = 50  # steps after which it must have helped
+WORTH = 0.1  # of the labels' loss must go: with less, nothing more is answered rightly, and the source forgets some
 ENCODED_AT_ONCE = 64
 _WORD = re.compile(r"\w+(?:[.\-'/&]\w+)*")
 
@@ -248,7 +249,7 @@ class ReadingMixin(Trainer):
     def learn_reading(self) -> None:
         """
         Lets the vision half learn to read from the names in unlabelled questions, and keeps that if the labels, none
-        of which were used, become likelier.
+        of which were used, become clearly likelier: their loss falls by a tenth.
 
         Does nothing where there is no reader, no source or too few pictures with names, or where the adapter has
         learnt to read before, or learns to see by the labels (`adapt_vision`).
@@ -277,10 +278,10 @@ class ReadingMixin(Trainer):
             entry["read_loss"] = self._loss(labels)
             logger.info("Loss of the labels before and after reading the questions' names: %.3f and %.3f.",
                         entry["unread_loss"], entry["read_loss"])  # fmt: skip
-            return entry["read_loss"] < entry["unread_loss"]
+            return entry["read_loss"] < (1 - WORTH) * entry["unread_loss"]
 
-        helped = learn_to_read(model, self.processing_class, pictures, source, self.args.reading_steps,
-                               self.args.seed, not self.args.disable_tqdm, helps)  # fmt: skip
+        entry["reading_kept"] = learn_to_read(model, self.processing_class, pictures, source, self.args.reading_steps,
+                                              self.args.seed, not self.args.disable_tqdm, helps)  # fmt: skip
         model.freeze_base()
-        if not helped:
+        if not entry["reading_kept"]:
             model.drop_reading()

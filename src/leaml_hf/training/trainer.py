@@ -72,9 +72,9 @@ class LeamlTrainer(ReadingMixin, WordsMixin, PairsMixin, CheckpointMixin, Search
 
     First the vision half of a base with a reader of names learns to read the domain's letters from the names in
     unlabelled questions ([`~training.reading.learn_to_read`]), and is frozen from then on, if that makes the
-    labels likelier. Then a [`~training.patterns.PatternTeacher`] finds out from all labels in which words the base
-    is to be asked (held-out rows are judged with what was found without their labels). Each step then adds up the
-    losses on labelled rows and on source rows that are replayed. With `consistency_weight` there is a third, on
+    labels clearly likelier. Then a [`~training.patterns.PatternTeacher`] finds out from all labels in which words the
+    base is to be asked (held-out rows are judged with what was found without their labels). Each step then adds up
+    the losses on labelled rows and on source rows that are replayed. With `consistency_weight` there is a third, on
     unlabelled rows with questions whose like is answered rightly, where a teacher, the adapter's exponential
     average of some steps ago, is to be agreed with; with `pseudo_qa_weight` a fourth, on pairs that a
     [`~training.pseudo_qa.PairGenerator`] wrote for unlabelled pictures and that the averaged adapter agrees with.
