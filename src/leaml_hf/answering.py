@@ -13,6 +13,7 @@ from .prefix import encode_features
 from .quick_lora import quick_lora
 from .records import AnswerRecords, mean_states, mean_words, read_records
 from .retrieval import thumbnail
+from .running import evaluating
 
 if TYPE_CHECKING:
     from .modeling_leaml import LeamlForVisualQA
@@ -189,10 +190,7 @@ def iterate(
         raise LeamlInputError(
             f"Give one image for each question, or one for all: there are {len(images)} for {rows} questions."
         )
-    was_training = model.training
-    if was_training:
-        model.eval()
-    try:
+    with evaluating(model):
         for start in range(0, rows, batch_size):
             chosen = range(start, min(start + batch_size, rows))
             pictures = [images[row if len(images) > 1 else 0] for row in chosen]
@@ -206,9 +204,6 @@ def iterate(
             records.texts = [text if rule is None else rule.said(text, question)
                              for text, rule, question in zip(records.texts, rules, posed, strict=True)]  # fmt: skip
             yield records
-    finally:
-        if was_training:
-            model.train()
 
 
 @torch.no_grad()

@@ -27,11 +27,13 @@ def evaluating(model: nn.Module) -> Iterator[None]:
         model (`nn.Module`): such as [`LeamlForVisualQA`].
     """
     was_training = model.training
-    model.eval()
+    if was_training:
+        model.eval()
     try:
         yield
     finally:
-        model.train(was_training)
+        if was_training:
+            model.train()
 
 
 class RunningMixin:

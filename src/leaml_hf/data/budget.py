@@ -1,9 +1,9 @@
 """How many of the answers present may be used, and which."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 HELD_OUT_SHARE = 0.3  # of the labels used: for early stopping, the guard and calibration
 MAX_HELD_OUT = 400  # rows; what more of them would tell is worth less than learning from them
+_Key = TypeVar("_Key", bound=Hashable)
 
 
 def parse_budget(budget: str, available: int, option: str = "--labels") -> int:
@@ -113,3 +114,11 @@ def picture_keys(dataset: "Dataset") -> list[str]:
 
     raw = dataset.select_columns("image").cast_column("image", datasets.Image(decode=False))["image"]
     return [r["path"] if r["bytes"] is None else hashlib.sha256(r["bytes"]).hexdigest() for r in raw]
+
+
+def first_places(keys: Sequence[_Key]) -> dict[_Key, int]:
+    """Each key once, in the order in which they come, and where it comes first."""
+    first: dict[_Key, int] = {}
+    for place, key in enumerate(keys):
+        first.setdefault(key, place)
+    return first

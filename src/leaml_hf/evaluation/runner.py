@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..data.budget import picture_keys, rows_with
+from ..data.budget import first_places, picture_keys, rows_with
 from ..data.conversations import as_rows
 from ..errors import LeamlInputError
 from ..reliability import report_causes
@@ -130,7 +130,7 @@ def open_pictures(
     from ..training.cache import FrozenCache
     from ..training.views import WEAK
 
-    first = {key: place for place, key in reversed(list(enumerate(keys)))}
+    first = first_places(keys)
     if not model.config.is_composed:
         return {key: images[place] for key, place in first.items()}
     known = cache if cache is not None and cache.vision_is_frozen else FrozenCache(model, processor)
@@ -150,7 +150,7 @@ def picture_states(
     from ..records import states_of_pictures
 
     keys = picture_keys(rows)
-    first = list({key: place for place, key in reversed(list(enumerate(keys)))}.items())
+    first = list(first_places(keys).items())
     found: dict[str, list[np.ndarray]] = defaultdict(list)
     for start in range(0, len(first), CHUNK):
         names, places = zip(*first[start : start + CHUNK], strict=True)

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from ..answering import EncodedPicture
+from ..data.budget import first_places
 from ..errors import LeamlInputError
 from ..prefix import encode_prefix
 from ..processing_leaml import LeamlProcessor
@@ -89,7 +90,7 @@ class FrozenCache:
         on the same base, if one is given."""
         model = model or self.model
         wanted = list(zip(keys, views, strict=True))
-        first = {spot: i for i, spot in reversed(list(enumerate(wanted)))}
+        first = first_places(wanted)
         reader = _reader(model)
         names = {spot: self._name(spot, reader) for spot in first}
         found = {spot: self._vision.get(name) for spot, name in names.items()}
@@ -191,7 +192,7 @@ class PrefixCache:
         on_disk = self._rows.folder is not None
         names = ["\0".join((content_key(row["key"]) if on_disk else row["key"], str(view), *_words(row)))
                  for row, view in zip(rows, views, strict=True)]  # fmt: skip
-        first = {name: i for i, name in reversed(list(enumerate(names)))}
+        first = first_places(names)
         found = {name: self._rows.get(name) for name in first}
         missing = [name for name, row in found.items() if row is None]
         for start in range(0, len(missing), ROWS_AT_ONCE):

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..answering import mean_words_of, read_features, thumbnails_of
+from ..data.budget import first_places
 from ..evaluation.runner import CHUNK, open_pictures
 from ..retrieval import Example, ExampleIndex
 from .rows import RowDataset
@@ -58,8 +59,7 @@ class ExampleFinder:
 
     def _read(self, rows: RowDataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Of each row mean vision states `[n, Dv]`, thumbnail `[n, 64]` and the question's words `[n, De]`."""
-        first = {key: place for place, key in reversed(list(enumerate(rows.keys))) if key not in self._seen}
-        new = list(first.items())
+        new = [(key, place) for key, place in first_places(rows.keys).items() if key not in self._seen]
         for start in range(0, len(new), CHUNK):
             keys, places = zip(*new[start : start + CHUNK], strict=True)
             opened = open_pictures(self.model, self.processor, rows.pictures.select(places)["image"], keys, self.cache)

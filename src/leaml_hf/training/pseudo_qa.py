@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, RandomSampler
 from transformers import get_cosine_schedule_with_warmup
 
 from ..answering import prepare_inputs
-from ..data.budget import picture_keys
+from ..data.budget import first_places, picture_keys
 from ..errors import LeamlError
 from ..evaluation.answers import answers_match, normalize_answer
 from ..evaluation.runner import open_pictures, picture_states, predict
@@ -70,8 +70,7 @@ def rows_of(pictures: "Dataset", questions: Sequence[str], answers: Sequence[str
 
 def one_row_a_picture(rows: "Dataset") -> "Dataset":
     """The first row of each picture."""
-    first = {key: place for place, key in reversed(list(enumerate(picture_keys(rows))))}
-    return rows.select(sorted(first.values()))
+    return rows.select(list(first_places(picture_keys(rows)).values()))
 
 
 class PairGenerator:
