@@ -368,7 +368,8 @@ HARM: dict[str, Sequence[Any]] = {
     **dict.fromkeys(("adapt_vision", "adapt_bridge", "adapt_reading", "has_adapter"), _OPTIONS),
     **dict.fromkeys(("is_composed", "lora_dropout"), _OPTIONS),
     **dict.fromkeys(
-        ("decoder_layers", "vision_features", "resampler_layers", "resampler_answer_tokens", "reader_dim"), _OPTIONS
+        ("decoder_layers", "vision_features", "resampler_layers", "resampler_answer_tokens", "reader_dim", "letters"),
+        _OPTIONS,
     ),
 }
 

@@ -508,7 +508,7 @@ class TestAnswers:
         steps = np.stack([zeroth[:, k] - zeroth[:, k - 1] for k in range(zeroth.shape[1])], axis=1)
         expected = [zeroth.mean(1), first.mean(1), np.log(np.abs(steps) + 0.01).mean(1)]
         np.testing.assert_allclose(records.texture, np.concatenate(expected, axis=1), rtol=1e-4, atol=1e-5)
-        states, textures = composed.encode_pictures(pixels)
+        states, textures, _ = composed.encode_pictures(pixels)
         encoded = [EncodedPicture(*both) for both in zip(states, textures, strict=True)]
         again = composed.collect(encoded, ["how many"] * 3, processor)
         for name in ("confidence", "vision", "places", "texture"):

@@ -12,11 +12,14 @@ from transformers import ResNetModel
 
 from leaml_hf import LeamlForVisualQA, LeamlInputError, LeamlProcessor
 from leaml_hf.data.visual_arrays.scenes import TASKS
-from leaml_hf.data.visual_arrays.targets import IGNORE, OPEN, TARGETS
+from leaml_hf.data.visual_arrays.targets import CHARACTERS, IGNORE, OPEN, TARGETS, name_id
 from leaml_hf.training.pretrain_bridge import pretrain_bridge
+from leaml_hf.training.pretrain_letters import pretrain_letters, written_at
 from leaml_hf.training.pretrain_reader import pretrain_reader
 from leaml_hf.training.pretrain_tower import (
+    RESAMPLER,
     WIDTH,
+    WORD,
     TowerModel,
     connector_config,
     evaluate_tower,
@@ -300,3 +303,39 @@ class TestReader:
         pretrain_reader(other, tokenizer, tmp_path / "parts", 12, **options)
         for name, parameter in base.reader.named_parameters():
             torch.testing.assert_close(other.reader.get_parameter(name), parameter)
+
+
+class TestLetters:
+    @pytest.fixture()
+    def base(self) -> LeamlForVisualQA:
+        torch.manual_seed(0)
+        resampler = {f"resampler_{name.removeprefix('num_')}": value for name, value in RESAMPLER.items()}
+        return LeamlForVisualQA.from_backbones(
+            ResNetModel(tower_config()), make_text(), fusion_layers=[], lora_layers=[], bridge_layers=[3],
+            bridge_dim=16, bridge_heads=2, bridge_ffn_dim=16, connector_config=connector_config(), **resampler,
+            letters=CHARACTERS, letters_dim=16, letters_pointer_dim=8,
+        )  # fmt: skip
+
+    def test_they_alone_move_and_each_picture_is_seen_once(self, base, tokenizer, tmp_path) -> None:
+        before, seen = {name: p.detach().clone() for name, p in base.named_parameters()}, []
+        base.vision_tower.register_forward_hook(lambda module, args, out: seen.append(1))
+        pretrain_letters(base, tokenizer, tmp_path, ROUND, 1, save_every=8, workers=0)
+        changed = {name.split(".")[0] for name, p in base.named_parameters() if not torch.equal(p, before[name])}
+        assert changed == {"letters", "pointer"} and len(seen) == ROUND
+        lines = [json.loads(line) for line in (tmp_path / "letters_log.jsonl").read_text().splitlines()]
+        assert lines[-1]["step"] == 2 * ROUND and lines[-1]["loss"] < lines[0]["loss"]
+        assert {"letters", "pointed", "nowhere"} <= lines[-1].keys()
+
+    def test_answers_are_where_their_names_are(self, tokenizer) -> None:
+        """By the drawing's own boxes: of questions on the names of marks; colours, numbers and yes are nowhere."""
+        batch = SourceStream(tokenizer, 8, 0, 1, pages=1).batch(0)
+        places = written_at(batch)
+        assert places.shape == (8, 8, 14 * 14 + 1)
+        names = dict(zip(batch.names.tolist(), range(len(batch.names)), strict=True))
+        for row, (answer, of_row) in enumerate(zip(batch.answer_texts, places.flatten(0, 1), strict=True)):
+            word = batch.targets[row // 8, :, WORD]
+            assert torch.equal(of_row[:-1], word == name_id(answer))
+            if answer in ("yes", "no", "red", "4"):
+                assert of_row[-1] or name_id(answer) in names
+            assert not (of_row[-1] and of_row[:-1].any())
+        assert 0.1 < places[..., :-1].any(-1).float().mean() < 0.5

@@ -1,4 +1,4 @@
-"""Learning to read from the names in unlabelled questions: which names, the loss, the LoRA, the trainer's part."""
+"""Learning to read from the names in unlabelled questions: the loss, the LoRA, the trainer's part."""
 
 import math
 from collections.abc import Callable
@@ -20,53 +20,13 @@ from leaml_hf import LeamlForVisualQA, LeamlTrainer, LeamlTrainingArguments
 from leaml_hf.checkpoints import ADAPTER_FILE
 from leaml_hf.data.budget import picture_keys
 from leaml_hf.data.visual_arrays import load_visual_arrays
-from leaml_hf.training import reading
+from leaml_hf.training import names, reading
 from leaml_hf.training.cache import FrozenCache
-from leaml_hf.training.reading import NamedPictures, learn_to_read, names_asked, naming_loss
+from leaml_hf.training.names import NamedPictures
+from leaml_hf.training.reading import learn_to_read, naming_loss
 from leaml_hf.training.views import WEAK
 
 LAYERS = {"fusion_layers": [2, 3], "lora_layers": [2, 3]}
-
-
-class TestNames:
-    def test_what_is_named_is_told_from_what_is_asked(self) -> None:
-        names = ["Hazelwood", "Batch 5", "XB-12", "naïve", "R&D"]
-        asked = [[f"What is the value of {names[i % 5] if i < 5 else 'the red bar'}?", "Which bar is highest?"]
-                 for i in range(40)]  # fmt: skip
-        assert names_asked(asked)[:5] == [[name] for name in names]
-        assert not any(names_asked(asked)[5:])
-
-    def test_common_capitals_and_numbers_are_no_names_by_themselves(self) -> None:
-        asked = [[f"Are there more than {i % 4} bars, do I see?"] for i in range(40)]
-        assert not any(names_asked(asked))
-
-    def test_words_apart_are_names_apart(self) -> None:
-        asked = [["Is Oak larger than Elm, Ash or Fir?"], *[["Is it larger than or ...?"]] * 9]
-        assert names_asked(asked)[0] == ["Ash", "Elm", "Fir", "Oak"]
-
-    @settings(max_examples=50)
-    @given(st.lists(st.lists(st.text(max_size=30), max_size=3), max_size=6))
-    def test_names_stand_in_their_questions(self, asked: list[list[str]]) -> None:
-        found = names_asked(asked)
-        assert len(found) == len(asked)
-        for texts, names in zip(asked, found, strict=True):
-            assert names == sorted(set(names))
-            assert all(name and any(name in text for text in texts) for name in names)
-
-    def test_names_of_drawn_charts(self) -> None:
-        """Most names in questions on charts are found, and most of what is found stands in the picture."""
-        from leaml_hf.data.visual_arrays.builder import ask_scene
-
-        scenes = [ask_scene("chart", "train", index) for index in range(400)]
-        found = names_asked([[question.text for question in questions] for _, questions in scenes])
-        written = [{mark.label for mark in scene.marks} for scene, _ in scenes]
-        asked = [{name for question in questions for name, _ in question.names} & labels
-                 for (_, questions), labels in zip(scenes, written, strict=True)]  # fmt: skip
-        hits = sum(len(wanted & set(names)) for wanted, names in zip(asked, found, strict=True))
-        assert hits / sum(map(len, asked)) > 0.9
-        assert sum(len(labels & set(names)) for labels, names in zip(written, found, strict=True)) > 0.5 * sum(
-            map(len, found)
-        )
 
 
 class TestLoss:
@@ -225,16 +185,6 @@ class TestLearning:
             assert torch.equal(torch.stack([one.states for one in cache.pictures(keys, views, load)]), plain)
 
 
-class TestRows:
-    def test_rows_of_one_picture_count_once(self) -> None:
-        shown = load_visual_arrays("chart", "base", num_rows=80)
-        named = NamedPictures(shown)
-        assert 5 <= len(named) <= 10
-        for names, image in zip(named.names, named.images(range(len(named))), strict=True):
-            own = [row["question"] for row in shown if row["image"].tobytes() == image.tobytes()]
-            assert names and all(any(name in question for question in own) for name in names)
-
-
 QUESTION = "what is the colour of {} ?"
 
 
@@ -250,7 +200,7 @@ def make_trainer(backbone_folders, processor, tmp_path, monkeypatch) -> Callable
     """A trainer of a new adapter on the same base; all words that are not in each question are names."""
     folder = save_base(tmp_path / "base", backbone_folders[1])
     monkeypatch.setattr(reading, "MIN_PICTURES", 4)
-    monkeypatch.setattr(reading, "RARE", 0.9)
+    monkeypatch.setattr(names, "RARE", 0.9)
 
     def make(**options) -> LeamlTrainer:
         torch.manual_seed(3)

@@ -210,6 +210,18 @@ def test_what_it_learnt_to_read_from_is_shown_if_it_was_kept(tmp_path, results):
     assert "about 2039 pictures" in text and "loss fell from 1.30 to 1.10" in text
 
 
+def test_names_that_may_be_answers_are_told_if_they_were_kept(tmp_path, results):
+    entry = {"step": 0, "names": 959, "right_without_names": 0.64, "right_with_names": 0.7, "names_kept": False}
+    results["history"].append(entry)
+    assert "Names as answers" not in page(tmp_path, results, [], []).text
+    entry["names_kept"] = True
+    text = page(tmp_path, results, [], []).text
+    assert "959 names" in text and "70.0% are right" in text and "64.0% without" in text
+    results["history"][-1] |= {"right_with_letters": 0.72, "letters_kept": True}
+    text = page(tmp_path, results, [], []).text
+    assert "was learnt from their pictures" in text and "72.0% are right" in text
+
+
 def test_overlapping_intervals_are_said(tmp_path, results):
     results["after"]["accuracy_ci"] = [0.55, 0.9]
     assert "The 95% intervals overlap" in page(tmp_path, results, [], []).text

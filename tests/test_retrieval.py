@@ -209,7 +209,7 @@ class TestCopies:
 
     def test_encoded_pictures_need_their_thumbnail(self, model, processor):
         model.retrieval = index_of(model, processor, scenes(4), k=2)
-        states, textures = model.encode_pictures(processor.encode_images([scene(9)]))
+        states, textures, _ = model.encode_pictures(processor.encode_images([scene(9)]))
         whole = EncodedPicture(states[0], textures[0], torch.from_numpy(thumbnail(scene(9))))
         told = [model.answer([picture], ASKED[:1], processor)[0] for picture in (whole, scene(9))]
         assert told[0].text == told[1].text

@@ -71,13 +71,13 @@ def test_the_page_has_every_method_and_its_picture(runs: list[dict], tmp_path: P
 
 def test_a_part_is_compared_with_the_same_without_it(runs: list[dict], tmp_path: Path) -> None:
     parts = [make_run("charts", seed, method, "1%", accuracy) for seed in SEEDS
-             for method, accuracy in (("leaml-reading", 0.55), ("leaml-reading+pairs", 0.56))]  # fmt: skip
+             for method, accuracy in (("leaml-lexicon", 0.55), ("leaml-lexicon+pairs", 0.56))]  # fmt: skip
     text = write_comparison([*runs, *parts], tmp_path / "study.md", "").read_text()
     ahead, by_part = text.split("## What each part does")
     assert "| leaml" not in ahead.split("## Ahead of the others")[1]
-    assert "| lora, 1% labels | charts | +" in ahead.split("## Ahead of the others, without reading")[1]
-    assert "| leaml-reading+pairs, 1% labels | charts | +1.0 | +1.0 to +1.0 | 5 |" in by_part
-    assert "| leaml-reading, 1% labels | charts | -" in by_part
+    assert "| lora, 1% labels | charts | +" in ahead.split("## Ahead of the others, without names as answers")[1]
+    assert "| leaml-lexicon+pairs, 1% labels | charts | +1.0 | +1.0 to +1.0 | 5 |" in by_part
+    assert "| leaml-lexicon, 1% labels | charts | -" in by_part
 
 
 def test_what_cannot_be_drawn_yet_is_left_out(runs: list[dict], tmp_path: Path) -> None:

@@ -311,7 +311,7 @@ class TestTrainer:
 
         def mean_color(self, pixels):
             color = (pixels.mean((2, 3)) + 1) * 127.5
-            return color, color
+            return color, color, None
 
         monkeypatch.setattr(type(trainer.model), "encode_pictures", mean_color)
         monkeypatch.setattr(type(trainer.model), "collect", collect)

@@ -463,7 +463,8 @@ def count_parameters(model: PreTrainedModel) -> dict[str, float]:
         `dict[str, float]`: see [`LeamlForVisualQA.num_added_parameters`].
     """
     parts = {"vision_tower": "vision_encoder", "backbone": "language_model"}
-    parts_of_base = ("vision_encoder", "connector", "resampler", "bridge", "reader", "language_model")
+    parts_of_base = ("vision_encoder", "connector", "resampler", "bridge", "reader", "letters", "pointer",
+                     "language_model")  # fmt: skip
     counts: dict[str, float] = dict.fromkeys((*parts_of_base, "lora", "fusion"), 0)
     for name, parameter in model.named_parameters():
         prefix = name.split(".", 1)[0]

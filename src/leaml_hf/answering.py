@@ -18,8 +18,9 @@ from .running import evaluating
 if TYPE_CHECKING:
     from .modeling_leaml import LeamlForVisualQA
 
+PICTURE_PARTS = ("vision_states", "texture", "cells")  # of `encode_pictures`
 CALL_INPUTS = ("input_ids", "pixel_values", "vision_states", "vision_index", "question_ids", "question_mask",
-               "texture", "example_tokens")  # fmt: skip
+               "texture", "cells", "example_tokens")  # fmt: skip
 
 
 class EncodedPicture(NamedTuple):
@@ -31,11 +32,13 @@ class EncodedPicture(NamedTuple):
         texture (`torch.Tensor`): `[Dt]`.
         thumbnail (`torch.Tensor`, *optional*): `[64]`, see [`~retrieval.thumbnail`]; for a model that retrieves
             labelled examples.
+        cells (`torch.Tensor`, *optional*): `[h, w, Dt]`; for a model with a lexicon.
     """
 
     states: torch.Tensor
     texture: torch.Tensor
     thumbnail: torch.Tensor | None = None
+    cells: torch.Tensor | None = None
 
 
 @dataclass
@@ -263,7 +266,11 @@ def answer_batch(
         call.features = image_features
         told = tell(model, call, given, inputs, processor.tokenizer, max_new_tokens)
     words = mean_words(model, given["input_ids"], inputs["attention_mask"])
-    return read_records(model, call, told, words, processor)
+    records = read_records(model, call, told, words, processor)
+    if model.lexicon is not None:
+        questions = processor.tokenizer.batch_decode(given["question_ids"], skip_special_tokens=True)
+        model.lexicon.answer(model, call, questions, records)
+    return records
 
 
 def _answer_batch(
@@ -303,7 +310,7 @@ def _answer_with_examples(
         inputs, features = _composed_inputs(pictures, questions, processor), None
         if "pixel_values" in inputs:
             encoded = model.encode_pictures(inputs.pop("pixel_values").to(model.device))
-            inputs["vision_states"], inputs["texture"] = encoded
+            inputs |= {name: part for name, part in zip(PICTURE_PARTS, encoded, strict=True) if part is not None}
         seen = inputs["vision_states"].float().mean(1)[inputs["vision_index"].to(inputs["vision_states"].device)]
         examples = model.retrieval.nearest(seen.cpu().numpy(), thumbnails, asked)
         inputs |= processor(questions=questions, examples=examples)
@@ -420,6 +427,8 @@ def _composed_inputs(pictures: list[Any], questions: list[str], processor: Any) 
     if isinstance(unique[0], EncodedPicture):
         inputs["vision_states"] = torch.stack([picture.states for picture in unique])  # [P, N, Dv]
         inputs["texture"] = torch.stack([picture.texture for picture in unique])  # [P, Dt]
+        if all(picture.cells is not None for picture in unique):
+            inputs["cells"] = torch.stack([picture.cells for picture in unique])  # [P, h, w, Dt]
     else:
         inputs["pixel_values"] = processor.encode_images(unique)
     inputs["vision_index"] = torch.tensor([place[id(picture)] for picture in pictures])  # [B]

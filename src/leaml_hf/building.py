@@ -161,7 +161,7 @@ class BuildingMixin:
         else:
             names["vision_name_or_path"] = str(vision)
             vision = load_vision_backbone(str(vision), vision_revision, dtype=dtype)
-        base_fields = ("bridge_", "resampler_", "reader_", "connector_config", "num_vision_tokens")
+        base_fields = ("bridge_", "resampler_", "reader_", "letters", "connector_config", "num_vision_tokens")
         base_options = {key: options.pop(key) for key in list(options) if key.startswith(base_fields)}
         config = LeamlConfig(text_config=text.config, vision_config=vision.config, **names, **base_options)
         model = cls(config, backbone=text, vision_tower=vision)
@@ -331,10 +331,11 @@ class BuildingMixin:
         The modules that belong to the base.
 
         Returns:
-            `list[nn.Module]`: vision encoder, connector, resampler, bridge, reader of names (composed models only) and
-                backbone.
+            `list[nn.Module]`: vision encoder, connector, resampler, bridge, readers of names and letters, pointer
+                (composed models only) and backbone.
         """
-        parts = (self.vision_tower, self.connector, self.resampler, self.bridge, self.reader, self.backbone)
+        parts = (self.vision_tower, self.connector, self.resampler, self.bridge, self.reader, self.letters,
+                 self.pointer, self.backbone)  # fmt: skip
         return [part for part in parts if part is not None]
 
     def fingerprint(self) -> str:
@@ -439,9 +440,9 @@ class BuildingMixin:
         Counts parameters by part.
 
         Returns:
-            `dict[str, float]`: `vision_encoder`, `connector`, `resampler`, `bridge`, `reader`, `language_model` (of an
-                existing image-text-to-text model: all of it), `lora`, `fusion`, `ood` (values that the reliability
-                module keeps), `base`, `added`, and `percent` (100 * added / base).
+            `dict[str, float]`: `vision_encoder`, `connector`, `resampler`, `bridge`, `reader`, `letters`, `pointer`,
+                `language_model` (of an existing image-text-to-text model: all of it), `lora`, `fusion`, `ood` (values
+                that the reliability module keeps), `base`, `added`, and `percent` (100 * added / base).
         """
         return count_parameters(self)
 

@@ -67,6 +67,7 @@ class VisionCall:
         looked (`torch.Tensor`, *optional*): `[B, N]` where each row's question looked there.
         spelled (`torch.Tensor`, *optional*): `[B, S, De]` the answer as the resampler spells it.
         texture (`torch.Tensor`, *optional*): `[P, Dt]` of the pictures; only of composed models.
+        cells (`torch.Tensor`, *optional*): `[P, h, w, Dt]` of the pictures; only of bases that read letters.
         features (*optional*): what the backbone's `get_image_features` gave, or is to give again without running
             (existing image-text-to-text models).
         asked (`torch.Tensor`, *optional*): `[B, 1]` or `[B, T]` long, tokens of each row's question and of the
@@ -87,6 +88,7 @@ class VisionCall:
     looked: torch.Tensor | None = None
     spelled: torch.Tensor | None = None
     texture: torch.Tensor | None = None
+    cells: torch.Tensor | None = None
     features: Any = None
     asked: torch.Tensor | None = None
     since: torch.Tensor | None = None

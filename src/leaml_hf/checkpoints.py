@@ -2,6 +2,7 @@
 
 import copy
 import importlib.metadata
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
 ADAPTER_FILE = "leaml_adapter.safetensors"
 BASE_FILE = "leaml_base.safetensors"
 PHRASEBOOK_FILE = "leaml_phrasebook.json"
+LEXICON_FILES = ("leaml_lexicon.safetensors", "leaml_lexicon.json")
 RETRIEVAL_FILES = ("leaml_retrieval.safetensors", "leaml_retrieval.json")
 RELIABILITY_FILES = ("leaml_reliability.safetensors", "leaml_reliability.json")
-BASE_PARTS = ("vision_tower.", "connector.", "resampler.", "bridge.", "reader.")
+BASE_PARTS = ("vision_tower.", "connector.", "resampler.", "bridge.", "reader.", "letters.", "pointer.")
 HUB_OPTIONS = ("revision", "token", "cache_dir", "local_files_only", "subfolder", "force_download", "proxies")
 BASE_HUB_OPTIONS = ("token", "cache_dir", "local_files_only", "proxies")  # that hold for the base's repo as well
 BACKBONE_OPTIONS = ("dtype", "device_map", "attn_implementation", "quantization_config")
@@ -105,13 +107,16 @@ def save_model(model: "LeamlForVisualQA", folder: str, state_dict: dict[str, tor
             model.reliability.save(partial)
         if model.phrasebook is not None:
             model.phrasebook.save(partial)
+        if model.lexicon is not None:
+            model.lexicon.save(partial)
         if model.retrieval is not None:
             model.retrieval.save(partial)
     if model.phrasebook is None:
         (Path(folder) / PHRASEBOOK_FILE).unlink(missing_ok=True)  # of an earlier model there
-    if model.retrieval is None:
-        for file in RETRIEVAL_FILES:
-            (Path(folder) / file).unlink(missing_ok=True)
+    for part, files in ((model.lexicon, LEXICON_FILES), (model.retrieval, RETRIEVAL_FILES)):
+        if part is None:
+            for file in files:
+                (Path(folder) / file).unlink(missing_ok=True)
 
 
 def load_model(
@@ -199,6 +204,7 @@ def lay_adapter(model: "LeamlForVisualQA", config: LeamlConfig, path: str, hub: 
     model.config._name_or_path = path
     _load_reliability(model, path, hub)
     _load_phrasebook(model, path, hub)
+    _load_lexicon(model, path, hub)
     _load_retrieval(model, path, hub)
 
 
@@ -338,12 +344,11 @@ def _finish(model: "LeamlForVisualQA", options: dict[str, Any]) -> "LeamlForVisu
 
 
 def _load_reliability(model: "LeamlForVisualQA", path: str, hub: dict[str, Any]) -> None:
-    files = [_find_file(path, name, hub, required=False) for name in RELIABILITY_FILES]
-    if all(file is None for file in files):
-        return
-    from .reliability import Reliability
+    folder = _folder_of(path, RELIABILITY_FILES, hub)
+    if folder is not None:
+        from .reliability import Reliability
 
-    model.reliability = Reliability.load(next(file for file in files if file is not None).parent)
+        model.reliability = Reliability.load(folder)
 
 
 def _load_phrasebook(model: "LeamlForVisualQA", path: str, hub: dict[str, Any]) -> None:
@@ -354,14 +359,26 @@ def _load_phrasebook(model: "LeamlForVisualQA", path: str, hub: dict[str, Any]) 
         model.phrasebook = Phrasebook.load(file.parent)
 
 
-def _load_retrieval(model: "LeamlForVisualQA", path: str, hub: dict[str, Any]) -> None:
-    files = [_find_file(path, name, hub, required=False) for name in RETRIEVAL_FILES]
-    if all(file is None for file in files):
-        return
-    from .retrieval import ExampleIndex
+def _load_lexicon(model: "LeamlForVisualQA", path: str, hub: dict[str, Any]) -> None:
+    folder = None if model.letters is None else _folder_of(path, LEXICON_FILES, hub)
+    if folder is not None:
+        from .lexicon import Lexicon
 
-    folder = next(file for file in files if file is not None).parent
-    model.retrieval = ExampleIndex.load(folder, model.config.base_fingerprint)
+        model.lexicon = Lexicon.load(folder, model.config.letters, model.letters)
+
+
+def _load_retrieval(model: "LeamlForVisualQA", path: str, hub: dict[str, Any]) -> None:
+    folder = _folder_of(path, RETRIEVAL_FILES, hub)
+    if folder is not None:
+        from .retrieval import ExampleIndex
+
+        model.retrieval = ExampleIndex.load(folder, model.config.base_fingerprint)
+
+
+def _folder_of(path: str, names: Sequence[str], hub: dict[str, Any]) -> Path | None:
+    """Where files are that belong together, `None` if there are none; one alone is found, too, and told later."""
+    files = [_find_file(path, name, hub, required=False) for name in names]
+    return next((file.parent for file in files if file is not None), None)
 
 
 def _find_file(path: str, name: str, hub: dict[str, Any], required: bool = True) -> Path | None:

@@ -63,6 +63,11 @@ class LeamlConfig(PreTrainedConfig):
         reader_dim (`int`, *optional*, defaults to 0): width of the codes of names that a LEAML base reads in pictures,
             for out-of-distribution scores; 0 for none.
         reader_ffn_dim (`int`, *optional*, defaults to 384): inner width of what reads them.
+        letters (`str`, *optional*, defaults to `""`): characters that a LEAML base tells apart in pictures, for an
+            adapter's lexicon; none for a base that does not read letters. Needs a resampler.
+        letters_dim (`int`, *optional*, defaults to 256): inner width of what tells them.
+        letters_slots (`int`, *optional*, defaults to 3): characters told within one cell of the vision encoder.
+        letters_pointer_dim (`int`, *optional*, defaults to 128): width of what points to answers.
         num_vision_tokens (`int`, *optional*): vision states per picture, for information.
         decoder_layers (`str`, *optional*): the backbone's list of decoder layers; defaults to finding it.
         vision_features (`str`, *optional*): the module of an existing image-text-to-text model that gives its picture
@@ -126,6 +131,10 @@ class LeamlConfig(PreTrainedConfig):
     resampler_answer_tokens: int = 0
     reader_dim: int = 0
     reader_ffn_dim: int = 384
+    letters: str = ""
+    letters_dim: int = 256
+    letters_slots: int = 3
+    letters_pointer_dim: int = 128
     num_vision_tokens: int | None = None
     decoder_layers: str | None = None
     vision_features: str | None = None
@@ -158,7 +167,8 @@ class LeamlConfig(PreTrainedConfig):
                 raise LeamlInputError(f"{name} must be a list of layer numbers from 0 up, but got {layers}.")
             setattr(self, name, sorted(set(layers)))
         for name in ("lora_rank", "lora_alpha", "bridge_dim", "bridge_heads", "fusion_dim", "fusion_heads",
-                     "resampler_heads", "resampler_ffn_dim", "resampler_max_tokens", "reader_ffn_dim"):  # fmt: skip
+                     "resampler_heads", "resampler_ffn_dim", "resampler_max_tokens", "reader_ffn_dim", "letters_dim",
+                     "letters_slots", "letters_pointer_dim"):  # fmt: skip
             if not 1 <= getattr(self, name) <= MOST:
                 raise LeamlInputError(f"{name} must be from 1 to {MOST}, but got {getattr(self, name)}.")
         for name in ("bridge_ffn_dim", "fusion_ffn_dim", "resampler_layers", "resampler_answer_tokens", "reader_dim"):
@@ -177,13 +187,17 @@ class LeamlConfig(PreTrainedConfig):
             )
         if (self.text_config is None) != (self.vision_config is None):
             raise LeamlInputError("Give text_config and vision_config together: a composed model needs both.")
-        for name in ("bridge_layers", "connector_config", "resampler_layers", "reader_dim", "adapt_bridge",
+        for name in ("bridge_layers", "connector_config", "resampler_layers", "reader_dim", "letters", "adapt_bridge",
                      "adapt_vision", "adapt_reading"):  # fmt: skip
             if self.backbone_config is not None and getattr(self, name):
                 raise LeamlInputError(f"{name} is for composed models: leave it out with backbone_config.")
         if self.resampler_answer_tokens and not (self.bridge_layers and self.resampler_layers):
             raise LeamlInputError("resampler_answer_tokens needs resampler_layers and bridge_layers: without them "
                                   "nothing spells an answer or copies it.")  # fmt: skip
+        if self.letters and not self.resampler_layers:
+            raise LeamlInputError("letters needs resampler_layers: without them nothing points to an answer.")
+        if len(set(self.letters)) < len(self.letters):
+            raise LeamlInputError(f"letters must be different characters, but got {self.letters!r}.")
         if self.adapt_bridge and not (self.bridge_layers or self.resampler_layers):
             raise LeamlInputError("adapt_bridge needs a base with a bridge: leave it out, this base has none.")
         for name in ("attn_implementation", "experts_implementation"):  # the backbones keep their own

@@ -32,6 +32,7 @@ from .calls import ChosenPlaces, VisionCall, tokens_asked
 from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
 from .fusion import AnswerCopy, GatedCrossAttention
+from .letters import AnswerPointer, LetterReader
 from .name_reader import NameReader
 from .resampler import QuestionResampler
 from .running import RunningMixin, evaluating
@@ -158,11 +159,17 @@ class LeamlForVisualQA(BuildingMixin, RunningMixin, SwitchingMixin, AnsweringMix
         self.reader = None
         if config.reader_dim:
             self.reader = NameReader(self.vision_size, config.reader_dim, config.reader_ffn_dim)
+        self.letters = self.pointer = None
+        if config.letters:
+            cells = vision_hidden_size(config.vision_config)
+            self.letters = LetterReader(cells, config.letters_dim, len(config.letters), config.letters_slots)
+            self.pointer = AnswerPointer(self.vision_size, config.letters_pointer_dim)
         self.fusion = nn.ModuleDict()
         self.shelved_fusion = nn.ModuleDict()  # of adapters that are loaded but not active
         self._shelf = {}
         self.reliability = None
         self.phrasebook = None
+        self.lexicon = None
         self.retrieval = None
         self._grid: tuple[int, int] | None = None
         self._lower_states_checked = False
@@ -244,16 +251,17 @@ class LeamlForVisualQA(BuildingMixin, RunningMixin, SwitchingMixin, AnsweringMix
         """
         return self.encode_pictures(pixel_values)[0]
 
-    def encode_pictures(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def encode_pictures(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """
-        Vision states and textures of pictures (composed models).
+        Vision states, textures and cells of pictures (composed models).
 
         Args:
             pixel_values (`torch.Tensor`): `[P, 3, H, W]` as the processor makes them.
 
         Returns:
-            `tuple[torch.Tensor, torch.Tensor]`: states `[P, N, Dv]`, class and register tokens left out, and textures
-                `[P, Dt]` of what the vision encoder's first stages or layers say, see `picture_texture`.
+            `tuple`: states `[P, N, Dv]`, class and register tokens left out; textures `[P, Dt]` of what the vision
+                encoder's first stages or layers say, see `picture_texture`; and, of a base that reads letters, the
+                encoder's states `[P, h, w, Dt]`, in which they are read, else `None`.
 
         Raises:
             [`LeamlInputError`]: for an existing image-text-to-text model, which keeps its vision states to itself.
@@ -262,15 +270,28 @@ class LeamlForVisualQA(BuildingMixin, RunningMixin, SwitchingMixin, AnsweringMix
             raise LeamlInputError(
                 "encode_vision is for composed models: give pixel_values to forward() or generate() instead."
             )
+        cells, states, output = self.encode_cells(pixel_values)
+        texture = picture_texture(output.get("hidden_states") or [output.last_hidden_state])
+        return states, texture, None if self.letters is None else cells
+
+    def encode_cells(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, ModelOutput]:
+        """
+        What the vision encoder of a composed model leaves behind, and what its connector makes of it.
+
+        Args:
+            pixel_values (`torch.Tensor`): `[P, 3, H, W]` as the processor makes them.
+
+        Returns:
+            `tuple`: the encoder's states `[P, h, w, Dt]`, vision states `[P, N, Dv]`, and the encoder's output.
+        """
         pixels = pixel_values.to(self.vision_tower.dtype).contiguous(memory_format=torch.channels_last)
         output = self.vision_tower(pixel_values=pixels, output_hidden_states=True)
-        texture = picture_texture(output.get("hidden_states") or [output.last_hidden_state])
         states, self._grid = encoder_states(output, self.config.vision_config, pixel_values.shape[-2:])
+        cells = states.unflatten(1, self._grid)  # [P, h, w, Dt]
         if self.connector is not None:
-            cells = states.transpose(1, 2).unflatten(2, self._grid)  # [P, Dv, h, w]
-            output = self.connector(pixel_values=cells.to(self.connector.dtype))
-            states, self._grid = encoder_states(output, self.config.connector_config, self._grid)
-        return states, texture
+            seen = self.connector(pixel_values=cells.permute(0, 3, 1, 2).to(self.connector.dtype))
+            states, self._grid = encoder_states(seen, self.config.connector_config, self._grid)
+        return cells, states, output
 
     def vision_grid(self, num_tokens: int) -> tuple[int, int]:
         """

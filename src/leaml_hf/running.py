@@ -202,6 +202,7 @@ class RunningMixin:
         question_ids: torch.Tensor | None,
         question_mask: torch.Tensor | None,
         texture: torch.Tensor | None = None,
+        cells: torch.Tensor | None = None,
         example_tokens: torch.Tensor | None = None,
         **flags: bool,
     ) -> VisionCall:
@@ -214,7 +215,7 @@ class RunningMixin:
             counts = None if token is None or input_ids is None else (input_ids == token).sum(1)
             return VisionCall(image_token_counts=counts, **flags)
         if vision_states is None and pixel_values is not None:
-            vision_states, texture = self.encode_pictures(pixel_values)
+            vision_states, texture, cells = self.encode_pictures(pixel_values)
         if self.resampler is None or vision_states is None:
             return VisionCall(states=vision_states, index=vision_index, texture=texture, **flags)
         if question_ids is None:
@@ -238,6 +239,7 @@ class RunningMixin:
             looked=looked,
             spelled=spelled,
             texture=texture,
+            cells=cells,
             asked=tokens_asked(mask, example_tokens),
             **flags,
         )

@@ -14,9 +14,13 @@ from .configuration_leaml import LeamlConfig
 from .errors import LeamlInputError
 
 if TYPE_CHECKING:
+    from .lexicon import Lexicon
     from .phrasebook import Phrasebook
     from .reliability import Reliability
     from .retrieval import ExampleIndex
+
+
+BESIDE = ("reliability", "phrasebook", "lexicon", "retrieval")  # attributes of the model that an adapter brings
 
 
 @dataclass
@@ -26,6 +30,7 @@ class _Shelved:
     config: LeamlConfig
     reliability: "Reliability | None"
     phrasebook: "Phrasebook | None"
+    lexicon: "Lexicon | None"
     retrieval: "ExampleIndex | None"
 
 
@@ -80,7 +85,7 @@ class SwitchingMixin:
 
     def set_adapter(self, adapter_name: str) -> None:
         """
-        Makes an adapter the active one: its LoRA and gates, calibrator, thresholds, phrasebook and examples.
+        Makes an adapter the active one: its LoRA and gates, calibrator, thresholds, phrasebook, lexicon and examples.
 
         Args:
             adapter_name (`str`): one of [`~LeamlForVisualQA.adapter_names`].
@@ -132,15 +137,17 @@ class SwitchingMixin:
 
     def _shelve(self) -> None:
         if self.config.has_adapter:
-            self._shelf[self.adapter_name] = _Shelved(self.config, self.reliability, self.phrasebook, self.retrieval)
+            self._shelf[self.adapter_name] = _Shelved(self.config, *(getattr(self, name) for name in BESIDE))
             self.shelved_fusion[self.adapter_name] = self.fusion
-        self.reliability = self.phrasebook = self.retrieval = None
+        for name in BESIDE:
+            setattr(self, name, None)
 
     def _take_down(self, name: str) -> None:
         if name in self._shelf:
             kept = self._shelf.pop(name)
-            self.config, self.reliability = kept.config, kept.reliability
-            self.phrasebook, self.retrieval = kept.phrasebook, kept.retrieval
+            self.config = kept.config
+            for part in BESIDE:
+                setattr(self, part, getattr(kept, part))
             self.fusion = self.shelved_fusion.pop(name)
         self.adapter_name = name
         self._activate()

@@ -22,7 +22,11 @@ FIGURES = {
 RESAMPLES = 4000
 MAIN_BUDGET = "1%"
 ALL_TARGETS = "all targets"
-OURS = {"leaml": "Ahead of the others", "leaml-reading": "Ahead of the others, without reading"}
+OURS = {
+    "leaml": "Ahead of the others",
+    "leaml-lexicon": "Ahead of the others, without names as answers",
+    "leaml-lexicon-reading": "Ahead of the others, without names as answers and without reading",
+}
 KNOWN = ("base", "lora", *OURS, "full")  # methods whose curves are drawn
 
 
@@ -92,8 +96,8 @@ def write_comparison(runs: Sequence[Run], path: str | Path, command: str) -> Pat
         "",
         f"Written by `{command}` from the journal of its runs; figures on the {' and '.join(splits)} split, means and",
         "deviations over seeds, accuracies in percent. Intervals: 95%, bootstrap over seeds. `leaml-words` is LEAML",
-        "without its words, `leaml-reading+pairs` LEAML without reading and with pairs, which are off by default, and",
-        "so on; seconds are of training, on different machines.",
+        "without its words, `leaml-lexicon+pairs` LEAML without names as answers and with pairs, which are off by",
+        "default, and so on; seconds are of training, on different machines.",
         "",
         *(line for name, title in pictures.items() for line in (f"![{title}]({name})", "")),
     ]

@@ -98,6 +98,11 @@ pictures taken for familiar when 95% of the familiar ones are accepted; lower is
 <p class="muted small">The names in the questions about {{ read.named_pictures }} pictures told its vision half what is
 written there, in letters that may be new to it. The labels, none of which were used for that, became likelier: their
 loss fell from {{ "%.2f" | format(read.unread_loss) }} to {{ "%.2f" | format(read.read_loss) }}.</p>{% endif %}
+{% if names %}<h2>Names as answers</h2>
+<p class="muted small">{{ names.names }} names in questions without an answer may be answers, where they stand where an
+answer is written and the base does not know better{% if names.letters_kept %}; how they are written was learnt from
+their pictures{% endif %}. Of the labels, none of which were used for that, {{ names.right | percent }} are right
+so, and {{ names.right_without_names | percent }} without.</p>{% endif %}
 {% if patterns %}<h2>What the base knew already</h2>
 <p class="muted small">Questions whose answers the labels found in questions that the base was trained on;
 the model is asked those in their place, so that it need not learn new words for what it knows.</p>
@@ -335,9 +340,10 @@ def write_report(
             `ece` and so on as from `evaluate`, and under `ood` the `auroc`, `auprc` and `fpr95` of each set by its
             name), `labels_used`, `unlabeled_used`, `seconds`, `base`, `data`, `seed`, `command`, `handed_over`
             (`"adapter"` or `"base"`), and optionally `history` (entries with `step` and any of `loss`,
-            `heldout_accuracy`, `patterns`: rules as of `phrasebook`, and `named_pictures`, `unread_loss`, `read_loss`
-            and `reading_kept` of learning to read) and `per_program` (`before` and `after`, each by program with `n`
-            and `accuracy`).
+            `heldout_accuracy`, `patterns`: rules as of `phrasebook`, `named_pictures`, `unread_loss`, `read_loss` and
+            `reading_kept` of learning to read, and `names`, `right_without_names`, `right_with_names`, `names_kept`,
+            `right_with_letters` and `letters_kept` of names as answers) and `per_program` (`before` and `after`, each
+            by program with `n` and `accuracy`).
             Figures that are missing are left out or shown as "n/a".
         predictions (`Sequence[Mapping]`): one for each row, of what was handed over: `id`, `program`, `prediction`,
             `answer`, `correct`, `confidence`, `ood_score`, `is_ood`, `split` (`"test"` or an out-of-distribution set's
@@ -377,6 +383,7 @@ def write_report(
         ood=_ood_table(results["before"], results["after"]),
         ood_labels=[label for _, label, _ in _OOD_FIGURES],
         read=_read(results.get("history", [])),
+        names=_names(results.get("history", [])),
         patterns=asked.get("patterns", []),
         figures=_draw(folder / "report", results, predictions),
         examples=[_example(example) for example in examples[:MOST_EXAMPLES]],
@@ -390,6 +397,13 @@ def write_report(
 def _read(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """What a training learnt to read from, if it kept that."""
     return next((entry for entry in history if entry.get("reading_kept")), None)
+
+
+def _names(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """What a training found of names as answers, if it kept them, and the share of labels that are `right` so."""
+    entry = next((entry for entry in history if entry.get("names_kept")), None)
+    best = "right_with_letters" if entry and entry.get("letters_kept") else "right_with_names"
+    return entry and {**entry, "right": entry[best]}
 
 
 def _require(mapping: Mapping[str, Any], what: str, keys: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from jinja2 import TemplateError
 
-from ..checkpoints import RETRIEVAL_FILES, base_name
+from ..checkpoints import LEXICON_FILES, RETRIEVAL_FILES, base_name
 from ..configuration_leaml import LeamlConfig
 from ..errors import LeamlInputError
 from ..files import damaged, read_json
@@ -124,13 +124,14 @@ def write_card(
     if file.is_symlink() or (file.exists() and not file.is_file()):
         raise LeamlInputError(f"{file} is a link or no file: remove it, the card is written there.")
     with _figures(Path(folder)):
-        text = _card(config, results, repo_id, license, (Path(folder) / RETRIEVAL_FILES[1]).is_file())
+        beside = {name for name in (LEXICON_FILES[1], RETRIEVAL_FILES[1]) if (Path(folder) / name).is_file()}
+        text = _card(config, results, repo_id, license, beside)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n", encoding="utf-8")
     return file
 
 
-def _card(config: LeamlConfig, results: dict[str, Any], repo_id: str, license: str | None, retrieves: bool) -> str:
+def _card(config: LeamlConfig, results: dict[str, Any], repo_id: str, license: str | None, beside: set[str]) -> str:
     from huggingface_hub import ModelCard, ModelCardData
 
     base = base_model(config)
@@ -160,7 +161,7 @@ def _card(config: LeamlConfig, results: dict[str, Any], repo_id: str, license: s
         sets=results.get("after", {}).get("ood", {}),
         procedure=_procedure(config, results),
         failures=list(_failures(results)),
-        limits=list(_limits(config, results, retrieves)),
+        limits=list(_limits(config, results, beside)),
         cost=_cost(results),
     )
     return str(card)
@@ -365,7 +366,10 @@ def _procedure(config: LeamlConfig, results: dict[str, Any]) -> str:
     rules = sum(len(entry.get("patterns", [])) for entry in results.get("history", []))
     if rules:
         text += f" {rules} kinds of question are put to the base in words that it knows."
-    helped = "taught the vision half to read and " * config.adapt_reading
+    names = next((entry["names"] for entry in results.get("history", []) if entry.get("names_kept")), 0)
+    if names:
+        text += f" {names} names may be answers that the base does not know."
+    helped = "taught the vision half to read and " * config.adapt_reading + "told the names and " * bool(names)
     helped += "helped to find the words and " * bool(rules)
     return (f"{text} {results['labels_used']} answers were used, those held back to stop early and to calibrate "
             f"included; {results['unlabeled_used']} questions without answers {helped}"
@@ -407,7 +411,7 @@ def _failures(results: dict[str, Any]) -> Iterator[str]:
         yield f"It takes {_shown(figures['fpr95'], True)} of the pictures of {name} for familiar, at 95% of its own."
 
 
-def _limits(config: LeamlConfig, results: dict[str, Any], retrieves: bool) -> Iterator[str]:
+def _limits(config: LeamlConfig, results: dict[str, Any], beside: set[str]) -> Iterator[str]:
     if results:
         low, high = results["after"]["accuracy_ci"]
         yield (f"The accuracy's 95% interval is {_shown(low, True)} to {_shown(high, True)}; other seeds and other "
@@ -415,7 +419,9 @@ def _limits(config: LeamlConfig, results: dict[str, Any], retrieves: bool) -> It
         if _judged_on(results) == HELD_OUT:
             yield "There was no test split: the labels that it was judged on also chose when to stop training."
         yield "Confidence is calibrated on familiar pictures; on others it is lowered, but may still be too high."
-    if retrieves:
+    if LEXICON_FILES[1] in beside:
+        yield f"{LEXICON_FILES[1]} holds names from questions without answers."
+    if RETRIEVAL_FILES[1] in beside:
         yield (f"{RETRIEVAL_FILES[1]} holds labelled questions with their answers, to put before new questions, "
                "and beside it lie states of their pictures and the brightness of each in 8 x 8 cells.")  # fmt: skip
     yield "Questions and answers are English and short: a word or a number. What training never asked is a guess."

@@ -42,6 +42,12 @@ class LeamlTrainingArguments(TrainingArguments):
             Steps before the first one in which the vision half of a base with a reader of names learns to read the
             domain's letters from the names in unlabelled questions, see [`~training.reading.learn_to_read`] (needs
             source rows); 0 for none. It is frozen from then on.
+        use_lexicon (`bool`, *optional*, defaults to `True`):
+            Whether the names in unlabelled questions may be answers of a base that reads letters, see
+            [`~lexicon.Lexicon`].
+        letter_steps (`int`, *optional*, defaults to 500):
+            Steps in which the letters of names that may be answers are learnt from unlabelled pictures, see
+            [`~training.naming.learn_letters`] (needs source rows); 0 for none.
         spelling_weight (`float`, *optional*, defaults to 1.0):
             Weight of the loss on what the resampler of a shipped base spells; 0 for the decoder's answers alone.
         use_patterns (`bool`, *optional*, defaults to `True`):
@@ -107,6 +113,8 @@ class LeamlTrainingArguments(TrainingArguments):
     patience: int = field(default=4, metadata={"help": "Looks without improvement before the end."})
     reading_steps: int = field(default=200, metadata={"help": "Steps of reading the names in unlabelled questions."})
     spelling_weight: float = field(default=1.0, metadata={"help": "Weight of the loss on spelt answers."})
+    use_lexicon: bool = field(default=True, metadata={"help": "Let names in unlabelled questions be answers."})
+    letter_steps: int = field(default=500, metadata={"help": "Steps of learning the letters of such names."})
     use_patterns: bool = field(default=True, metadata={"help": "Ask the base in the words of its source."})
     replay_share: float = field(default=0.5, metadata={"help": "Source rows per labelled row in a batch."})
     strong_views: bool = field(default=True, metadata={"help": "Strong views of unlabelled pictures."})
@@ -137,7 +145,7 @@ class LeamlTrainingArguments(TrainingArguments):
             )
         for name in ("consistency_weight", "replay_share", "spelling_weight", "unlabeled_share", "calibration_weight",
                      "pseudo_qa_weight", "caption_weight", "retrieved_examples", "curriculum_steps",
-                     "reading_steps"):  # fmt: skip
+                     "reading_steps", "letter_steps"):  # fmt: skip
             if getattr(self, name) < 0:
                 raise LeamlInputError(f"{name} must be 0 or more, but got {getattr(self, name)}.")
         for name in ("refresh_steps", "refresh_rows", "evaluate_every", "patience", "pseudo_qa_steps"):

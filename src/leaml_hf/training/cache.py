@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
@@ -24,7 +25,7 @@ from .views import view_of
 
 ENCODED_AT_ONCE = 64  # pictures
 ROWS_AT_ONCE = 8  # pictures with their questions, through the lower layers of an existing model
-KEPT = 2  # version of what is kept of a picture; 2: a thumbnail, too
+KEPT = 3  # version of what is kept of a picture; 2: a thumbnail, too; 3: cells
 TEXT = "text."  # before the names of what there is one of for each token
 CLOSE = 1e-2  # of the largest logit: how much kept states may change them
 
@@ -99,9 +100,14 @@ class FrozenCache:
             part = spots[start : start + ENCODED_AT_ONCE]
             pictures = [view_of(images[first[key, view]](), key, view, self.seed) for key, view in part]
             pixels = self.processor(images=pictures)["pixel_values"].to(model.device)
-            encoded = (values.cpu() for values in model.encode_pictures(pixels))
-            for spot, states, texture, small in zip(part, *encoded, map(thumbnail, pictures), strict=True):
-                found[spot] = {"states": states, "texture": texture, "thumbnail": torch.from_numpy(small)}
+            states, texture, cells = model.encode_pictures(pixels)
+            kept = {"states": states, "texture": texture}
+            kept["thumbnail"] = torch.from_numpy(np.stack([thumbnail(picture) for picture in pictures]))
+            if cells is not None:
+                kept["cells"] = cells.to(torch.bfloat16)
+            kept = {name: values.cpu() for name, values in kept.items()}
+            for place, spot in enumerate(part):
+                found[spot] = {name: values[place] for name, values in kept.items()}
                 self._vision.put(names[spot], found[spot])
         return [EncodedPicture(**found[spot]) for spot in wanted]
 

@@ -12,9 +12,11 @@ from transformers import ResNetModel
 from ..adapters import load_tensors
 from ..backbones import SMOLLM2, load_text_backbone, load_tokenizer
 from ..data.visual_arrays.scenes import QUESTIONS_PER_SCENE
+from ..data.visual_arrays.targets import CHARACTERS, SLOTS
 from ..modeling_leaml import LeamlForVisualQA
 from ..processing_leaml import LeamlProcessor
 from .pretrain_bridge import heldout_accuracy, pretrain_bridge
+from .pretrain_letters import pretrain_letters
 from .pretrain_reader import pretrain_reader
 from .pretrain_report import write_pretrain_report
 from .pretrain_tower import KEPT_PARTS, RESAMPLER, WIDTH, connector_config, pretrain_tower, tower_config
@@ -27,8 +29,10 @@ READING = 0.11  # of the tower's batches
 READER = 0.1  # of the tower's batches
 READER_RATE = 3  # of the bridge's
 READER_DIM = 64
+LETTERS = 0.07  # of the tower's batches
+LETTERS_RATE = 2  # of the bridge's
 VISION_RATE = 0.2  # of the bridge's, when the vision half joins it
-TOWER_MINUTES, READER_MINUTES = 2 / 3, 1 / 20  # of a run against the clock
+TOWER_MINUTES, READER_MINUTES, LETTERS_MINUTES = 3 / 5, 1 / 20, 1 / 20  # of a run against the clock
 SAVE_EVERY = 400  # steps; against the clock, where each takes a thirtieth of a second on a GPU
 
 
@@ -38,8 +42,8 @@ def pretrain_base(
     passes: int = 1,
 ) -> dict[str, Any]:  # fmt: skip
     """
-    Trains the vision half, then the bridge, then the reader of names, and saves the base; a killed run goes on from
-    its last checkpoint.
+    Trains the vision half, then the bridge, then what reads names and letters, and saves the base; a killed run goes
+    on from its last checkpoint.
 
     The same pictures come in the same order in every run; against the clock, their number and the rates differ.
 
@@ -51,7 +55,7 @@ def pretrain_base(
         batch_size (`int`, *optional*, defaults to 32): pictures a batch for the vision half; 3/8 of it for the bridge.
         learning_rate (`float`, *optional*, defaults to 1e-3): peak of the bridge's and the vision half's rate at 32
             pictures a batch; it rises with the square root of `batch_size` (Malladi et al. 2022, arXiv 2205.10287).
-        minutes (`float`, *optional*): time for all stages, two thirds of it for the vision half; the rates then fall
+        minutes (`float`, *optional*): time for all stages, three fifths of it for the vision half; the rates then fall
             by the clock, and nothing is held out to judge on the way. Defaults to no limit.
         workers (`int`, *optional*): processes that draw; defaults to one fewer than there are cores.
         device (`str`, *optional*): where to train; defaults to a GPU that PyTorch sees, else the CPU.
@@ -80,7 +84,7 @@ def pretrain_base(
     model = LeamlForVisualQA.from_backbones(
         vision=ResNetModel(tower_config()), text=SMOLLM2, fusion_layers=[], lora_layers=[],
         connector_config=connector_config(), bridge_layers=BRIDGE_LAYERS, bridge_dim=256, bridge_heads=4,
-        bridge_ffn_dim=512, reader_dim=READER_DIM,
+        bridge_ffn_dim=512, reader_dim=READER_DIM, letters=CHARACTERS, letters_slots=SLOTS,
         **{f"resampler_{name.removeprefix('num_')}": value for name, value in RESAMPLER.items()},
     )  # fmt: skip
     if base is not None:
@@ -92,9 +96,11 @@ def pretrain_base(
         module.load_state_dict({k.removeprefix(part + "."): v for k, v in weights.items() if k.startswith(part + ".")})
     bridge_batches = max(1, rows // (bridge_batch * QUESTIONS_PER_SCENE))
     pretrain_bridge(model, processor, dense, output, bridge_batches, bridge_batch, peak, VISION_RATE * peak,
-                    minutes=(1 - TOWER_MINUTES - READER_MINUTES) * minutes, **options)  # fmt: skip
+                    minutes=(1 - TOWER_MINUTES - READER_MINUTES - LETTERS_MINUTES) * minutes, **options)  # fmt: skip
     pretrain_reader(model, tokenizer, output, max(1, round(READER * pictures / batch_size)), batch_size,
                     READER_RATE * peak, minutes=READER_MINUTES * minutes, **options)  # fmt: skip
+    pretrain_letters(model, tokenizer, output, max(1, round(LETTERS * pictures / batch_size)), batch_size,
+                     LETTERS_RATE * peak, minutes=LETTERS_MINUTES * minutes, **options)  # fmt: skip
     folder = output / "base"
     model.save_pretrained(folder)
     processor.save_pretrained(folder)

@@ -24,7 +24,8 @@ def write_pretrain_report(
     Writes `leaml-smol.md` and `leaml-smol.png`.
 
     Args:
-        run (`Path`): folder of a run, with `tower_log.jsonl`, `bridge_log.jsonl` and `reader_log.jsonl`.
+        run (`Path`): folder of a run, with `tower_log.jsonl`, `bridge_log.jsonl`, `reader_log.jsonl` and
+            `letters_log.jsonl`.
         folder (`Path`): where to write.
         accuracy (`dict[str, float]`): of the finished base, per task and "task/program".
         start (`str`, *optional*): the base that the run went on from.
@@ -34,7 +35,7 @@ def write_pretrain_report(
         `Path`: of the page.
     """
     priors = answer_priors(scenes)
-    logs = {stage: read_log(run / f"{stage}_log.jsonl") for stage in (*ASKED, "reader")}
+    logs = {stage: read_log(run / f"{stage}_log.jsonl") for stage in (*ASKED, "reader", "letters")}
     _draw({stage: logs[stage] for stage in ASKED}, folder / "leaml-smol.png")
     lines = [
         "# How `leaml-smol` was trained",
@@ -61,6 +62,14 @@ def write_pretrain_report(
             f"The reader tells {last['names']:.0%} of the places with a name rightly among all names of a batch, and "
             f"for {last['written']:.0%}",
             "of all places whether a name is written there.",
+        ]
+    if logs["letters"]:
+        last = logs["letters"][-1]
+        lines += [
+            "",
+            f"Of the characters {last['letters']:.0%} are told, of the answers that are written {last['pointed']:.0%} "
+            "are pointed at,",
+            f"and of those that are not {last['nowhere']:.0%} are said not to be.",
         ]
     lines += ["", "| task and program | most frequent answer | accuracy |", "|---|---|---|"]
     for name, share in accuracy.items():

@@ -13,9 +13,10 @@ from transformers import Trainer
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, get_last_checkpoint, rotate_checkpoints
 
 from ..adapters import VISION_HALF, adapter_state_dict, load_tensors
-from ..checkpoints import ADAPTER_FILE, PHRASEBOOK_FILE
+from ..checkpoints import ADAPTER_FILE, LEXICON_FILES, PHRASEBOOK_FILE
 from ..errors import LeamlInputError
 from ..files import PARTIAL, damaged, read_json, read_tensors, telling_if_full
+from ..lexicon import Lexicon
 from ..phrasebook import Phrasebook
 from .objectives import AdapterSnapshot
 from .rows import RowDataset
@@ -140,6 +141,8 @@ def _set_progress(trainer: "LeamlTrainer", folder: Path, state: dict, tensors: d
     trainer.start_accuracy, trainer.history = state["start_accuracy"], state["history"]
     trainer._rng.bit_generator.state = state["rng"]
     trainer.model.phrasebook = _phrasebook(folder)
+    if any((folder / file).exists() for file in LEXICON_FILES):
+        trainer.model.lexicon = Lexicon.load(folder, trainer.model.config.letters, trainer.model.letters)
     trainer.train_dataset = RowDataset(trainer.labelled, phrasebook=trainer.model.phrasebook)
     if trainer.args.retrieved_examples:
         trainer.index_examples()

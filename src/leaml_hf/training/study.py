@@ -41,6 +41,7 @@ BUDGETS = ("0.5%", "1%", "2%", "5%", "100%")
 # `LeamlTrainingArguments`
 LEAML = {
     "leaml": {},
+    "leaml-lexicon": {"use_lexicon": False},
     "leaml-reading": {"reading_steps": 0},
     "leaml-replay": {"replay_share": 0.0},
     "leaml-words": {"use_patterns": False},

@@ -236,7 +236,9 @@ class TowerBatch:
         prompt_mask (`Tensor`, *optional*): `[P * Q, L]`, 0 where padded.
         labels (`Tensor`, *optional*): `[P * Q, S]` tokens of the answers at the end of it, -100 before them.
         vision (`Tensor`, *optional*): `[P + S, N, Dv]` states of a frozen vision half, kept by a stage that trains
-            more than once on them.
+            more than once on them, as the others.
+        cells (`Tensor`, *optional*): `[P + S, h, w, Dt]` states of a frozen vision encoder.
+        asked (`Tensor`, *optional*): `[P, Q, D]` what the last tokens of questions found by a frozen resampler.
     """
 
     pixels: Tensor
@@ -261,6 +263,8 @@ class TowerBatch:
     prompt_mask: Tensor | None = None
     labels: Tensor | None = None
     vision: Tensor | None = None
+    cells: Tensor | None = None
+    asked: Tensor | None = None
 
     def to(self, device: torch.device) -> "TowerBatch":
         """The batch with its tensors on a device; from pinned memory they follow while other work goes on."""

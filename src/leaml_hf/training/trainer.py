@@ -35,6 +35,7 @@ from .cache import FrozenCache, PrefixCache
 from .curriculum import PacedSampler, competence, easy_first
 from .examples import ExampleFinder
 from .mismatch import PoolCheck
+from .naming import NamingMixin
 from .neurons import qa_neurons, tuning_only
 from .objectives import (
     AdapterSnapshot,
@@ -66,18 +67,21 @@ EARLIER_ANSWERS = 200  # at most: where there are more labels, the held-out ones
 TEMPERATURES = 2.0 ** np.arange(-1, 4.5, 0.5)  # at which held-out answers are judged
 
 
-class LeamlTrainer(ReadingMixin, WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Trainer):
+class LeamlTrainer(
+    ReadingMixin, NamingMixin, WordsMixin, PairsMixin, CheckpointMixin, SearchMixin, PublishingMixin, Trainer
+):
     """
     Trains a LEAML adapter with few labels and the unlabelled rest.
 
     First the vision half of a base with a reader of names learns to read the domain's letters from the names in
     unlabelled questions ([`~training.reading.learn_to_read`]), and is frozen from then on, if that makes the
     labels clearly likelier. Then a [`~training.patterns.PatternTeacher`] finds out from all labels in which words the
-    base is to be asked (held-out rows are judged with what was found without their labels). Each step then adds up
-    the losses on labelled rows and on source rows that are replayed. With `consistency_weight` there is a third, on
-    unlabelled rows with questions whose like is answered rightly, where a teacher, the adapter's exponential
-    average of some steps ago, is to be agreed with; with `pseudo_qa_weight` a fourth, on pairs that a
-    [`~training.pseudo_qa.PairGenerator`] wrote for unlabelled pictures and that the averaged adapter agrees with.
+    base is to be asked (held-out rows are judged with what was found without their labels), and whether the names in
+    unlabelled questions may be answers ([`~lexicon.Lexicon`]). Each step then adds up the losses on labelled rows and
+    on source rows that are replayed. With `consistency_weight` there is a third, on unlabelled rows with questions
+    whose like is answered rightly, where a teacher, the adapter's exponential average of some steps ago, is to be
+    agreed with; with `pseudo_qa_weight` a fourth, on pairs that a [`~training.pseudo_qa.PairGenerator`] wrote for
+    unlabelled pictures and that the averaged adapter agrees with.
     Every `evaluate_every` steps the averaged adapter is judged on `eval_dataset`: of those that answer no fewer
     rows rightly than the start, the one with the lowest loss of the right answers, at the temperature that suits
     it best, is kept (accuracy on a few dozen rows is mostly noise). If none has a lower loss, the start is what
@@ -510,11 +514,13 @@ class LeamlTrainer(ReadingMixin, WordsMixin, PairsMixin, CheckpointMixin, Search
             self.learn_reading()
             if self.args.use_patterns and self.source is not None and "program" in self.source.column_names:
                 self.find_words()
+            self.find_names()
             kept = {name: tensor.clone() for name, tensor in self.model.reading_state().items()}
-            rng = self._rng.bit_generator.state
-            self._found = kept, self.model.phrasebook, self.trusted_rows, list(self.history), rng
+            found = kept, self.model.phrasebook, self.model.lexicon, self.trusted_rows, list(self.history)
+            self._found = *found, self._rng.bit_generator.state
         else:
-            kept, self.model.phrasebook, self.trusted_rows, history, self._rng.bit_generator.state = self._found
+            kept, self.model.phrasebook, self.model.lexicon, self.trusted_rows, history, rng = self._found
+            self._rng.bit_generator.state = rng
             self.model.set_reading(kept)
             self.history = list(history)
         # what follows reads the adapter as it is at the start, where a checkpoint is gone on from as well
@@ -576,7 +582,7 @@ class LeamlTrainer(ReadingMixin, WordsMixin, PairsMixin, CheckpointMixin, Search
     def better_than_base(self) -> bool:
         """Whether the base in its own words, reading what it did not before, or some step, was better on the labels
         than the base alone."""
-        found = self.model.phrasebook is not None or self.model.config.adapt_reading
+        found = bool(self.model.phrasebook or self.model.lexicon or self.model.config.adapt_reading)
         return self.best is None or self.best["step"] > 0 or found
 
     # Reliability

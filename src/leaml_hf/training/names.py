@@ -1,0 +1,134 @@
+"""The names in questions, and the pictures in which they stand."""
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+from PIL import Image
+from transformers import Trainer
+
+from ..data.budget import picture_keys
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+RARE = 0.01  # share of the pictures of whose questions a word may stand in and still name something
+ALTERNATIVES = 8  # different words, written like names, that stand between the same words where names stand
+RARE_PICTURES = 2  # a word of so few is rare in any number of pictures
+MIN_PICTURES = 50  # with names, below which there is too little to learn from
+ROWS_LOOKED_AT = 40_000  # unlabelled ones
+_WORD = re.compile(r"\w+(?:[.\-'/&]\w+)*")
+
+
+class _Word(NamedTuple):
+    """A word of a question: from where to where it stands, its neighbours, and whether it is written like a name."""
+
+    start: int
+    end: int
+    text: str
+    between: tuple[str, str]
+    like_a_name: bool
+
+
+def names_asked(questions: Sequence[Sequence[str]]) -> list[list[str]]:
+    """
+    The names in the questions about each picture. What is asked is worded alike again and again, what is named is not:
+    a name has a word that is rare among all questions, or one that is written like a name (with a capital that begins
+    no sentence, or letters and digits) where many others stand between the same words. Such words beside each other,
+    and numbers with them, are one name ("Batch 5", "Grade 8").
+
+    Args:
+        questions (`Sequence[Sequence[str]]`): of P pictures.
+
+    Returns:
+        `list[list[str]]`: of P pictures, different names in alphabetical order.
+    """
+    split = [[(text, _words_of(text)) for text in texts] for texts in questions]
+    pictures_of: Counter[str] = Counter()
+    instead: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for texts in split:
+        pictures_of.update({word.text for _, words in texts for word in words})
+        for word in (word for _, words in texts for word in words if word.like_a_name):
+            instead[word.between].add(word.text)
+    most = max(RARE_PICTURES, RARE * len(questions))
+
+    def names(word: _Word) -> bool:
+        return pictures_of[word.text] <= most or (word.like_a_name and len(instead[word.between]) >= ALTERNATIVES)
+
+    return [sorted({name for text, words in texts for name in _names_in(text, words, names)}) for texts in split]
+
+
+def _words_of(text: str) -> list[_Word]:
+    found = list(_WORD.finditer(text))
+    texts = ["", *(word.group() for word in found), ""]
+    words = []
+    for place, word in enumerate(found):
+        begins = place == 0 or any(mark in text[found[place - 1].end() : word.start()] for mark in ".?!:")
+        capital, digit, letter = (any(map(is_it, word.group())) for is_it in (str.isupper, str.isdigit, str.isalpha))
+        like_a_name = (capital and not begins) or (digit and letter)
+        between = texts[place].lower(), texts[place + 2].lower()
+        words.append(_Word(word.start(), word.end(), word.group(), between, like_a_name))
+    return words
+
+
+def _names_in(text: str, words: Sequence[_Word], names: Callable[[_Word], bool]) -> Iterator[str]:
+    run: list[_Word] = []
+    for word in words:
+        joins = word.like_a_name or word.text.isdigit() or names(word)
+        if run and not (joins and text[run[-1].end : word.start].isspace()):
+            yield from _name_of(text, run, names)
+            run = []
+        if joins:
+            run.append(word)
+    yield from _name_of(text, run, names)
+
+
+def _name_of(text: str, run: Sequence[_Word], names: Callable[[_Word], bool]) -> Iterator[str]:
+    if any(map(names, run)):
+        yield text[run[0].start : run[-1].end]
+
+
+class NamedPictures:
+    """
+    Pictures with the names that their questions name.
+
+    Args:
+        rows (`Dataset`): with `image` and `question`; rows of one picture count as one.
+    """
+
+    def __init__(self, rows: "Dataset") -> None:
+        asked: dict[str, list[int]] = {}
+        for place, key in enumerate(picture_keys(rows)):
+            asked.setdefault(key, []).append(place)
+        questions = rows["question"]
+        names = names_asked([[questions[place] for place in places] for places in asked.values()])
+        named = [(places[0], of_it) for places, of_it in zip(asked.values(), names, strict=True) if of_it]
+        self.names = [of_it for _, of_it in named]
+        self._pictures = rows.select_columns("image").select([place for place, _ in named])
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def different_names(self) -> list[str]:
+        """In alphabetical order."""
+        return sorted({name for of_it in self.names for name in of_it})
+
+    def images(self, places: Sequence[int]) -> list[Image.Image]:
+        """Decoded pictures."""
+        return [self._pictures[int(place)]["image"] for place in places]
+
+
+class NamesMixin(Trainer):
+    """The names that [`LeamlTrainer`] finds in questions."""
+
+    @cached_property
+    def named_pictures(self) -> NamedPictures:
+        """Unlabelled ones."""
+        return NamedPictures(self.unlabeled.select(range(min(len(self.unlabeled), ROWS_LOOKED_AT))))
+
+    @cached_property
+    def named_source(self) -> NamedPictures:
+        """Those of the base's source."""
+        return NamedPictures(self.source)
