@@ -248,6 +248,9 @@ class TestModel:
         torch.nn.init.normal_(learnt.norm.weight).half().float()
         one.lexicon = Lexicon(("ab", "ba"), ALPHABET, reader=learnt)
         one.save_pretrained(tmp_path / "named")
+        counts = one.num_added_parameters()
+        assert counts["lexicon"] == sum(p.numel() for p in learnt.parameters())
+        assert counts["added"] == counts["lora"] + counts["fusion"] + counts["lexicon"]
         loaded = LeamlForVisualQA.from_pretrained(tmp_path / "named")
         assert loaded.lexicon.names == ["ab", "ba"]
         loaded.load_adapter(tmp_path / "plain", "plain")

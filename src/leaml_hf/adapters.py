@@ -472,8 +472,10 @@ def count_parameters(model: PreTrainedModel) -> dict[str, float]:
             counts["lora" if ".lora_" in name else parts.get(prefix, prefix)] += parameter.numel()
     kept = {} if model.reliability is None else model.reliability.ood.state_dict()
     counts["ood"] = sum(int(array.size) for array in kept.values())
+    learnt = None if model.lexicon is None else model.lexicon.reader
+    counts["lexicon"] = 0 if learnt is None else sum(parameter.numel() for parameter in learnt.parameters())
     counts["base"] = sum(counts[part] for part in parts_of_base)
-    counts["added"] = counts["lora"] + counts["fusion"] + counts["ood"]
+    counts["added"] = counts["lora"] + counts["fusion"] + counts["ood"] + counts["lexicon"]
     counts["percent"] = 100.0 * counts["added"] / counts["base"]
     return counts
 

@@ -442,7 +442,8 @@ class BuildingMixin:
         Returns:
             `dict[str, float]`: `vision_encoder`, `connector`, `resampler`, `bridge`, `reader`, `letters`, `pointer`,
                 `language_model` (of an existing image-text-to-text model: all of it), `lora`, `fusion`, `ood` (values
-                that the reliability module keeps), `base`, `added`, and `percent` (100 * added / base).
+                that the reliability module keeps), `lexicon` (of the letters that it learnt), `base`, `added`, and
+                `percent` (100 * added / base).
         """
         return count_parameters(self)
 
