@@ -220,11 +220,15 @@ class TestModel:
     def test_cells_are_kept_with_pictures(self, model, reading, pictures, tmp_path) -> None:
         keys, load = ["a", "b"], [lambda k=k: pictures[k] for k in range(2)]
         expected = model.encode_pictures(reading(images=pictures[:2])["pixel_values"])[2]
-        for folder in (None, tmp_path, tmp_path):
-            kept = FrozenCache(model, reading, folder=folder).pictures(keys, [WEAK] * 2, load)
+        plain = FrozenCache(model, reading, folder=tmp_path).pictures(keys, [WEAK] * 2, load)
+        assert all(picture.cells is None for picture in plain)  # nothing needs them
+        for folder, keeps_cells in ((None, True), (tmp_path, False), (tmp_path, False)):
+            cache = FrozenCache(model, reading, folder=folder)
+            cache.keeps_cells = keeps_cells
+            model.lexicon = None if keeps_cells else Lexicon(("ab", "ba"), ALPHABET)
+            kept = cache.pictures(keys, [WEAK] * 2, load)
             found = torch.stack([picture.cells.float() for picture in kept])
             torch.testing.assert_close(found, expected, rtol=1e-2, atol=1e-2)
-        model.lexicon = Lexicon(("ab", "ba"), ALPHABET)
         asked = ["how many", "how many bars"], reading
         assert model.collect(kept, *asked).texts == model.collect(pictures[:2], *asked).texts
 

@@ -18,7 +18,7 @@ from leaml_hf import LeamlForVisualQA, LeamlTrainer, LeamlTrainingArguments
 from leaml_hf.lexicon import Lexicon, letter_places
 from leaml_hf.processing_leaml import LeamlProcessor
 from leaml_hf.training import names, naming
-from leaml_hf.training.naming import learn_letters, spotting_loss
+from leaml_hf.training.naming import learn_letters, readable_names, spotting_loss
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -93,6 +93,11 @@ def test_letters_of_names_are_learnt_and_the_source_stays(folder, asking, monkey
     with torch.no_grad():
         kept, lost = ((one(told).exp() - model.letters(told).exp()).abs().mean() for one in (reader, free))
     assert kept < lost
+
+
+def test_names_of_one_letter_stand_everywhere() -> None:
+    named = SimpleNamespace(names=[["A", "ab"], ["B", "日本"], ["b, é c"]])
+    assert readable_names(named, "abcA") == {0: ["ab"], 2: ["bc"]}
 
 
 @pytest.fixture()

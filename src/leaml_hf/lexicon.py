@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from .adapters import load_tensors
 from .errors import LeamlInputError
@@ -160,23 +161,14 @@ class Lexicon:
         Returns:
             [`Spotted`] or `None` where the base is to answer.
         """
-        height, width, slots, _ = told.shape
-        share = (pointed[:-1].softmax(0) + SHARE).log().view(height, width, 1).expand(-1, -1, slots)
-        found = []
-        for letters, weight in ((told, share), (told.flip(0).transpose(0, 1), share.flip(0).transpose(0, 1))):
-            lines, weights = letters.flatten(1, 2), weight.flatten(1, 2)
-            found += [(weights[k].max(), lines[k], weights[k]) for k in range(len(lines))]
-        found.sort(key=lambda line: -float(line[0]))
-        lines, weights = (torch.nn.utils.rnn.pad_sequence([line[k] for line in found[:LINES]], batch_first=True,
-                                                          padding_value=0.0) for k in (1, 2))  # fmt: skip
+        lines, weights = _lines(told, pointed)
         odds = (lines - lines[..., -1:])[..., :-1].clamp(min=ABSENT)
         odds = odds.where(weights[..., None].exp() > NEAR + SHARE, ABSENT).flatten(0, 1).amax(0)  # [K]
         asked = _phrases(question)
         new, known = (part.likely(odds, asked) for part in (self._new, self._known))
         if not new:
             return None
-        letters = torch.nn.utils.rnn.pad_sequence([*self._new.letters[new], *self._known.letters[known]],
-                                                  batch_first=True, padding_value=-1)  # fmt: skip
+        letters = pad_sequence([*self._new.letters[new], *self._known.letters[known]], True, padding_value=-1)
         scores = word_scores(lines, POINTED * weights, letters).logsumexp(0) / TEMPERATURE
         scores, others = scores[: len(new)], scores[len(new) :]
         best = int(scores.argmax())
@@ -269,6 +261,20 @@ class Lexicon:
             given = {name: torch.from_numpy(array) for name, array in arrays.items()}
             load_tensors(dict(reader.state_dict()), given, str(folder / TENSORS_NAME))
         return cls(names, characters, known, reader)
+
+
+def _lines(told: torch.Tensor, pointed: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The `LINES` rows and columns that are pointed at most, as frames `[R, T, K + 1]` and log-weights `[R, T]`;
+    columns are read upwards."""
+    height, width, slots, _ = told.shape
+    share = (pointed[:-1].softmax(0) + SHARE).log().view(height, width, 1).expand(-1, -1, slots)
+    found = [
+        line
+        for letters, weights in ((told, share), (told.flip(0).transpose(0, 1), share.flip(0).transpose(0, 1)))
+        for line in zip(letters.flatten(1, 2), weights.flatten(1, 2), strict=True)
+    ]
+    most = torch.stack([weights.max() for _, weights in found]).topk(min(LINES, len(found))).indices.tolist()
+    return tuple(pad_sequence([found[place][part] for place in most], True) for part in (0, 1))
 
 
 def _phrase(text: str) -> str:

@@ -25,7 +25,7 @@ from .views import view_of
 
 ENCODED_AT_ONCE = 64  # pictures
 ROWS_AT_ONCE = 8  # pictures with their questions, through the lower layers of an existing model
-KEPT = 3  # version of what is kept of a picture; 2: a thumbnail, too; 3: cells
+KEPT = 2  # version of what is kept of a picture; 2: a thumbnail, too
 TEXT = "text."  # before the names of what there is one of for each token
 CLOSE = 1e-2  # of the largest logit: how much kept states may change them
 
@@ -65,6 +65,7 @@ class FrozenCache:
     Attributes:
         text_states (`dict[str, Tensor]`): lower states `[T, D]` by text. By rounding they depend on what else was in
             their batch, so that a checkpoint keeps them.
+        keeps_cells (`bool`): whether a picture's cells are kept before the model has a lexicon that needs them.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class FrozenCache:
         self.reading_is_frozen = (
             self.vision_is_frozen and model.resampler is not None and not model.config.adapt_bridge
         )
+        self.keeps_cells = False
         self._read: dict[tuple[str, int, str, str], dict[str, Tensor]] = {}
         self._vision = FeatureStore(_folder_for(folder, model, processor, seed))
         self.text_states: dict[str, Tensor] = {}
@@ -95,7 +97,8 @@ class FrozenCache:
         reader = _reader(model)
         names = {spot: self._name(spot, reader) for spot in first}
         found = {spot: self._vision.get(name) for spot, name in names.items()}
-        spots = [spot for spot, states in found.items() if states is None]
+        wants_cells = model.lexicon is not None
+        spots = [spot for spot, kept in found.items() if kept is None or (wants_cells and "cells" not in kept)]
         for start in range(0, len(spots), ENCODED_AT_ONCE):
             part = spots[start : start + ENCODED_AT_ONCE]
             pictures = [view_of(images[first[key, view]](), key, view, self.seed) for key, view in part]
@@ -103,7 +106,7 @@ class FrozenCache:
             states, texture, cells = model.encode_pictures(pixels)
             kept = {"states": states, "texture": texture}
             kept["thumbnail"] = torch.from_numpy(np.stack([thumbnail(picture) for picture in pictures]))
-            if cells is not None:
+            if cells is not None and (wants_cells or self.keeps_cells):
                 kept["cells"] = cells.to(torch.bfloat16)
             kept = {name: values.cpu() for name, values in kept.items()}
             for place, spot in enumerate(part):

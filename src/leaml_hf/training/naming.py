@@ -55,6 +55,13 @@ def spotting_loss(told: Tensor, letters: Tensor, named: Tensor) -> Tensor:
     return F.softplus(others - scores)[named].mean()
 
 
+def readable_names(pictures: NamedPictures, characters: str) -> dict[int, list[str]]:
+    """By the place of a picture, its names as they are spelt with `characters`, if any has `SHORTEST` of them."""
+    spelt_names = ([spelt(name, characters) for name in of_it] for of_it in pictures.names)
+    long = ([word for word in words if len(word) >= SHORTEST] for words in spelt_names)
+    return {place: words for place, words in enumerate(long) if words}
+
+
 @torch.no_grad()
 def cells_of(model: LeamlForVisualQA, processor: Any, pictures: NamedPictures, places: Sequence[int]) -> Tensor:
     """The vision encoder's states `[P, h, w, Dt]` of some pictures, in bfloat16."""
@@ -76,7 +83,7 @@ def learn_letters(
     Args:
         model ([`LeamlForVisualQA`]): reads letters; is left as it is.
         processor ([`LeamlProcessor`]): of the model.
-        pictures ([`NamedPictures`]): of the new domain; up to `MOST_PICTURES` are used.
+        pictures ([`NamedPictures`]): of the new domain, some with [`readable_names`]; up to `MOST_PICTURES` are used.
         source ([`NamedPictures`]): of the base's source; the first `SOURCE_PICTURES` are used.
         steps (`int`): of `PICTURES` pictures each.
         seed (`int`, *optional*, defaults to 0): of the order.
@@ -88,7 +95,8 @@ def learn_letters(
     from tqdm.auto import tqdm
 
     device, rng = model.device, np.random.default_rng([seed, 19])
-    chosen = np.sort(rng.choice(len(pictures), min(MOST_PICTURES, len(pictures)), replace=False))
+    readable = readable_names(pictures, model.config.letters)
+    chosen = np.sort(rng.choice([*readable], min(MOST_PICTURES, len(readable)), replace=False))
     shown = cells_of(model, processor, pictures, chosen)
     kept = cells_of(model, processor, source, range(min(len(source), SOURCE_PICTURES)))
     reader = copy.deepcopy(model.letters).float().requires_grad_(True)
@@ -96,16 +104,13 @@ def learn_letters(
         as_it_was = torch.cat([reader(part.to(device)).cpu() for part in kept.split(ENCODED_AT_ONCE)])
     optimizer = torch.optim.AdamW(reader.parameters(), RATE)
     schedule = get_cosine_schedule_with_warmup(optimizer, round(WARMUP * steps), steps)
-    known = model.config.letters
-    names = [[word for name in pictures.names[place] if len(word := spelt(name, known)) >= SHORTEST]
-             for place in chosen]  # fmt: skip
-    drawable = np.flatnonzero([bool(of_it) for of_it in names])
+    names = [readable[place] for place in chosen]
     for _ in tqdm(range(steps), desc="learning letters", disable=not progress, unit="step"):
-        drawn = rng.choice(drawable, min(PICTURES, len(drawable)), replace=False)
+        drawn = rng.choice(len(names), min(PICTURES, len(names)), replace=False)
         again = rng.choice(len(kept), min(KEPT, len(kept)), replace=False)
         bag = sorted({name for place in drawn for name in names[place]})
         named = torch.tensor([[name in names[place] for name in bag] for place in drawn], device=device)
-        letters = letter_places(bag, known).to(device)
+        letters = letter_places(bag, model.config.letters).to(device)
         told, of_source = reader(torch.cat([shown[drawn], kept[again]]).to(device)).split([len(drawn), len(again)])
         was = as_it_was[again].to(device)
         texts = (1 - was[..., -1].exp()).sum()
@@ -130,10 +135,18 @@ class NamingMixin(NamesMixin):
         Does nothing where the base does not read letters, or no unlabelled question names anything; letters are learnt
         where there are source rows and enough pictures with names.
         """
+        self.model.lexicon = None  # an earlier one is found anew
+        if self.may_find_names:
+            self._find_names()
+            self.cache.keeps_cells = False
+
+    @property
+    def may_find_names(self) -> bool:
+        """Whether there is anything to find them with."""
+        return self.args.use_lexicon and self.unlabeled is not None and self.model.letters is not None
+
+    def _find_names(self) -> None:
         model = self.model
-        model.lexicon = None  # an earlier one is found anew
-        if not self.args.use_lexicon or self.unlabeled is None or model.letters is None:
-            return
         lexicon = Lexicon(self.named_pictures.different_names(), model.config.letters, self._known_names())
         entry: dict[str, Any] = {"step": 0, "names": len(lexicon.names)}
         self.history.append(entry)
@@ -153,7 +166,8 @@ class NamingMixin(NamesMixin):
             return
         if not self.args.letter_steps or self.source is None:
             return
-        if min(len(self.named_pictures), len(self.named_source)) < MIN_PICTURES:
+        readable = readable_names(self.named_pictures, model.config.letters)
+        if min(len(readable), len(self.named_source)) < MIN_PICTURES:
             return
         reader = learn_letters(model, self.processing_class, self.named_pictures, self.named_source,
                                self.args.letter_steps, self.args.seed, not self.args.disable_tqdm)  # fmt: skip

@@ -511,6 +511,8 @@ class LeamlTrainer(
         if resume_from_checkpoint is not None:
             load_progress(self, resume_from_checkpoint)
         elif trial is None or self._found is None:
+            if self.may_find_names:
+                self.cache.keeps_cells = True  # labelled pictures are seen before names are found
             self.learn_reading()
             if self.args.use_patterns and self.source is not None and "program" in self.source.column_names:
                 self.find_words()
