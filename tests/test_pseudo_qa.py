@@ -150,6 +150,19 @@ class TestGenerator:
         pairs = generator.write(pictures)
         assert pairs["question"] == ["is it ?", "what ?"] * 2 and pairs["answer"] == ["red", "one"] * 2
 
+    def test_captions_are_what_the_model_itself_says(self, make_generator, model) -> None:
+        """Not what stands beside it to answer the domain's questions."""
+        generator, pictures = make_generator(steps=1), rows(4, 1, answered=False)
+        plain = generator._captions(pictures)
+
+        class Lexicon:
+            def answer(self, model, call, questions, records) -> None:
+                records.texts[:] = ["a name"] * len(questions)
+
+        model.lexicon = lexicon = Lexicon()
+        assert generator._captions(pictures).answers == plain.answers
+        assert model.lexicon is lexicon
+
     def test_caption_distillation_keeps_what_the_backbone_says(self, make_generator, model) -> None:
         pictures, drift = rows(8, 1, answered=False), {}
         for weight in (0.0, 10.0):

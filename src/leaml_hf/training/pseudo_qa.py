@@ -302,13 +302,17 @@ def pair_precision(pairs: "Dataset", labelled: "Dataset") -> tuple[int, int]:
 
 @contextmanager
 def _asked_as_it_stands(model: "LeamlForVisualQA") -> Iterator[None]:
-    """Inside the `with` block a model is asked without phrasebook and examples: instructions are no questions of the
-    domain."""
-    kept, model.phrasebook, model.retrieval = (model.phrasebook, model.retrieval), None, None
+    """Inside the `with` block a model is asked without phrasebook, lexicon and examples: instructions are no questions
+    of the domain."""
+    parts = ("phrasebook", "lexicon", "retrieval")
+    kept = [getattr(model, name) for name in parts]
+    for name in parts:
+        setattr(model, name, None)
     try:
         yield
     finally:
-        model.phrasebook, model.retrieval = kept
+        for name, part in zip(parts, kept, strict=True):
+            setattr(model, name, part)
 
 
 class PairsMixin:
