@@ -404,9 +404,11 @@ class TestAdapt:
     def test_the_best_options_of_a_search_are_used(self, leaml, base, charts, tmp_path):
         pytest.importorskip("optuna")
         result = leaml("adapt", charts, "--base", base, "--output", tmp_path / "out", "--labels", "8", "--ood", LAYOUT,
-                       "--max-steps", 2, "--search", 0.1, "--quiet", "--json")  # fmt: skip
+                       "--max-steps", 2, "--search", 0.1, "--no-lexicon", "--letter-steps", 3, "--quiet",
+                       "--json")  # fmt: skip
         assert (result.code, result.err) == (0, "")
         out = strict_json(result.out)
+        assert (out["arguments"]["use_lexicon"], out["arguments"]["letter_steps"]) == (False, 3)
         assert len(out["search"]["trials"]) == 1 and out["search"]["options"].items() <= out["arguments"].items()
 
     @pytest.mark.parametrize(("count", "answered", "labels", "reason"), [

@@ -25,9 +25,9 @@ def _adapt(args: argparse.Namespace) -> dict[str, Any]:
     from .training.adapt import OOD_SETS, adapt
 
     _load_silently()
-    named = ("layers", "max_steps", "learning_rate", "reading_steps", "consistency_weight", "replay_share",
-             "calibration_objective", "feature_cache_dir", "pseudo_qa_weight", "neuron_share", "retrieved_examples",
-             "curriculum_steps", "search")  # fmt: skip
+    named = ("layers", "max_steps", "learning_rate", "reading_steps", "use_lexicon", "letter_steps",
+             "consistency_weight", "replay_share", "calibration_objective", "feature_cache_dir", "pseudo_qa_weight",
+             "neuron_share", "retrieved_examples", "curriculum_steps", "search")  # fmt: skip
     options = {name: getattr(args, name) for name in named}
     return adapt(
         args.data,
@@ -433,6 +433,10 @@ def _parser() -> argparse.ArgumentParser:
     adapt.add_argument("--learning-rate", type=float, help="peak learning rate")
     adapt.add_argument("--reading-steps", type=_integer(0), metavar="N", help="steps in which a base with a reader of "
                        "names learns to read from unlabelled questions (default 200; 0 for none)")  # fmt: skip
+    adapt.add_argument("--no-lexicon", action="store_const", const=False, dest="use_lexicon",
+                       help="names in unlabelled questions are no answers")  # fmt: skip
+    adapt.add_argument("--letter-steps", type=_integer(0), metavar="N", help="steps in which the letters of such "
+                       "names are learnt from unlabelled pictures (default 500; 0 for none)")  # fmt: skip
     adapt.add_argument("--consistency-weight", type=float, help="weight of what a teacher says "
                        "of unlabelled pictures (default 0: none is asked)")  # fmt: skip
     adapt.add_argument("--replay-share", type=float, help="source rows per labelled row; 0 for none")
