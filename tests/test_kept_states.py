@@ -195,6 +195,9 @@ def test_a_store_stays_below_its_limit() -> None:
         store.put(str(number), {"states": torch.full((256,), float(number))})  # 1 KiB each
     assert [store.get(str(number)) is not None for number in range(4)] == [True, True, False, False]
     assert store.get("1")["states"].eq(1).all()
+    store.put("1", {"states": torch.zeros(128), "cells": torch.zeros(64)})  # instead: 1.75 KiB in all
+    store.put("4", {"states": torch.zeros(256)})
+    assert store.get("4") is not None and store.get("1")["states"].shape == (128,)
 
 
 def test_pictures_in_files_are_told_by_what_is_in_them(tmp_path: Path) -> None:

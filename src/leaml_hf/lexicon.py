@@ -35,10 +35,10 @@ CANDIDATES = 80  # names whose letters stand there in any order, of which the ri
 LONGEST = 32  # letters of a name that are looked for
 MOST_WORDS = 8  # of a name in a question
 WRITTEN = 0.5  # probability that an answer is not written below which it counts as written
-LEAST = 1e-6  # confidence
+LEAST = 1e-6  # confidence of the base; less counts as this
 ASKED = 1.0  # log-odds of a new name as the answer where the question names another; against it, a known one
 MARGIN = -0.5  # log-odds from which on a name answers
-NEVER = -1e4
+NEVER = -1e4  # log-odds
 _WORD = re.compile(r"[^\W_]+")
 
 

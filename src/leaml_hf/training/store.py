@@ -50,14 +50,18 @@ class FeatureStore:
                 save_file({part: tensor.contiguous() for part, tensor in tensors.items()}, partial)
                 partial.replace(path)
             return
-        size = sum(tensor.nbytes for tensor in tensors.values())
-        if size <= self._room:
-            self._room -= size
+        room = self._room + _size(self._kept.get(name, {}))
+        if (size := _size(tensors)) <= room:
+            self._room = room - size
             self._kept[name] = {part: tensor.clone() for part, tensor in tensors.items()}
 
     def _path(self, name: str) -> Path:
         digest = sha256(name.encode()).hexdigest()
         return self.folder / digest[:2] / f"{digest}.safetensors"
+
+
+def _size(tensors: dict[str, Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors.values())
 
 
 @cache
