@@ -382,7 +382,7 @@ def write_report(
         headline=_headline(results["before"], results["after"]),
         ood=_ood_table(results["before"], results["after"]),
         ood_labels=[label for _, label, _ in _OOD_FIGURES],
-        read=_read(results.get("history", [])),
+        read=_kept(results.get("history", []), "reading_kept"),
         names=_names(results.get("history", [])),
         patterns=asked.get("patterns", []),
         figures=_draw(folder / "report", results, predictions),
@@ -394,14 +394,14 @@ def write_report(
     return path
 
 
-def _read(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """What a training learnt to read from, if it kept that."""
-    return next((entry for entry in history if entry.get("reading_kept")), None)
+def _kept(history: Sequence[Mapping[str, Any]], what: str) -> Mapping[str, Any] | None:
+    """What a training tells of something that it kept, if it did."""
+    return next((entry for entry in history if entry.get(what)), None)
 
 
 def _names(history: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """What a training found of names as answers, if it kept them, and the share of labels that are `right` so."""
-    entry = next((entry for entry in history if entry.get("names_kept")), None)
+    entry = _kept(history, "names_kept")
     best = "right_with_letters" if entry and entry.get("letters_kept") else "right_with_names"
     return entry and {**entry, "right": entry[best]}
 

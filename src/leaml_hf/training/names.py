@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+import torch
 from PIL import Image
 from transformers import Trainer
 
@@ -58,6 +59,14 @@ def names_asked(questions: Sequence[Sequence[str]]) -> list[list[str]]:
         return pictures_of[word.text] <= most or (word.like_a_name and len(instead[word.between]) >= ALTERNATIVES)
 
     return [sorted({name for text, words in texts for name in _names_in(text, words, names)}) for texts in split]
+
+
+def bag_of(names: Sequence[Sequence[str]]) -> tuple[list[str], torch.Tensor]:
+    """
+    The W different names of P pictures, in alphabetical order, and `[P, W]` bool, which of them are of which picture.
+    """
+    bag = sorted({name for of_it in names for name in of_it})
+    return bag, torch.tensor([[name in of_it for name in bag] for of_it in names])
 
 
 def _words_of(text: str) -> list[_Word]:

@@ -7,7 +7,8 @@ together (Radford et al. 2021, arXiv 2103.00020), over bags of lines (Dietterich
 
 import copy
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from transformers import get_cosine_schedule_with_warmup
 from ..letters import LetterReader
 from ..lexicon import Lexicon, letter_places, spelt, word_scores
 from ..modeling_leaml import LeamlForVisualQA
-from .names import MIN_PICTURES, NamedPictures, NamesMixin
+from .names import MIN_PICTURES, NamedPictures, NamesMixin, bag_of
 
 logger = logging.getLogger(__name__)
 PICTURES = 12  # with names, a step
@@ -110,14 +111,13 @@ def learn_letters(
     for _ in tqdm(range(steps), desc="learning letters", disable=not progress, unit="step"):
         drawn = rng.choice(len(names), min(PICTURES, len(names)), replace=False)
         again = rng.choice(len(kept), min(KEPT, len(kept)), replace=False)
-        bag = sorted({name for place in drawn for name in names[place]})
-        named = torch.tensor([[name in names[place] for name in bag] for place in drawn], device=device)
+        bag, named = bag_of([names[place] for place in drawn])
         letters = letter_places(bag, model.config.letters).to(device)
         told, of_source = reader(torch.cat([shown[drawn], kept[again]]).to(device)).split([len(drawn), len(again)])
         was = as_it_was[again].to(device)
         texts = (1 - was[..., -1].exp()).sum()
         change = F.kl_div(of_source, was, reduction="sum", log_target=True) / texts
-        (spotting_loss(told, letters, named) + change).backward()
+        (spotting_loss(told, letters, named.to(device)) + change).backward()
         nn.utils.clip_grad_norm_(reader.parameters(), 1.0)
         optimizer.step()
         schedule.step()
@@ -126,7 +126,18 @@ def learn_letters(
 
 
 class NamingMixin(NamesMixin):
-    """The method of [`LeamlTrainer`] by which names that were never answers become answers."""
+    """The methods of [`LeamlTrainer`] by which names that were never answers become answers."""
+
+    @contextmanager
+    def keeping_cells(self) -> Iterator[None]:
+        """Inside the `with` block cells of pictures are kept, where names may be found in them later."""
+        if self._may_find_names:
+            self.cache.keeps_cells = True
+        try:
+            yield
+        finally:
+            if self._may_find_names:
+                self.cache.keeps_cells = False
 
     def find_names(self) -> None:
         """
@@ -137,18 +148,10 @@ class NamingMixin(NamesMixin):
         Does nothing where the base does not read letters, or no unlabelled question names anything; letters are learnt
         where there are source rows and enough pictures with names.
         """
-        self.model.lexicon = None  # an earlier one is found anew
-        if self.may_find_names:
-            self._find_names()
-            self.cache.keeps_cells = False
-
-    @property
-    def may_find_names(self) -> bool:
-        """Whether there is anything to find them with."""
-        return self.args.use_lexicon and self.unlabeled is not None and self.model.letters is not None
-
-    def _find_names(self) -> None:
         model = self.model
+        model.lexicon = None  # an earlier one is found anew
+        if not self._may_find_names:
+            return
         lexicon = Lexicon(self.named_pictures.different_names(), model.config.letters, self._known_names())
         entry: dict[str, Any] = {"step": 0, "names": len(lexicon.names)}
         self.history.append(entry)
@@ -180,6 +183,10 @@ class NamingMixin(NamesMixin):
         entry["letters_kept"] = entry["right_with_letters"] >= entry["right_with_names"]
         if not entry["letters_kept"]:
             model.lexicon = lexicon
+
+    @property
+    def _may_find_names(self) -> bool:
+        return self.args.use_lexicon and self.unlabeled is not None and self.model.letters is not None
 
     def _known_names(self) -> list[str]:
         """Of the base's source: in questions or as answers."""

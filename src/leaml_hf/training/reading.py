@@ -18,7 +18,7 @@ from transformers import get_cosine_schedule_with_warmup
 
 from ..adapters import round_adapter
 from ..modeling_leaml import LeamlForVisualQA
-from .names import MIN_PICTURES, NamedPictures, NamesMixin
+from .names import MIN_PICTURES, NamedPictures, NamesMixin, bag_of
 from .source_data import LONGEST
 from .tower import SCALE, name_codes, reader_projection
 
@@ -128,13 +128,12 @@ class NameCodes:
         self.projection = projection.to(self.words.device)
 
     def __call__(self, names: Sequence[Sequence[str]]) -> tuple[Tensor, Tensor]:
-        known = sorted({name for of_it in names for name in of_it})
+        known, named = bag_of(names)
         tokens = self.tokenizer([f" {name}" for name in known], add_special_tokens=False, padding=True,
                                 padding_side="right", truncation=True, max_length=LONGEST,
                                 return_tensors="pt").to(self.words.device)  # fmt: skip
         codes = name_codes(self.words, tokens["input_ids"], tokens["attention_mask"].bool()) @ self.projection
-        named = torch.tensor([[name in of_it for name in known] for of_it in names], device=codes.device)
-        return named, F.normalize(codes, dim=-1)
+        return named.to(codes.device), F.normalize(codes, dim=-1)
 
 
 class ReadingMixin(NamesMixin):

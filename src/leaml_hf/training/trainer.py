@@ -511,12 +511,11 @@ class LeamlTrainer(
         if resume_from_checkpoint is not None:
             load_progress(self, resume_from_checkpoint)
         elif trial is None or self._found is None:
-            if self.may_find_names:
-                self.cache.keeps_cells = True  # labelled pictures are seen before names are found
-            self.learn_reading()
-            if self.args.use_patterns and self.source is not None and "program" in self.source.column_names:
-                self.find_words()
-            self.find_names()
+            with self.keeping_cells():
+                self.learn_reading()
+                if self.args.use_patterns and self.source is not None and "program" in self.source.column_names:
+                    self.find_words()
+                self.find_names()
             kept = {name: tensor.clone() for name, tensor in self.model.reading_state().items()}
             found = kept, self.model.phrasebook, self.model.lexicon, self.trusted_rows, list(self.history)
             self._found = *found, self._rng.bit_generator.state
