@@ -127,6 +127,14 @@ class TestPatternTeacher:
         assert teacher.phrasebook([]).find(["Name Kenya's fruit."]) == [("Name Kenya's fruit.", None)]
         assert teacher.nearest(["Name Kenya's fruit."]) == [None]
 
+    def test_a_question_between_other_choices_is_asked_as_it_stands(self):
+        world = World(200)
+        teacher = PatternTeacher(source()).fit(world.ask, *labelled(world, ("orientation",), 12))
+        assert {rule.program for rule in teacher.rules.values()} == {"direction"}
+        alike = ["Horizontal or vertical bars?", "Are the vertical bars red or blue?", "Are the bars narrow or wide?"]
+        assert None not in teacher.nearest(alike)
+        assert [rule is not None for _, rule in teacher.phrasebook(alike).find(alike)] == [True, False, False]
+
     def test_questions_of_the_source_are_asked_as_they_stand(self):
         world = World(200)
         book = PatternTeacher(source()).fit(world.ask, *labelled(world)).phrasebook([])

@@ -7,8 +7,9 @@ the verbalizer off, where ten labels cannot teach a new wording by gradients.
 """
 
 import logging
+import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass
 from itertools import product
@@ -31,6 +32,7 @@ Encode = Callable[[Sequence[str]], np.ndarray]  # n texts to their meaning [n, D
 MAX_ANSWERS = 16  # of a program whose answers can be read by a table
 MIN_LABELS = 2.0  # labels that are like a question, each weighed by its likeness
 WIDTHS = ((0.1, 0.3), (0.35, 0.55))  # cosines from which a label counts for a question, and counts in full
+CHOICES = 2  # that a question must name to be one between them: one alone may be what it is about
 MIN_LIKENESS = 0.25  # cosine of a question with the nearest labelled one
 MIN_POSTERIOR = 0.5  # of the hypotheses that answer alike
 SAME_RULE = 0.8  # share of labels on which two hypotheses that answer alike agree
@@ -101,7 +103,8 @@ class PatternTeacher:
             if len(answers[p]) <= MAX_ANSWERS
         }
         self._general = {p: _general_patterns(questions[p], self.patterns[p]) for p in self.patterns}
-        self._known = {answer for p in self.patterns for answer in answers[p]}
+        self._source_answers = {p: answers[p] for p in self.patterns}
+        self._known = set().union(*self._source_answers.values())
         self._source = [text for text, _ in sum(questions.values(), Counter()).most_common(SOURCE_QUESTIONS)]
         self.encode = encode
 
@@ -142,7 +145,8 @@ class PatternTeacher:
         named = [answer.lower() in question.lower() for question, answer in zip(questions, answers, strict=True)]
         numbered = [number_of(question) is not None for question in questions]
         # a choice that the question gives is a kind of its own, and so are questions that name a number
-        own_kind = self._kinds + 3 * ((self._kinds == 2) & np.array(named)) + 6 * np.array(numbered)
+        self._is_choice = (self._kinds == 2) & np.array(named)
+        own_kind = self._kinds + 3 * self._is_choice + 6 * np.array(numbered)
         cosines = self._own.cosines(self._vectors, self._vectors)
         alike = own_kind[:, None] == own_kind[None]
         self._widths = [((cosines - low) / (high - low)).clip(0, 1) * alike for low, high in WIDTHS]  # of [n, n]
@@ -241,13 +245,22 @@ class PatternTeacher:
         entries: dict[str, tuple[int, str] | None] = {}
         for text, centre in zip(texts, self.nearest(texts), strict=True):
             entry = None
-            if centre in self.rules:
+            if centre in self.rules and self._offers(text, centre):
                 asked = self._wording(self._chosen[centre], [text])[0]
                 entry = (place[self._key(centre)], asked)
             entries.setdefault(template(text), entry)
         if best:
             entries = dict.fromkeys(self._source) | entries
         return Phrasebook(list(best.values()), entries)
+
+    def _offers(self, question: str, centre: int) -> bool:
+        """Whether a question leaves the choice that the rule of a labelled one decides: where that one names its
+        answers, so must this one ("Positive, negative or none?" is not asked as "Bar or line?")."""
+        program, verbalizer = self._chosen[centre].program, self.rules[centre].verbalizer
+        if program is None or not self._is_choice[centre]:
+            return True
+        choices = {verbalizer.get(answer, answer) for answer in self._source_answers[program]}
+        return _named(question, choices) >= min(CHOICES, _named(self.labelled[centre], choices))
 
     def _key(self, centre: int) -> tuple:
         way = self._chosen[centre]
@@ -397,6 +410,11 @@ class PatternTeacher:
         """Numbers of words, "yes" and "no" exchanged."""
         yes, no = np.searchsorted(self._words, ["yes", "no"])
         return np.select([words == yes, words == no], [no, yes], words)
+
+
+def _named(text: str, answers: Iterable[str]) -> int:
+    """How many of some answers stand in a text as words."""
+    return sum(re.search(rf"(?<!\w){re.escape(one)}(?!\w)", text, re.IGNORECASE) is not None for one in answers)
 
 
 def _told(ask: Ask, asked: list[_Asked]) -> list[str]:
