@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := .venv/.setup-done
 
-.PHONY: setup quickstart cards test test-slow families lint metric base bench bench-bars bench-metrics
+.PHONY: setup quickstart cards readme test test-slow families lint metric base bench bench-bars bench-metrics
 
 setup: $(SETUP)
 
@@ -23,6 +23,10 @@ cards: $(SETUP)
 	mkdir -p model_cards/leaml-chart
 	cp out/real-charts/config.json out/real-charts/leaml_results.json model_cards/leaml-chart/
 	for card in model_cards/*/; do $(BIN)/leaml card $$card --repo org/$$(basename $$card) --license apache-2.0; done
+
+# Brings the figures in README.md up to date with docs/study/runs.jsonl
+readme: $(SETUP)
+	$(BIN)/python benchmarks/readme.py
 
 test: $(SETUP)
 	$(BIN)/python -m pytest -m "not slow"

@@ -1,5 +1,6 @@
 """Studies of methods: the journal, the differences between methods, the page, and a real one."""
 
+import importlib.util
 import itertools
 import json
 from pathlib import Path
@@ -13,10 +14,11 @@ from leaml_hf.data.budget import draw_labels, picture_keys
 from leaml_hf.data.visual_arrays.builder import ask_scene
 from leaml_hf.data.visual_arrays.scenes import TASKS
 from leaml_hf.errors import LeamlInputError
-from leaml_hf.evaluation.comparison import paired_difference, write_comparison
+from leaml_hf.evaluation.comparison import paired_difference, summary, write_comparison
 from leaml_hf.training.replay import nearest_task, replay_rows
 from leaml_hf.training.study import Target, run_study
 
+ROOT = Path(__file__).resolve().parent.parent
 TARGETS, SEEDS = ("charts", "circuits"), (0, 1, 2, 3, 4)
 
 
@@ -69,6 +71,31 @@ def test_the_page_has_every_method_and_its_picture(runs: list[dict], tmp_path: P
         write_comparison([], tmp_path / "none.md", "")
 
 
+def test_the_summary_sets_leaml_beside_its_peers(runs: list[dict]) -> None:
+    full = [make_run("charts", 0, "full", "100%", 0.75)]
+    own = {seed: next(r["accuracy"] for r in runs
+                      if (r["target"], r["seed"], r["method"], r["budget"]) == ("charts", seed, "leaml", "1%"))
+           for seed in SEEDS}  # fmt: skip
+    table = {line.split(" | ")[0].strip("| "): line.strip("| ").split(" | ") for line in summary([*runs, *full])[5:]}
+    assert list(table) == ["charts", "circuits", "**all targets**"]
+    assert table["charts"][3] == f"{100 * np.mean([*own.values()]):.1f} (5)"
+    assert table["charts"][4] == "75.0 (1)"
+    assert table["charts"][6] == f"{100 * (own[0] - 0.75):+.1f}"  # of the one seed that both have, without interval
+    gap = paired_difference(runs, ("leaml", "1%"), ("lora", "1%"))["all targets"]
+    assert "{:+.1f} ({:+.1f} to {:+.1f})".format(*(100 * value for value in gap[:3])) in "".join(
+        table["**all targets**"]
+    )
+    assert summary([run for run in runs if run["method"] != "leaml"]) == []
+
+
+def test_the_readme_has_the_figures_of_the_study() -> None:
+    spec = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    readme = (ROOT / "README.md").read_text()
+    assert module.with_summary(readme) == readme, "run make readme"
+
+
 def test_a_part_is_compared_with_the_same_without_it(runs: list[dict], tmp_path: Path) -> None:
     parts = [make_run("charts", seed, method, "1%", accuracy) for seed in SEEDS
              for method, accuracy in (("leaml-lexicon", 0.55), ("leaml-lexicon+pairs", 0.56))]  # fmt: skip
@@ -80,13 +107,18 @@ def test_a_part_is_compared_with_the_same_without_it(runs: list[dict], tmp_path:
     assert "| leaml-lexicon, 1% labels | charts | -" in by_part
 
 
-def test_what_cannot_be_drawn_yet_is_left_out(runs: list[dict], tmp_path: Path) -> None:
-    for kept, drawn in (({"leaml-words"}, set()), ({"leaml", "lora"}, {"study.png"}),
-                        ({"leaml", "leaml-words"}, {"study.png", "study-parts.png"})):  # fmt: skip
-        folder = tmp_path / str(len(kept) + len(drawn))
-        text = write_comparison([run for run in runs if run["method"] in kept], folder / "study.md", "").read_text()
-        assert {path.name for path in folder.glob("*.png")} == drawn
-        assert text.count("](study") == len(drawn)
+@pytest.mark.parametrize(("kept", "drawn"), [
+    ({"leaml-words"}, set()),
+    ({"leaml", "lora"}, {"study.png"}),
+    ({"leaml", "base"}, {"study.png", "study-summary.png"}),
+    ({"leaml", "leaml-words"}, {"study.png", "study-parts.png"}),
+])  # fmt: skip
+def test_what_cannot_be_drawn_yet_is_left_out(
+    kept: set[str], drawn: set[str], runs: list[dict], tmp_path: Path
+) -> None:
+    text = write_comparison([run for run in runs if run["method"] in kept], tmp_path / "study.md", "").read_text()
+    assert {path.name for path in tmp_path.glob("*.png")} == drawn
+    assert text.count("](study") == len(drawn)
 
 
 def test_runs_of_the_journal_are_not_run_again(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import LeamlInputError
-from .plots import budget_curves, part_gaps
+from .plots import budget_curves, method_bars, part_gaps
 
 Run = Mapping[str, Any]
 FIGURES = {
@@ -28,6 +28,7 @@ OURS = {
     "leaml-lexicon-reading": "Ahead of the others, without names as answers and without reading",
 }
 KNOWN = ("base", "lora", *OURS, "full")  # methods whose curves are drawn
+PEERS = {"base": "base, no labels", "lora": "LoRA", "leaml": "LEAML", "full": "full fine-tuning, all labels"}
 
 
 def paired_difference(
@@ -70,6 +71,57 @@ def _interval(values: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def summary(runs: Sequence[Run]) -> list[str]:
+    """
+    The outcome of a study in a few lines: LEAML with `MAIN_BUDGET` of the labels beside its peers, target by target.
+
+    Args:
+        runs (`Sequence[Mapping]`): of `run_study`.
+
+    Returns:
+        `list[str]`: a sentence and a table in Markdown; empty where LEAML was not run.
+    """
+    found: dict[tuple[str, str], list[float]] = defaultdict(list)
+    for run in runs:
+        if run["budget"] == _peer_budget(run["method"]):
+            found[run["target"], run["method"]].append(run["accuracy"])
+    targets = sorted(target for target, method in found if method == "leaml")
+    if not targets:
+        return []
+    gaps = [_ahead(runs, "leaml", peer) for peer in ("lora", "full")]
+    lines = [
+        f"Accuracy in percent with {MAIN_BUDGET} of the labels, mean over seeds (their number in brackets);",
+        "differences in points, between runs of the same seed, with 95% intervals.",
+        "",
+        f"| target | {' | '.join(PEERS.values())} | LEAML less LoRA | LEAML less full fine-tuning |",
+        "|" + "---|" * (len(PEERS) + 3),
+    ]
+    for target in targets:
+        means = [found[target, method] for method in PEERS]
+        shown = [f"{100 * np.mean(values):.1f} ({len(values)})" if values else "" for values in means]
+        lines.append(f"| {target} | {' | '.join(shown)} | {' | '.join(_gap(gap, target) for gap in gaps)} |")
+    if len(targets) > 1:
+        average = " | ".join(_gap(gap, ALL_TARGETS) for gap in gaps)
+        lines.append(f"| **{ALL_TARGETS}** |{' |' * len(PEERS)} {average} |")
+    return lines
+
+
+def _ahead(runs: Sequence[Run], method: str, other: str) -> dict[str, tuple[float, float, float, int]]:
+    return paired_difference(runs, (method, _peer_budget(method)), (other, _peer_budget(other)))
+
+
+def _peer_budget(method: str) -> str:
+    return "100%" if method in ("base", "full") else MAIN_BUDGET
+
+
+def _gap(by_target: Mapping[str, tuple[float, float, float, int]], target: str) -> str:
+    if target not in by_target:
+        return ""
+    mean, low, high, _ = by_target[target]
+    interval = f" ({100 * low:+.1f} to {100 * high:+.1f})" if high > low else ""
+    return f"{100 * mean:+.1f}{interval}"
+
+
 def write_comparison(runs: Sequence[Run], path: str | Path, command: str) -> Path:
     """
     Writes a page with the tables of a study, and its pictures beside it.
@@ -99,6 +151,7 @@ def write_comparison(runs: Sequence[Run], path: str | Path, command: str) -> Pat
         "without its words, `leaml-lexicon+pairs` LEAML without names as answers and with pairs, which are off by",
         "default, and so on; seconds are of training, on different machines.",
         "",
+        *([*short, ""] if (short := summary(runs)) else []),
         *(line for name, title in pictures.items() for line in (f"![{title}]({name})", "")),
     ]
     methods = list(dict.fromkeys((run["method"], run["budget"]) for run in sorted(runs, key=_order)))
@@ -151,6 +204,9 @@ def _gap_table(title: str, gaps: Mapping[str, Mapping[str, tuple[float, float, f
 def _draw(runs: Sequence[Run], path: Path) -> dict[str, str]:
     """Draws what there is to draw beside a page: titles by file name."""
     drawn, curves = {}, [run for run in runs if run["method"] in KNOWN]
+    above = {PEERS[method]: gaps for method in PEERS if (gaps := _ahead(runs, method, "base")) and method != "base"}
+    if PEERS["leaml"] in above:
+        drawn[method_bars(path.with_name(f"{path.stem}-summary.png"), above).name] = "LEAML beside its peers"
     if curves:
         drawn[budget_curves(path.with_suffix(".png"), curves).name] = "Accuracy by label budget"
     parts = sorted({run["method"] for run in runs if _is_part(run["method"])})

@@ -295,6 +295,39 @@ def environment_panels(path: str | Path, figures: Mapping[str, Mapping[str, Any]
     return _save(figure, path)
 
 
+def method_bars(path: str | Path, gaps: Mapping[str, Mapping[str, tuple[float, float, float, int]]]) -> Path:
+    """
+    How far methods are ahead of the base, target by target, with intervals.
+
+    Args:
+        path (`str` or `Path`): the PNG to write.
+        gaps (`Mapping[str, Mapping]`): difference, its interval and the number of pairs by method and target, in
+            shares; one to three methods.
+
+    Returns:
+        `Path`: the PNG.
+    """
+    targets = list(dict.fromkeys(target for by_target in gaps.values() for target in by_target))
+    figure, (ax,) = _figure(1.2 + 1.5 * len(targets), 3.6)
+    width = 0.8 / len(gaps)
+    for place, ((method, by_target), colour) in enumerate(zip(gaps.items(), (BEFORE, AFTER, MUTED), strict=False)):
+        mean, low, high = 100 * np.array([by_target.get(target, (np.nan,) * 4)[:3] for target in targets]).T
+        at = np.arange(len(targets)) + width * (place - (len(gaps) - 1) / 2)
+        ax.bar(at, mean, width, yerr=[mean - low, high - mean], capsize=2, ecolor=INK, label=method,
+               color=colour, error_kw={"linewidth": 1})  # fmt: skip
+        for x, value, top in zip(at, mean, high, strict=True):
+            if np.isfinite(value):
+                ax.annotate(f"{value:+.1f}", (x, max(top, 0)), (0, 4), textcoords="offset points", ha="center",
+                            fontsize=8, color=INK)  # fmt: skip
+    ax.axhline(0, color=INK, linewidth=0.8)
+    ax.set_xticks(range(len(targets)), [_plain(target.removeprefix("visual-arrays:")) for target in targets])
+    ax.tick_params(axis="x", colors=INK)
+    ax.grid(visible=False, axis="x")
+    _label(ax, y="Points above the base")
+    figure.legend(loc="outside lower center", ncols=len(gaps), frameon=False, fontsize=9, labelcolor=INK)
+    return _save(figure, path)
+
+
 def budget_curves(path: str | Path, runs: Sequence[Mapping[str, Any]]) -> Path:
     """
     Accuracy against the share of labels, one panel for each target; what has one budget alone is a level line.
