@@ -170,7 +170,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=3, help="that are measured")
     parser.add_argument("--folder", type=Path, default=Path("out/training"), help="of the results")
     parser.add_argument("--json", action="store_true")
-    parser.add_argument("--one", metavar="METHOD", help=argparse.SUPPRESS)
+    parser.add_argument("--one", choices=METHODS, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
         print(json.dumps(measure(args.backbone, args.one, args.rows, args.epochs)))

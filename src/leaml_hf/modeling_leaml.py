@@ -247,9 +247,9 @@ class LeamlForVisualQA(BuildingMixin, RunningMixin, SwitchingMixin, AnsweringMix
             `torch.Tensor`: `[P, N, Dv]`; class and register tokens are left out.
 
         Raises:
-            [`LeamlInputError`]: as [`~LeamlForVisualQA.encode_pictures`].
+            [`LeamlInputError`]: as [`~LeamlForVisualQA.encode_cells`].
         """
-        return self.encode_pictures(pixel_values)[0]
+        return self.encode_cells(pixel_values)[1]
 
     def encode_pictures(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
         """
@@ -264,12 +264,8 @@ class LeamlForVisualQA(BuildingMixin, RunningMixin, SwitchingMixin, AnsweringMix
                 encoder's states `[P, h, w, Dt]`, in which they are read, else `None`.
 
         Raises:
-            [`LeamlInputError`]: for an existing image-text-to-text model, which keeps its vision states to itself.
+            [`LeamlInputError`]: as [`~LeamlForVisualQA.encode_cells`].
         """
-        if not self.config.is_composed:
-            raise LeamlInputError(
-                "encode_vision is for composed models: give pixel_values to forward() or generate() instead."
-            )
         cells, states, output = self.encode_cells(pixel_values)
         texture = picture_texture(output.get("hidden_states") or [output.last_hidden_state])
         return states, texture, None if self.letters is None else cells
@@ -283,7 +279,14 @@ class LeamlForVisualQA(BuildingMixin, RunningMixin, SwitchingMixin, AnsweringMix
 
         Returns:
             `tuple`: the encoder's states `[P, h, w, Dt]`, vision states `[P, N, Dv]`, and the encoder's output.
+
+        Raises:
+            [`LeamlInputError`]: for an existing image-text-to-text model, which keeps its vision states to itself.
         """
+        if not self.config.is_composed:
+            raise LeamlInputError(
+                "encode_vision is for composed models: give pixel_values to forward() or generate() instead."
+            )
         pixels = pixel_values.to(self.vision_tower.dtype).contiguous(memory_format=torch.channels_last)
         output = self.vision_tower(pixel_values=pixels, output_hidden_states=True)
         states, self._grid = encoder_states(output, self.config.vision_config, pixel_values.shape[-2:])
