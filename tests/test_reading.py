@@ -13,7 +13,7 @@ from conftest import SMALL_ADAPTER, make_connector_config, make_text
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
-from test_training import rows
+from test_training import foreign_rows, rows
 from transformers import ResNetConfig, ResNetModel
 
 from leaml_hf import LeamlForVisualQA, LeamlTrainer, LeamlTrainingArguments
@@ -271,6 +271,22 @@ class TestTrainer:
         trainer.learn_reading()
         assert not trainer.model.config.adapt_reading
         assert all(entry["named_pictures"] == 0 for entry in trainer.history)
+
+    @pytest.mark.parametrize("foreign", [0, 2, 30])
+    def test_names_of_a_foreign_half_of_the_pool_are_left_out(self, make_trainer, monkeypatch, foreign) -> None:
+        monkeypatch.setattr(names, "MIN_PICTURES", 20)
+        own, noise = named_rows(30, 1, answered=False), foreign_rows(30).select(range(foreign))
+        noise = noise.remove_columns("question").add_column("question", [QUESTION.format("static")] * foreign)
+        trainer = make_trainer(train_dataset=named_rows(30, 0), eval_dataset=named_rows(10, 2),
+                               unlabeled_dataset=datasets.concatenate_datasets([own, noise]))  # fmt: skip
+        shown = trainer.named_pictures
+        found = [name for of_it in shown.names for name in of_it]
+        if foreign < 30:
+            assert len(found) == 30 + foreign
+        else:
+            assert found.count("static") <= 1 and len(found) >= 25
+        noisy = [np.asarray(image).std((0, 1)).min() > 40 for image in shown.images(range(len(shown)))]
+        assert noisy == [name == "static" for name in found]
 
     def test_a_killed_training_goes_on_with_what_was_learnt(self, make_trainer, monkeypatch) -> None:
         losses(monkeypatch, 2.0, 1.5)

@@ -59,6 +59,14 @@ def rows(n: int, seed: int = 0, answered: bool = True) -> datasets.Dataset:
     return datasets.Dataset.from_dict(data, features=features)
 
 
+def foreign_rows(n: int) -> datasets.Dataset:
+    """Noise instead of coloured squares."""
+    rng = np.random.default_rng(9)
+    pictures = [Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for _ in range(n)]
+    plain = rows(n, 9, answered=False)
+    return datasets.Dataset.from_dict(plain.to_dict() | {"image": pictures}, features=plain.features)
+
+
 @pytest.fixture()
 def model() -> LeamlForVisualQA:
     layers = {"fusion_layers": [2, 3], "lora_layers": [2, 3]}
@@ -483,15 +491,8 @@ class TestCalibrationObjectives:
 
 
 class TestForeignPictures:
-    def foreign_rows(self, n: int) -> datasets.Dataset:
-        """Noise instead of coloured squares."""
-        rng = np.random.default_rng(9)
-        pictures = [Image.fromarray(rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)) for _ in range(n)]
-        plain = rows(n, 9, answered=False)
-        return datasets.Dataset.from_dict(plain.to_dict() | {"image": pictures}, features=plain.features)
-
     def test_they_are_left_out(self, make_trainer) -> None:
-        mixed = datasets.concatenate_datasets([rows(30, 1, answered=False), self.foreign_rows(30)])
+        mixed = datasets.concatenate_datasets([rows(30, 1, answered=False), foreign_rows(30)])
         trainer = make_trainer(unlabeled_dataset=mixed, refresh_rows=60, max_steps=1)
         trainer.train()
         (entry,) = [entry for entry in trainer.history if "foreign" in entry]
@@ -532,7 +533,7 @@ class TestForeignPictures:
         assert check.foreign(self.states(pictures[order[80:]])).mean() <= 0.05
 
     def test_few_labelled_pictures_judge_nobody(self, make_trainer) -> None:
-        trainer = make_trainer(train_dataset=rows(8), eval_dataset=rows(4, 2), unlabeled_dataset=self.foreign_rows(12),
+        trainer = make_trainer(train_dataset=rows(8), eval_dataset=rows(4, 2), unlabeled_dataset=foreign_rows(12),
                                max_steps=1)  # fmt: skip
         trainer.train()
         assert [entry["foreign"] for entry in trainer.history if "foreign" in entry] == [0.0]

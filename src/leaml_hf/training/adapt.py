@@ -29,7 +29,6 @@ HELD_OUT = "held-out labels"  # what figures are on where there is no test or va
 RELIABILITY_ROWS = 1000  # unlabelled rows that OOD scores are fitted on, at most
 MIN_RELIABILITY_ROWS = 8
 OOD_ROWS = 200  # of each set
-MANY_FOREIGN = 0.1  # of the unlabelled rows
 FOREIGN_SHOWN = 40
 LOOKS = 8  # at the held-out labels in a long training
 EXAMPLES = 12  # pictures in the report
@@ -254,6 +253,7 @@ def options_for(base: str, layers: list[int] | str | None, given: dict[str, Any]
 def _show_foreign(trainer: "LeamlTrainer", output: Path) -> float:
     """Share of the unlabelled rows that looked as if from another domain; many are warned of, with a contact sheet."""
     from ..data.contact_sheet import write_contact_sheet
+    from .mismatch import MANY_FOREIGN
 
     share = next((entry["foreign"] for entry in reversed(trainer.history) if "foreign" in entry), 0.0)
     if share > MANY_FOREIGN:

@@ -1,12 +1,20 @@
 """Unlabelled pictures from another domain than the labelled ones: found, and left out."""
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from transformers import Trainer
 
+from ..data.budget import picture_keys
+from ..evaluation.runner import picture_states
 from ..reliability.ood import OODCombiner, States
 
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+MANY_FOREIGN = 0.1  # of the unlabelled rows; about one in a hundred is taken for foreign in any pool
 FEWEST_PICTURES = 20  # labelled and unlabelled ones; fewer say too little of a domain
 ACCEPTED = 0.99  # of the labelled pictures, by cross-fitting
 NEAR = 0.5  # of the labelled pictures: what lies among these is of the domain, whatever was labelled of it
@@ -80,3 +88,30 @@ def _read(states: States) -> States:
 def _features(states: States) -> np.ndarray:
     """`[n, D]` what the states tell of the pictures."""
     return np.concatenate(list(_read(states).values()), axis=1)
+
+
+class MismatchMixin(Trainer):
+    """The methods of [`LeamlTrainer`] that tell unlabelled rows of another domain."""
+
+    def check_pool(self) -> PoolCheck:
+        """What tells them, by what the model sees in the labelled pictures now."""
+        rows = self._all_labelled()
+        states = picture_states(self.model, self.processing_class, rows, self.cache)
+        return PoolCheck(states, picture_keys(rows), self.args.seed)
+
+    @cached_property
+    def _pool_check(self) -> PoolCheck:
+        return self.check_pool()
+
+    def _foreign(self, states: dict[str, np.ndarray]) -> np.ndarray:
+        """`[n]` bool, whether unlabelled rows look as if they were not from the labelled rows' domain."""
+        if self.model.config.adapt_vision:  # what is seen has changed since
+            self.__dict__.pop("_pool_check", None)
+        return self._pool_check.foreign(states)
+
+    def _note_foreign(self, rows: "Dataset", states: dict[str, np.ndarray]) -> np.ndarray:
+        """As `_foreign`; which rows these are, and their share, is kept for the report."""
+        foreign = self._foreign(states)
+        self.foreign = rows.select(np.flatnonzero(foreign))
+        self.history.append({"step": self.state.global_step, "foreign": float(foreign.mean())})
+        return foreign

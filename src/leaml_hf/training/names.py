@@ -1,25 +1,32 @@
 """The names in questions, and the pictures in which they stand."""
 
+import logging
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image
-from transformers import Trainer
 
 from ..data.budget import picture_keys
+from ..evaluation.runner import picture_states
+from .mismatch import MANY_FOREIGN, MismatchMixin
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
+logger = logging.getLogger(__name__)
 RARE = 0.01  # share of the pictures of whose questions a word may stand in and still name something
 ALTERNATIVES = 8  # different words, written like names, that stand between the same words where names stand
 RARE_PICTURES = 2  # a word of so few is rare in any number of pictures
 MIN_PICTURES = 50  # with names, below which there is too little to learn from
 ROWS_LOOKED_AT = 40_000  # unlabelled ones
+LOOKED_AT = 200  # pictures with names, which tell whether many are from another domain than the labelled ones
+CHECKED = 3000  # of a pool in which many are; the others are left out
 _WORD = re.compile(r"\w+(?:[.\-'/&]\w+)*")
 
 
@@ -115,7 +122,13 @@ class NamedPictures:
         names = names_asked([[questions[place] for place in places] for places in asked.values()])
         named = [(places[0], of_it) for places, of_it in zip(asked.values(), names, strict=True) if of_it]
         self.names = [of_it for _, of_it in named]
-        self._pictures = rows.select_columns("image").select([place for place, _ in named])
+        self.rows = rows.select_columns(["image", "question"]).select([place for place, _ in named])
+
+    def select(self, places: Sequence[int]) -> "NamedPictures":
+        """Those at some places."""
+        chosen = copy(self)
+        chosen.names, chosen.rows = [self.names[place] for place in places], self.rows.select(places)
+        return chosen
 
     def __len__(self) -> int:
         return len(self.names)
@@ -126,16 +139,33 @@ class NamedPictures:
 
     def images(self, places: Sequence[int]) -> list[Image.Image]:
         """Decoded pictures."""
-        return [self._pictures[int(place)]["image"] for place in places]
+        return [self.rows[int(place)]["image"] for place in places]
 
 
-class NamesMixin(Trainer):
+class NamesMixin(MismatchMixin):
     """The names that [`LeamlTrainer`] finds in questions."""
 
     @cached_property
     def named_pictures(self) -> NamedPictures:
-        """Unlabelled ones."""
-        return NamedPictures(self.unlabeled.select(range(min(len(self.unlabeled), ROWS_LOOKED_AT))))
+        """Unlabelled ones; if many of these look as if from another domain than the labelled ones, those that do
+        not."""
+        pictures = NamedPictures(self.unlabeled.select(range(min(len(self.unlabeled), ROWS_LOOKED_AT))))
+        if len(pictures) < MIN_PICTURES:
+            return pictures
+        self.model.eval()
+        check, order = self.check_pool(), np.random.default_rng([self.args.seed, 23]).permutation(len(pictures))
+
+        def foreign(places: np.ndarray) -> np.ndarray:
+            rows = pictures.rows.select(places)
+            return check.foreign(picture_states(self.model, self.processing_class, rows, self.cache))
+
+        if foreign(order[:LOOKED_AT]).mean() <= MANY_FOREIGN:
+            return pictures
+        places = np.sort(order[:CHECKED])
+        of_domain = places[~foreign(places)]
+        logger.info("%d of %d unlabelled pictures with names look as if from another domain and are left out.",
+                    len(places) - len(of_domain), len(places))  # fmt: skip
+        return pictures.select(of_domain)
 
     @cached_property
     def named_source(self) -> NamedPictures:

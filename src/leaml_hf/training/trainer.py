@@ -34,7 +34,6 @@ from .batches import EndlessBatches
 from .cache import FrozenCache, PrefixCache
 from .curriculum import PacedSampler, competence, easy_first
 from .examples import ExampleFinder
-from .mismatch import PoolCheck
 from .naming import NamingMixin
 from .neurons import qa_neurons, tuning_only
 from .objectives import (
@@ -389,25 +388,6 @@ class LeamlTrainer(
         self.unlabeled_batches = self._cycle(
             taught, share, lambda batch: (self.rows_collator(batch), views(batch)), taken, pace
         )
-
-    def _note_foreign(self, rows: "Dataset", states: dict[str, np.ndarray]) -> np.ndarray:
-        """As `_foreign`; which rows these are, and their share, is kept for the report."""
-        foreign = self._foreign(states)
-        self.foreign = rows.select(np.flatnonzero(foreign))
-        self.history.append({"step": self.state.global_step, "foreign": float(foreign.mean())})
-        return foreign
-
-    def _foreign(self, states: dict[str, np.ndarray]) -> np.ndarray:
-        """`[n]` bool, whether unlabelled rows look as if they were not from the labelled rows' domain."""
-        if self.model.config.adapt_vision:  # what is seen has changed since
-            self.__dict__.pop("_pool_check", None)
-        return self._pool_check.foreign(states)
-
-    @cached_property
-    def _pool_check(self) -> PoolCheck:
-        rows = self._all_labelled()
-        states = picture_states(self.model, self.processing_class, rows, self.cache)
-        return PoolCheck(states, picture_keys(rows), self.args.seed)
 
     def judge(self) -> None:
         """Judges the averaged adapter on the held-out labels and keeps it if it is the best so far."""
