@@ -1,7 +1,4 @@
-"""Brings the outcome of the study in README.md up to date with its journal.
-
-.venv/bin/python benchmarks/readme.py
-"""
+"""Brings the outcome of the study in README.md up to date with its journal: `make readme`."""
 
 from pathlib import Path
 
