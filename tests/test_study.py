@@ -1,8 +1,8 @@
 """Studies of methods: the journal, the differences between methods, the page, and a real one."""
 
-import importlib.util
 import itertools
 import json
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -89,11 +89,9 @@ def test_the_summary_sets_leaml_beside_its_peers(runs: list[dict]) -> None:
 
 
 def test_the_readme_has_the_figures_of_the_study() -> None:
-    spec = importlib.util.spec_from_file_location("readme", ROOT / "benchmarks" / "readme.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    script = runpy.run_path(str(ROOT / "benchmarks" / "readme.py"))
     readme = (ROOT / "README.md").read_text()
-    assert module.with_summary(readme) == readme, "run make readme"
+    assert script["with_summary"](readme) == readme, "run make readme"
 
 
 def test_a_part_is_compared_with_the_same_without_it(runs: list[dict], tmp_path: Path) -> None:

@@ -302,7 +302,7 @@ def _print_publish(out: dict[str, Any]) -> None:
 
 
 def _benchmark(args: argparse.Namespace) -> dict[str, Any]:
-    from .evaluation.comparison import MAIN_BUDGET, paired_difference, write_comparison
+    from .evaluation.comparison import ahead, write_comparison
     from .training.study import BUDGETS, METHODS, TARGETS, run_study
 
     _load_silently()
@@ -318,11 +318,9 @@ def _benchmark(args: argparse.Namespace) -> dict[str, Any]:
         args.validation,
     )
     page = write_comparison(runs, Path(args.output) / "comparison.md", args.command_line)
-    gaps = {}
-    for other, budget in (("base", "100%"), ("lora", MAIN_BUDGET), ("full", "100%")):
-        ahead = paired_difference(runs, ("leaml", MAIN_BUDGET), (other, budget))
-        gaps[other] = {target: {"difference": mean, "low": low, "high": high, "pairs": pairs}
-                       for target, (mean, low, high, pairs) in ahead.items()}  # fmt: skip
+    gaps = {other: {target: {"difference": mean, "low": low, "high": high, "pairs": pairs}
+                    for target, (mean, low, high, pairs) in ahead(runs, "leaml", other).items()}
+            for other in ("base", "lora", "full")}  # fmt: skip
     return {"page": str(page), "runs": len(runs), "ahead": gaps}
 
 

@@ -88,7 +88,7 @@ def summary(runs: Sequence[Run]) -> list[str]:
     targets = sorted(target for target, method in found if method == "leaml")
     if not targets:
         return []
-    gaps = [_ahead(runs, "leaml", peer) for peer in ("lora", "full")]
+    gaps = [ahead(runs, "leaml", peer) for peer in ("lora", "full")]
     lines = [
         f"Accuracy in percent with {MAIN_BUDGET} of the labels, mean over seeds (their number in brackets);",
         "differences in points, between runs of the same seed, with 95% intervals.",
@@ -106,7 +106,19 @@ def summary(runs: Sequence[Run]) -> list[str]:
     return lines
 
 
-def _ahead(runs: Sequence[Run], method: str, other: str) -> dict[str, tuple[float, float, float, int]]:
+def ahead(runs: Sequence[Run], method: str, other: str) -> dict[str, tuple[float, float, float, int]]:
+    """
+    [`paired_difference`] of two methods, each with the labels that it is shown with: `MAIN_BUDGET`, or all of `full`
+    and of `base`, which sees none of them.
+
+    Args:
+        runs (`Sequence[Mapping]`): of `run_study`.
+        method (`str`): of `study.METHODS`.
+        other (`str`): that is taken away.
+
+    Returns:
+        `dict`: as of [`paired_difference`].
+    """
     return paired_difference(runs, (method, _peer_budget(method)), (other, _peer_budget(other)))
 
 
@@ -204,7 +216,7 @@ def _gap_table(title: str, gaps: Mapping[str, Mapping[str, tuple[float, float, f
 def _draw(runs: Sequence[Run], path: Path) -> dict[str, str]:
     """Draws what there is to draw beside a page: titles by file name."""
     drawn, curves = {}, [run for run in runs if run["method"] in KNOWN]
-    above = {PEERS[method]: gaps for method in PEERS if (gaps := _ahead(runs, method, "base")) and method != "base"}
+    above = {PEERS[method]: gaps for method in PEERS if method != "base" and (gaps := ahead(runs, method, "base"))}
     if PEERS["leaml"] in above:
         drawn[method_bars(path.with_name(f"{path.stem}-summary.png"), above).name] = "LEAML beside its peers"
     if curves:
